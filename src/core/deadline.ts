@@ -1,0 +1,33 @@
+import { type ErrorCode, TransientError } from "./errors.ts";
+
+/**
+ * Awaits `work` for at most `ms`. The work itself cannot be cancelled (the SDK gives no way), so the caller
+ * must discard whatever owns it. A late result is ignored, a late rejection does not surface as unhandled.
+ *
+ * @throws TransientError with `code` when the deadline passes first; the signal's reason when aborted.
+ */
+export async function within<T>(
+  work: Promise<T>,
+  ms: number,
+  what: string,
+  signal?: AbortSignal,
+  code: ErrorCode = "HUB_TIMEOUT",
+): Promise<T> {
+  let timer: NodeJS.Timeout | undefined;
+  let onAbort: (() => void) | undefined;
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([
+      work,
+      new Promise<never>((_, reject) => {
+        timer = setTimeout(() => reject(new TransientError(code, `${what}: no answer within ${ms} ms`)), ms);
+        onAbort = () => reject(signal?.reason);
+        if (signal?.aborted) onAbort();
+        signal?.addEventListener("abort", onAbort, { once: true });
+      }),
+    ]);
+  } finally {
+    clearTimeout(timer);
+    if (onAbort) signal?.removeEventListener("abort", onAbort);
+  }
+}

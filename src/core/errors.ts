@@ -1,0 +1,104 @@
+/**
+ * Error classes say what to do, codes say what happened.
+ * Every code is documented in `docs/errors.md`, which is generated from this table: codes are appended, never renamed.
+ */
+export const errorCodes = {
+  CONFIG_INVALID: {
+    cause: "The configuration breaks its schema or contradicts itself.",
+    fix: "Run `headgate check FILE`; it prints every problem with its path and a hint.",
+  },
+  CONFIG_UNREADABLE: {
+    cause: "The configuration file cannot be read or is not JSON.",
+    fix: "Check the path, the permissions and the JSON syntax at the position in the message.",
+  },
+  SECRET_UNREADABLE: {
+    cause: "A secret refers to a file or an environment variable that is missing or empty.",
+    fix: "Set the variable or mount the file; the message names which.",
+  },
+  STORE_UNUSABLE: {
+    cause: "The store cannot be opened or written: permissions, a full disk, or a file that is not a store.",
+    fix: "Check that `store.path` is a folder the process may write to, and that its disk has room.",
+  },
+  STORE_NEWER: {
+    cause: "The store was written by a newer version of Headgate.",
+    fix: "Start the newer version again, or give this one an empty `store.path`. Nothing was changed.",
+  },
+  STORE_BUSY: {
+    cause: "Another process has the store open.",
+    fix: "Stop the other `headgate run` on this `store.path`.",
+  },
+  STORE_CORRUPT: {
+    cause: "A checksum in the store does not match its data.",
+    fix: "Check the disk; move the store aside and start with an empty one.",
+  },
+  SERIAL_OPEN_FAILED: {
+    cause: "The serial port is absent, busy, or the process has no permission.",
+    fix: "Check the path, the cable, and that the user is in the port's group (`dialout`). It is retried for ever.",
+  },
+  HUB_UNREACHABLE: {
+    cause: "The hub cannot be reached: name, port, network, or certificate.",
+    fix: "Check the host name and the network. It is retried for ever; data waits in the store.",
+  },
+  HUB_UNAUTHORIZED: {
+    cause: "The hub refused the identity: wrong key, expired token, unknown device or module.",
+    fix: "Check the connection string or the deployment. It is retried for ever; data waits in the store.",
+  },
+  HUB_TIMEOUT: {
+    cause: "The hub did not answer within our deadline.",
+    fix: "Nothing to do at first: the client is rebuilt and the call repeated. If it persists, look at the hub's load.",
+  },
+  HUB_LOST: {
+    cause: "The connection to the hub broke.",
+    fix: "Nothing to do: it is reconnected with backoff.",
+  },
+  HUB_REJECTED: {
+    cause: "The hub refused a message or a patch for good.",
+    fix: "Read the reason; the message is counted as discarded and the rest goes on.",
+  },
+  PROTOCOL_ERROR: {
+    cause: "A peer answered in a way its protocol does not allow.",
+    fix: "Check what stands at the other end; the message says what came.",
+  },
+  INVARIANT: {
+    cause: "A rule that the code relies on was broken: our bug.",
+    fix: "Report it with the log. The process ends with code 1 and starts again from its store.",
+  },
+} as const satisfies Record<string, { cause: string; fix: string }>;
+
+export type ErrorCode = keyof typeof errorCodes;
+
+export class HeadgateError extends Error {
+  readonly code: ErrorCode;
+  constructor(code: ErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options);
+    this.name = new.target.name;
+    this.code = code;
+  }
+}
+/** Retry with backoff. */
+export class TransientError extends HeadgateError {}
+/** Reject this item, count it, go on. */
+export class PermanentError extends HeadgateError {}
+/** Our bug: crash and be restarted. */
+export class InvariantError extends HeadgateError {
+  constructor(message: string, options?: ErrorOptions) {
+    super("INVARIANT", message, options);
+  }
+}
+
+/** One problem of a configuration: where (JSON path such as `sources.oven.baudRate`), what, and what to do. */
+export interface Problem {
+  readonly path: string;
+  readonly message: string;
+  readonly hint?: string;
+}
+/** The operator must act; carries every problem at once. */
+export class ConfigError extends HeadgateError {
+  readonly problems: readonly Problem[];
+  constructor(code: ErrorCode, problems: readonly Problem[], options?: ErrorOptions) {
+    super(code, problems.map((p) => (p.path ? `${p.path}: ${p.message}` : p.message)).join("; "), options);
+    this.problems = problems;
+  }
+}
+
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

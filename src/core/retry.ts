@@ -1,0 +1,14 @@
+/** Exponential backoff with full jitter: uniform in 0…min(maxMs, baseMs × 2^attempt). */
+export interface RetrySchedule {
+  readonly baseMs: number;
+  readonly maxMs: number;
+  /** A run that lasted this long resets the count. */
+  readonly healthyMs: number;
+}
+
+export const reconnectSchedule: RetrySchedule = { baseMs: 500, maxMs: 60_000, healthyMs: 60_000 };
+
+/** Delay before attempt `attempt` (0 = first retry). `random` in 0…1. */
+export function backoffMs(schedule: RetrySchedule, attempt: number, random: number): number {
+  return Math.min(schedule.maxMs, schedule.baseMs * 2 ** Math.min(attempt, 30)) * random;
+}
