@@ -1,0 +1,89 @@
+import { rmSync } from "node:fs";
+import { createServer, request, type Server } from "node:http";
+import { join } from "node:path";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+
+/** Longest path of a unix socket on Linux, its ending NUL left out (unix(7)). */
+const longestPath = 107;
+
+export function statusSocketPath(storeFolder: string): string {
+  return join(storeFolder, "status.sock");
+}
+
+/**
+ * Answers `headgate status` and the container's health check over a socket in the store's folder,
+ * which only the daemon's user and group can reach. Without it the daemon still does its work.
+ */
+export class StatusSocket {
+  readonly #path: string;
+  readonly #status: () => object;
+  readonly #log: Logger;
+  #server: Server | undefined;
+
+  constructor(storeFolder: string, status: () => object, log: Logger) {
+    this.#path = statusSocketPath(storeFolder);
+    this.#status = status;
+    this.#log = log;
+  }
+
+  async start(): Promise<void> {
+    if (this.#path.length > longestPath) {
+      this.#log.warn(
+        { path: this.#path },
+        "the path is too long for a socket; `headgate status` will not answer",
+      );
+      return;
+    }
+    // The store is locked by now: a socket that is there was left by a process that is gone.
+    rmSync(this.#path, { force: true });
+    const server = createServer((_request, response) => {
+      response.setHeader("content-type", "application/json");
+      response.end(`${JSON.stringify(this.#status())}\n`);
+    });
+    server.requestTimeout = 5_000;
+    server.maxConnections = 16;
+    try {
+      await new Promise<void>((resolve, reject) => {
+        server.once("error", reject);
+        server.listen(this.#path, resolve);
+      });
+      this.#server = server;
+    } catch (error) {
+      this.#log.warn({ reason: messageOf(error) }, "`headgate status` will not answer");
+    }
+  }
+
+  async stop(): Promise<void> {
+    const server = this.#server;
+    this.#server = undefined;
+    if (!server) return;
+    server.closeAllConnections();
+    await new Promise<void>((resolve) => server.close(() => resolve()));
+  }
+}
+
+/** The status of the daemon that has the store in `storeFolder`; rejects when none answers within the deadline. */
+export async function askStatus(storeFolder: string, deadlineMs: number): Promise<Record<string, unknown>> {
+  return await new Promise((resolve, reject) => {
+    const socketPath = statusSocketPath(storeFolder);
+    const call = request({ socketPath, path: "/status", timeout: deadlineMs }, (response) => {
+      let text = "";
+      response.setEncoding("utf8");
+      response.on("data", (part: string) => {
+        text += part;
+      });
+      response.on("error", reject);
+      response.on("end", () => {
+        try {
+          resolve(JSON.parse(text) as Record<string, unknown>);
+        } catch (error) {
+          reject(error);
+        }
+      });
+    });
+    call.on("timeout", () => call.destroy(new Error(`no answer within ${deadlineMs} ms`)));
+    call.on("error", reject);
+    call.end();
+  });
+}

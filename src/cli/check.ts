@@ -1,0 +1,69 @@
+import { checkConfig } from "../config/check.ts";
+import { readConfigFile } from "../config/configuration.ts";
+import { defaultLayer, environmentLayer, mergePatch } from "../config/layers.ts";
+import type { Config } from "../config/schema.ts";
+import { resolveSecret } from "../config/secrets.ts";
+import { ConfigError, type Problem } from "../core/errors.ts";
+import { exitCode } from "./exit-code.ts";
+import { formatProblem } from "./problems.ts";
+
+/** `headgate check`: every problem of the file and the environment, each with its path and a hint. */
+export function check(file: string | undefined, { json }: { json?: boolean }): void {
+  const { problems, warnings, hash } = examine(file, process.env);
+  if (json)
+    process.stdout.write(`${JSON.stringify({ ok: problems.length === 0, hash, problems, warnings })}\n`);
+  else {
+    for (const problem of problems) process.stdout.write(`error    ${formatProblem(problem)}\n`);
+    for (const warning of warnings) process.stdout.write(`warning  ${formatProblem(warning)}\n`);
+    if (problems.length === 0) process.stdout.write(`ok       configuration ${hash}\n`);
+  }
+  process.exitCode = problems.length === 0 ? exitCode.stopped : exitCode.badConfiguration;
+}
+
+interface Examination {
+  readonly problems: readonly Problem[];
+  readonly warnings: readonly Problem[];
+  readonly hash: string | undefined;
+}
+
+function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Examination {
+  try {
+    const fromFile = file === undefined ? {} : readConfigFile(file);
+    const merged = mergePatch(mergePatch(defaultLayer(environment), fromFile), environmentLayer(environment));
+    const { config, hash } = checkConfig(merged);
+    return { problems: unreadableSecrets(config, environment), warnings: warningsOf(config), hash };
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return { problems: error.problems, warnings: [], hash: undefined };
+  }
+}
+
+function unreadableSecrets({ hub }: Config, environment: NodeJS.ProcessEnv): Problem[] {
+  try {
+    if (hub.type === "iothub") resolveSecret(hub.connectionString, "hub.connectionString", environment);
+    if (hub.type === "mqtt" && hub.password) resolveSecret(hub.password, "hub.password", environment);
+    return [];
+  } catch (error) {
+    if (!(error instanceof ConfigError)) throw error;
+    return [...error.problems];
+  }
+}
+
+/** What is allowed and probably not meant. */
+function warningsOf(config: Config): Problem[] {
+  const warnings: Problem[] = [];
+  const sources = Object.entries(config.sources).filter(([, source]) => source.state === "on");
+  const windows = Object.values(config.windows).filter((window) => window.state === "on");
+  if (sources.length === 0) warnings.push({ path: "sources", message: "nothing is read" });
+  for (const [name, source] of sources) {
+    if (!windows.some((window) => !window.sources || window.sources.includes(name))) {
+      const hint = "add a window, or it will all be counted as discarded (unrouted)";
+      warnings.push({ path: `sources.${name}`, message: "no window takes its readings", hint });
+    }
+    if (/^\/dev\/tty(USB|ACM)\d+$/.test(source.path)) {
+      const hint = "prefer /dev/serial/by-id/…: numbers change when adapters are plugged in another order";
+      warnings.push({ path: `sources.${name}.path`, message: `${source.path} may change`, hint });
+    }
+  }
+  return warnings;
+}

@@ -1,0 +1,48 @@
+import { resolve } from "node:path";
+import { ConfigError } from "../core/errors.ts";
+import { startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
+import { createLog } from "../observe/log.ts";
+import { untilStopped } from "./lifetime.ts";
+
+export interface HubOptions {
+  readonly port: string;
+  readonly controlPort: string;
+  readonly module: readonly string[];
+  readonly messageLog?: string;
+  readonly json?: boolean;
+}
+
+/** `headgate hub`: the embedded hub alone, and the variables with which a module connects to it. */
+export async function hub(options: HubOptions): Promise<void> {
+  const log = await createLog({ level: "info", pretty: process.stderr.isTTY === true });
+  const embedded = await startEmbeddedHub({
+    port: port("--port", options.port),
+    controlPort: port("--control-port", options.controlPort),
+    modules: options.module,
+    ...(options.messageLog === undefined ? {} : { messageLog: resolve(options.messageLog) }),
+  });
+  const environments = Object.fromEntries(options.module.map((name) => [name, embedded.environment(name)]));
+  if (options.json) {
+    const { port: mqttPort, controlUrl, deviceId, hostName } = embedded;
+    process.stdout.write(
+      `${JSON.stringify({ port: mqttPort, controlUrl, deviceId, hostName, environments })}\n`,
+    );
+  } else {
+    const lines = [
+      `# hub, MQTT     mqtts://localhost:${embedded.port}`,
+      `# hub, control  ${embedded.controlUrl}/hub/status`,
+    ];
+    for (const [name, environment] of Object.entries(environments)) {
+      lines.push("", `# module ${name}: paste into the shell that runs it, then \`headgate run\``);
+      for (const [key, value] of Object.entries(environment)) lines.push(`export ${key}='${value}'`);
+    }
+    process.stdout.write(`${lines.join("\n")}\n`);
+  }
+  await untilStopped(() => embedded.stop(), log);
+}
+
+function port(option: string, text: string): number {
+  const value = Number(text);
+  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
+  throw new ConfigError("CONFIG_INVALID", [{ path: option, message: `${text} is not a port` }]);
+}

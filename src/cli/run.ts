@@ -1,0 +1,26 @@
+import { StatusSocket } from "../api/status-socket.ts";
+import { systemClock } from "../core/clock.ts";
+import { Gateway } from "../gateway.ts";
+import { createLog } from "../observe/log.ts";
+import { fatal, untilStopped } from "./lifetime.ts";
+
+export interface RunOptions {
+  readonly config?: string;
+  readonly logLevel: string;
+}
+
+/** `headgate run`: the daemon, as it runs on a box. */
+export async function run({ config, logLevel }: RunOptions): Promise<void> {
+  const log = await createLog({ level: logLevel, pretty: process.stderr.isTTY === true });
+  const onFatal = fatal(log);
+  process.on("uncaughtException", onFatal);
+  process.on("unhandledRejection", onFatal);
+  const { env: environment } = process;
+  const gateway = await Gateway.start({ configFile: config, environment, clock: systemClock, log, onFatal });
+  const socket = new StatusSocket(gateway.storeFolder, () => gateway.status, log);
+  await socket.start();
+  await untilStopped(async (deadline) => {
+    await socket.stop();
+    await gateway.stop(deadline);
+  }, log);
+}

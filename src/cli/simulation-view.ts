@@ -1,0 +1,139 @@
+import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
+import type { Gateway } from "../gateway.ts";
+import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
+
+export interface SimulationViewOptions {
+  readonly hub: EmbeddedHub;
+  readonly field: SimulatedField;
+  readonly gateway: Gateway;
+  readonly configFile: string;
+  readonly store: string;
+  readonly sizeMs: number;
+  readonly out: NodeJS.WriteStream;
+}
+
+interface ChannelBody {
+  readonly mean?: number;
+  readonly unit?: string;
+  readonly bad: number;
+}
+interface WindowBody {
+  readonly device: string;
+  readonly revision: number;
+  readonly windowStart: string;
+  readonly count: number;
+  readonly expected?: number;
+  readonly bad: number;
+  readonly partial?: string;
+  readonly channels: Readonly<Record<string, ChannelBody>>;
+}
+
+const flowEveryMs = 5_000;
+
+/** Shows a person what is going on: what can be poked, each window as the hub got it, and the flow's counts. */
+export class SimulationView {
+  readonly #options: SimulationViewOptions;
+  #timer: NodeJS.Timeout | undefined;
+  readonly #onMessage = (message: ReceivedMessage) => this.#message(message);
+
+  constructor(options: SimulationViewOptions) {
+    this.#options = options;
+  }
+
+  start(): void {
+    const { hub } = this.#options;
+    this.#print(this.#opening());
+    hub.on("message", this.#onMessage);
+    this.#timer = setInterval(() => this.#print(this.#flow()), flowEveryMs);
+  }
+
+  stop(): void {
+    clearInterval(this.#timer);
+    this.#options.hub.off("message", this.#onMessage);
+    this.#print(`${this.#flow()}\nstopping`);
+  }
+
+  #opening(): string {
+    const { hub, field, configFile, store, sizeMs } = this.#options;
+    const module = `${hub.controlUrl}/twins/${hub.deviceId}/modules/gateway`;
+    const devices = [...field.sensors.values()].map(({ name, path }) => `  ${name.padEnd(10)} ${path}`);
+    return [
+      "",
+      "Headgate: simulated sensors → serial (pty) → journal (SQLite) → calibrate → validate → windows → outbox → hub",
+      "",
+      "Devices, sending JSON lines with drift, noise, and now and then a spike, a garbled line and a pause:",
+      ...devices,
+      "",
+      "Everything here can be poked:",
+      `  configuration  ${configFile}`,
+      `  store          ${store}`,
+      `  hub, MQTT      mqtts://localhost:${hub.port}`,
+      `  hub, control   ${hub.controlUrl}/hub/status`,
+      `  module twin    ${module}`,
+      "",
+      `Change the window from ${sizeMs / 1000} s to 4 s in the desired properties, and watch it take effect:`,
+      `  curl -X PATCH -H 'content-type: application/json' '${module}?api-version=2021-04-12' \\`,
+      `       -d '{"properties":{"desired":{"windows":{"short":{"sizeMs":4000}}}}}'`,
+      "Take the hub away, and bring it back:",
+      `  curl -X PUT -H 'content-type: application/json' ${hub.controlUrl}/hub/listening -d '{"state":"off"}'`,
+      `  curl -X PUT -H 'content-type: application/json' ${hub.controlUrl}/hub/listening -d '{"state":"on"}'`,
+      "",
+      "Windows as the hub received them (means of calibrated, valid values):",
+    ].join("\n");
+  }
+
+  #message(message: ReceivedMessage): void {
+    let entries: WindowBody[];
+    try {
+      entries = JSON.parse(message.body.toString("utf8")) as WindowBody[];
+    } catch {
+      this.#print(`  a message that is not JSON, ${message.body.length} bytes`);
+      return;
+    }
+    for (const entry of entries) this.#print(`  ${windowLine(entry)}`);
+  }
+
+  #flow(): string {
+    const { hub, gateway } = this.#options;
+    const { store, intake, publisher, hub: link } = gateway.status;
+    const books = Object.values(store.books);
+    const sum = (pick: (book: (typeof books)[number]) => number) =>
+      books.reduce((total, book) => total + pick(book), 0);
+    const discarded = sum((b) =>
+      Object.values({ ...b.frameDiscards, ...b.discards }).reduce((a, c) => a + c, 0),
+    );
+    return [
+      `flow  frames ${sum((b) => b.frames)}`,
+      `readings ${sum((b) => b.ingested)} (bad ${sum((b) => b.bad)})`,
+      `published ${sum((b) => b.published)}`,
+      `held ${sum((b) => b.held)}`,
+      `discarded ${discarded}`,
+      `commits ${intake.commits}`,
+      `messages ${publisher.sent}`,
+      `hub ${link.state}, has ${hub.messages.length}`,
+    ].join(" · ");
+  }
+
+  #print(text: string): void {
+    this.#options.out.write(`${text}\n`);
+  }
+}
+
+function windowLine(entry: WindowBody): string {
+  const channels = Object.entries(entry.channels).map(([name, { mean, unit = "", bad }]) => {
+    const value = mean === undefined ? "–" : `${mean.toFixed(2)} ${unit}`;
+    return `${name} ${value}${bad > 0 ? ` (${bad} bad)` : ""}`;
+  });
+  const count = entry.expected === undefined ? `${entry.count}` : `${entry.count}/${entry.expected}`;
+  const marks = [
+    ...(entry.revision > 0 ? [`revision ${entry.revision}`] : []),
+    ...(entry.partial ? [`partial: ${entry.partial}`] : []),
+  ];
+  return [
+    entry.windowStart.slice(11, 23),
+    entry.device.padEnd(8),
+    `${count} readings`.padEnd(15),
+    channels.join("  "),
+    ...marks,
+  ].join("  ");
+}

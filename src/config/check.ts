@@ -1,0 +1,224 @@
+import type { z } from "zod";
+import { ConfigError, type Problem } from "../core/errors.ts";
+import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
+import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
+
+/** A checked configuration with its fingerprint; frozen all the way down. */
+export interface CheckedConfig {
+  readonly config: Config;
+  readonly hash: string;
+}
+
+/** @throws ConfigError with every problem at once. */
+export function checkConfig(input: JsonObject): CheckedConfig {
+  const problems: Problem[] = [];
+  const parsed = configSchema.safeParse(input);
+  if (parsed.success) problems.push(...contradictions(parsed.data));
+  else problems.push(...parsed.error.issues.flatMap((issue) => explain(issue, input)));
+  if (!parsed.success || problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
+  return { config: deepFreeze(parsed.data), hash: fingerprint(parsed.data) };
+}
+
+/** Problems of a twin's layer that no merging can mend: sections a remote change must not touch. */
+export function checkTwinLayer(layer: JsonObject): Problem[] {
+  return localSections
+    .filter((section) => section in layer)
+    .map((section) => ({
+      path: section,
+      message: "cannot be set in the twin",
+      hint: "set it in the configuration file or the environment, where a mistake can be mended on the spot",
+    }));
+}
+
+/** What the schema cannot say: relations between entries. */
+function contradictions(config: Config): Problem[] {
+  const problems: Problem[] = [];
+  const ports = new Map<string, string>();
+  for (const [name, source] of Object.entries(config.sources)) {
+    if (source.state === "off") continue;
+    const other = ports.get(source.path);
+    if (other !== undefined) {
+      problems.push({
+        path: `sources.${name}.path`,
+        message: `${source.path} is already read by source ${other}`,
+        hint: `switch one off with "state": "off", or give it another port`,
+      });
+    }
+    ports.set(source.path, name);
+  }
+  for (const [name, window] of Object.entries(config.windows)) {
+    for (const [index, source] of (window.sources ?? []).entries()) {
+      if (window.state === "on" && !(source in config.sources)) {
+        problems.push({
+          path: `windows.${name}.sources.${index}`,
+          message: `there is no source ${source}`,
+          ...near(source, Object.keys(config.sources)),
+        });
+      }
+    }
+  }
+  const spellings = new Map<string, string>();
+  for (const [name, channel] of Object.entries(config.channels)) {
+    if (channel.state === "off") continue;
+    for (const [index, alias] of channel.aliases.entries()) {
+      const other = spellings.get(alias);
+      if (other !== undefined && other !== name) {
+        problems.push({
+          path: `channels.${name}.aliases.${index}`,
+          message: `${alias} already means ${other}`,
+        });
+      }
+      spellings.set(alias, name);
+    }
+  }
+  const calibrated = new Map<string, string>();
+  for (const [name, entry] of Object.entries(config.calibrate)) {
+    if (entry.state === "off") continue;
+    for (const channel of Object.keys(entry.channels)) {
+      const key = `${entry.device}\n${channel}`;
+      const other = calibrated.get(key);
+      if (other !== undefined) {
+        problems.push({
+          path: `calibrate.${name}.channels.${channel}`,
+          message: `${channel} of ${entry.device} is already calibrated by ${other}`,
+        });
+      }
+      calibrated.set(key, name);
+    }
+  }
+  return problems;
+}
+
+type Issue = z.core.$ZodIssue;
+
+function explain(issue: Issue, input: JsonObject): Problem[] {
+  const path = issue.path.map(String);
+  if (issue.code === "unrecognized_keys") {
+    const known = knownKeys(issue.path, input);
+    return issue.keys.map((key) => ({
+      path: [...path, key].join("."),
+      message: "unknown key",
+      ...near(key, known),
+    }));
+  }
+  if (issue.code === "invalid_union" && "discriminator" in issue && typeof issue.discriminator === "string") {
+    const at = valueAt(issue.path.slice(0, -1), input);
+    const given = isObject(at) ? at[issue.discriminator] : undefined;
+    return [
+      {
+        path: path.join("."),
+        message: given === undefined ? "is missing" : `unknown value ${JSON.stringify(given)}`,
+        hint: "run `headgate schema` to see what is possible",
+      },
+    ];
+  }
+  if (issue.code === "invalid_key")
+    return [{ path: path.join("."), message: issue.issues.map((i) => i.message).join("; ") }];
+  if (issue.code === "invalid_type" && valueAt(issue.path, input) === undefined) {
+    return [
+      { path: path.join("."), message: `is missing (${issue.expected})`, ...missingHint(path.join(".")) },
+    ];
+  }
+  return [{ path: path.join("."), message: issue.message }];
+}
+
+function missingHint(path: string): { hint?: string } {
+  return path === "hub"
+    ? {
+        hint: `set "hub": {"type": "edge" | "iothub" | "mqtt", …}; as an IoT Edge module it is found by itself`,
+      }
+    : {};
+}
+
+function valueAt(path: readonly PropertyKey[], input: unknown): unknown {
+  let at = input;
+  for (const key of path)
+    at = isObject(at) || Array.isArray(at) ? (at as Record<PropertyKey, unknown>)[key] : undefined;
+  return at;
+}
+
+/** Keys the schema knows at a path, to find what a typing error meant. */
+function knownKeys(path: readonly PropertyKey[], input: JsonObject): string[] {
+  let schemas: z.core.$ZodType[] = [configSchema];
+  let at: unknown = input;
+  for (const key of path) {
+    schemas = schemas.flatMap((schema) => below(schema, key));
+    at = valueAt([key], at);
+  }
+  return [...new Set(schemas.flatMap(objectKeys))];
+}
+
+function unwrap(schema: z.core.$ZodType): z.core.$ZodType[] {
+  const def = schema._zod.def as { type: string; innerType?: z.core.$ZodType; options?: z.core.$ZodType[] };
+  if (def.innerType) return unwrap(def.innerType);
+  if (def.options) return def.options.flatMap(unwrap);
+  return [schema];
+}
+
+function below(schema: z.core.$ZodType, key: PropertyKey): z.core.$ZodType[] {
+  return unwrap(schema).flatMap((s) => {
+    const def = s._zod.def as { shape?: Record<string, z.core.$ZodType>; valueType?: z.core.$ZodType };
+    const next = def.shape?.[String(key)] ?? def.valueType;
+    return next ? [next] : [];
+  });
+}
+
+function objectKeys(schema: z.core.$ZodType): string[] {
+  return unwrap(schema).flatMap((s) => Object.keys((s._zod.def as { shape?: object }).shape ?? {}));
+}
+
+function near(given: string, known: readonly string[]): { hint?: string } {
+  let best: { name: string; distance: number } | undefined;
+  for (const name of known) {
+    const distance = editDistance(given.toLowerCase(), name.toLowerCase());
+    if (distance <= Math.max(2, name.length / 3) && (!best || distance < best.distance))
+      best = { name, distance };
+  }
+  if (best) return { hint: `did you mean ${best.name}?` };
+  return known.length > 0 ? { hint: `known here: ${known.join(", ")}` } : {};
+}
+
+/** Levenshtein distance; the texts are short names. */
+function editDistance(a: string, b: string): number {
+  let row = Array.from({ length: b.length + 1 }, (_, i) => i);
+  for (let i = 1; i <= a.length; i++) {
+    const next = [i];
+    for (let j = 1; j <= b.length; j++) {
+      const substitution = (row[j - 1] ?? 0) + (a[i - 1] === b[j - 1] ? 0 : 1);
+      next.push(Math.min((row[j] ?? 0) + 1, (next[j - 1] ?? 0) + 1, substitution));
+    }
+    row = next;
+  }
+  return row[b.length] ?? 0;
+}
+
+function deepFreeze<T>(value: T): T {
+  if (typeof value === "object" && value !== null && !Object.isFrozen(value)) {
+    Object.freeze(value);
+    for (const member of Object.values(value)) deepFreeze(member);
+  }
+  return value;
+}
+
+/** What of the configuration the pipeline needs, with entries that are off left out. */
+export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
+  const sources = Object.entries(on(config.sources)).map(([name, source]) => {
+    const { decode, device, idleMs, intervalMs } = source;
+    return [name, { decode, device, idleMs, ...(intervalMs === undefined ? {} : { intervalMs }) }] as const;
+  });
+  const parts = {
+    gateway: config.gateway.name,
+    sources: Object.fromEntries(sources),
+    channels: on(config.channels),
+    calibrate: on(config.calibrate),
+    validate: on(config.validate),
+    windows: on(config.windows),
+  };
+  return { ...parts, hash: fingerprint(parts) };
+}
+
+function on<T extends { readonly state: "on" | "off" }>(
+  entries: Readonly<Record<string, T>>,
+): Record<string, T> {
+  return Object.fromEntries(Object.entries(entries).filter(([, entry]) => entry.state === "on"));
+}

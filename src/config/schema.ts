@@ -1,0 +1,288 @@
+import { z } from "zod";
+import { isPlainName } from "../core/reading.ts";
+
+/**
+ * The one place where the shape, the defaults and the descriptions of the configuration are written.
+ * Types, JSON Schema and the reference documentation derive from it.
+ * Maps are keyed by name, so that a twin patch can touch one entry; `"state": "off"` hides an entry of a lower layer.
+ */
+/** Names become keys of plain objects; those every object inherits (`constructor`, `__proto__`) would clash. */
+const isOrdinary = (name: string) => !(name in Object.prototype);
+
+const ms = (min: number, max: number) => z.int().min(min).max(max);
+const day = 86_400_000;
+
+export const entryName = z
+  .string()
+  .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 of A-Z a-z 0-9 _ -")
+  .refine(isOrdinary, "is a word of the language the gateway is written in")
+  .describe("Name of an entry");
+
+const state = z
+  .enum(["on", "off"])
+  .default("on")
+  .describe("`off` hides the entry, also one of a lower layer");
+const deviceName = z
+  .string()
+  .refine(isPlainName, "must be 1 to 128 characters without control characters")
+  .describe("Name of a field device");
+const channelName = z
+  .string()
+  .regex(/^[^\p{C}\s.$#]{1,64}$/u, "must be 1 to 64 characters without space, control characters, . $ #")
+  .refine(isOrdinary, "is a word of the language the gateway is written in")
+  .describe("Name of a channel, one quantity of one device");
+
+const secret = z
+  .union([
+    z.strictObject({
+      env: z.string().min(1).describe("Name of the environment variable that holds the value"),
+    }),
+    z.strictObject({
+      file: z.string().min(1).describe("File that holds the value; a trailing newline is ignored"),
+    }),
+  ])
+  .describe("Reference to a secret; the value itself never stands in a configuration");
+
+const decodeTime = z
+  .strictObject({
+    field: z.string().min(1),
+    unit: z.enum(["s", "ms", "iso"]).default("ms"),
+    maxAheadMs: ms(0, day)
+      .default(60_000)
+      .describe("A time further ahead of the receipt is a discard (`future`)"),
+  })
+  .describe("The device's own time; without it a reading has the time of its receipt");
+const ignore = z.array(z.string()).default([]).describe("Fields that are not channels, such as a counter");
+
+const decode = z
+  .discriminatedUnion("format", [
+    z.strictObject({ format: z.literal("json"), time: decodeTime.optional(), ignore }),
+    z.strictObject({
+      format: z.literal("csv"),
+      columns: z.array(z.string().min(1)).min(1).max(256).describe("Names of the columns, in order"),
+      separator: z.string().length(1).default(","),
+      time: decodeTime.optional(),
+      ignore,
+    }),
+    z.strictObject({
+      format: z.literal("keyValue"),
+      separator: z.string().length(1).default(" ").describe("Between pairs, as in `t=21.5 h=40`"),
+      time: decodeTime.optional(),
+      ignore,
+    }),
+  ])
+  .describe("How a frame becomes a reading");
+
+const serialSource = z.strictObject({
+  state,
+  type: z.literal("serial"),
+  path: z
+    .string()
+    .min(1)
+    .max(4096)
+    .describe(
+      "Device file; prefer `/dev/serial/by-id/…`, which stays the same across unplugging and restarts",
+    ),
+  baudRate: z.int().min(50).max(4_000_000).default(115_200),
+  dataBits: z.union([z.literal(5), z.literal(6), z.literal(7), z.literal(8)]).default(8),
+  stopBits: z.union([z.literal(1), z.literal(1.5), z.literal(2)]).default(1),
+  parity: z.enum(["none", "even", "odd", "mark", "space"]).default("none"),
+  flowControl: z.enum(["none", "hardware", "software"]).default("none"),
+  maxLineBytes: z
+    .int()
+    .min(16)
+    .max(1_048_576)
+    .default(4096)
+    .describe("A longer line is a discard (`overlong`)"),
+  decode,
+  device: z
+    .union([
+      deviceName,
+      z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+    ])
+    .describe("The device's name, or the field that holds it"),
+  intervalMs: ms(1, day)
+    .optional()
+    .describe("How often the device sends; gives a window its `expected` count"),
+  idleMs: ms(100, day)
+    .default(10_000)
+    .describe("After this silence a source with its own times no longer holds windows open"),
+});
+
+const source = z.discriminatedUnion("type", [serialSource]);
+
+const channel = z.strictObject({
+  state,
+  aliases: z.array(z.string().min(1)).default([]).describe("Spellings that mean this channel"),
+  unit: z.string().max(32).optional(),
+});
+
+const calibration = z.strictObject({
+  state,
+  device: deviceName,
+  channels: z.record(
+    channelName,
+    z
+      .strictObject({
+        kind: z.literal("linear").default("linear"),
+        slope: z.number().default(1),
+        intercept: z.number().default(0),
+      })
+      .describe("calibrated = value × slope + intercept"),
+  ),
+});
+
+const range = z
+  .strictObject({ min: z.number().optional(), max: z.number().optional() })
+  .refine((r) => r.min === undefined || r.max === undefined || r.min <= r.max, "min must not exceed max")
+  .describe("Outside it a value keeps its number and gets quality `bad`; the borders are good");
+const validation = z.strictObject({
+  state,
+  device: deviceName
+    .optional()
+    .describe("Without it the entry is for every device that has no entry of its own for the channel"),
+  channels: z.record(channelName, range),
+});
+
+export const aggregateNames = ["mean", "min", "max", "sum", "count", "stddev", "first", "last"] as const;
+const window = z.strictObject({
+  state,
+  kind: z.literal("tumbling").default("tumbling"),
+  sizeMs: ms(100, day).describe("Windows start at whole multiples of it since 1970 UTC"),
+  aggregates: z
+    .array(z.enum(aggregateNames))
+    .min(1)
+    .default([...aggregateNames]),
+  sources: z.array(entryName).min(1).optional().describe("Only readings of these sources"),
+  devices: z.array(deviceName).min(1).optional().describe("Only readings of these devices"),
+  allowedLatenessMs: ms(0, day)
+    .default(0)
+    .describe("A reading this late still gives a new revision; a later one is a discard"),
+});
+
+const hubDeadlines = {
+  connectTimeoutMs: ms(100, 29_000).default(20_000),
+  sendTimeoutMs: ms(100, 29_000).default(20_000).describe("A send not confirmed by then rebuilds the client"),
+  twinTimeoutMs: ms(100, 29_000).default(15_000),
+  closeTimeoutMs: ms(100, 10_000).default(2_000),
+};
+const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
+const hub = z.discriminatedUnion("type", [
+  z.strictObject({
+    type: z.literal("edge").describe("IoT Edge module, from the IOTEDGE_* environment"),
+    ...hubDeadlines,
+  }),
+  z.strictObject({
+    type: z.literal("iothub").describe("Straight to IoT Hub, or through a gateway"),
+    connectionString: secret,
+    caFile,
+    ...hubDeadlines,
+  }),
+  z.strictObject({
+    type: z.literal("mqtt").describe("Any MQTT 3.1.1 or 5 broker"),
+    url: z
+      .string()
+      .regex(
+        /^(mqtts?|wss?):\/\/[^@/]+(\/.*)?$/,
+        "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
+      ),
+    protocolVersion: z.union([z.literal(4), z.literal(5)]).default(4),
+    clientId: z.string().min(1).max(128).optional().describe("Default: `headgate-` and the gateway's name"),
+    username: z.string().optional(),
+    password: secret.optional(),
+    caFile,
+    certFile: z.string().min(1).optional(),
+    keyFile: z.string().min(1).optional(),
+    topic: z
+      .string()
+      .min(1)
+      .max(512)
+      .regex(/^[^#+\p{C}]+$/u, "must be a topic without wildcards")
+      .default("headgate/{gateway}/{output}")
+      .describe("`{gateway}` and `{output}` are replaced"),
+    ...hubDeadlines,
+  }),
+]);
+
+export const configSchema = z
+  .strictObject({
+    gateway: z.strictObject({ name: deviceName.describe("Name of this box in every entry") }),
+    sources: z.record(entryName, source).default({}).describe("Where bytes come from"),
+    channels: z
+      .record(channelName, channel)
+      .default({})
+      .describe("Channel names, the spellings that mean them, their units"),
+    calibrate: z.record(entryName, calibration).default({}),
+    validate: z.record(entryName, validation).default({}),
+    windows: z
+      .record(entryName, window)
+      .default({})
+      .describe("A reading is accounted by the first that matches it"),
+    publish: z
+      .strictObject({
+        maxDelayMs: ms(0, 3_600_000)
+          .default(5_000)
+          .describe("How long a finished entry may wait for company"),
+        maxMessageBytes: z.int().min(1024).max(200_000).default(65_536),
+        output: z
+          .string()
+          .regex(/^[A-Za-z0-9_-]{1,64}$/)
+          .default("readings")
+          .describe("Output name, for routes"),
+      })
+      .prefault({}),
+    report: z
+      .strictObject({
+        state: z.enum(["on", "off"]).default("on").describe("Reported properties of the box's health"),
+        intervalMs: ms(1_000, day).default(300_000),
+        minSpacingMs: ms(100, 3_600_000)
+          .default(10_000)
+          .describe("Least time between two reports, because each is billed"),
+        freeRam: z.enum(["on", "off"]).default("on").describe("`off` deletes `freeRam` from the twin"),
+      })
+      .prefault({}),
+    store: z
+      .strictObject({
+        path: z.string().min(1).default("data").describe("Folder of the store"),
+        maxLossMs: ms(20, 600_000)
+          .default(5_000)
+          .describe("What a power cut may cost: from last byte received to finished sync"),
+        minCommitMs: ms(0, 10_000).default(20).describe("Least time between commits when a caller waits"),
+        maxQueueBytes: z
+          .int()
+          .min(65_536)
+          .max(268_435_456)
+          .default(8_388_608)
+          .describe("Bytes received and not yet stored"),
+      })
+      .prefault({}),
+    hub,
+  })
+  .describe("Configuration of Headgate");
+
+export type Config = z.output<typeof configSchema>;
+export type SourceConfig = Config["sources"][string];
+export type DecodeConfig = SourceConfig["decode"];
+export type WindowConfig = Config["windows"][string];
+export type HubConfig = Config["hub"];
+export type SecretReference = z.output<typeof secret>;
+export type AggregateName = (typeof aggregateNames)[number];
+
+/** Sections that only the file and the environment may set: a remote change of these could cut the box off. */
+export const localSections: readonly (keyof Config)[] = ["store", "hub"];
+
+/**
+ * The part of the configuration that decides what readings become.
+ * It enters the journal, so that a replay runs with the configuration of its time.
+ */
+export interface PipelineConfig {
+  readonly gateway: string;
+  readonly hash: string;
+  readonly sources: Readonly<
+    Record<string, Pick<SourceConfig, "decode" | "device" | "intervalMs" | "idleMs">>
+  >;
+  readonly channels: Config["channels"];
+  readonly calibrate: Config["calibrate"];
+  readonly validate: Config["validate"];
+  readonly windows: Config["windows"];
+}

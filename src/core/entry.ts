@@ -1,0 +1,19 @@
+/**
+ * What one stage of the flow hands to the outbox: an entry, finished and final.
+ * Receivers drop repeated `(id, revision)`.
+ */
+export interface Entry {
+  readonly id: string;
+  readonly revision: number;
+  /** JSON text of the entry as it will stand in a message. */
+  readonly body: string;
+  /** When the entry was finished, wall ms: its window's end, or earlier when it was cut short. */
+  readonly readyMs: number;
+  /** Readings that this entry accounts for, per source: what leaves `held` when the entry does. */
+  readonly accounts: Accounts;
+}
+export type Accounts = Readonly<Record<string, number>>;
+
+export function addAccounts(target: Record<string, number>, more: Accounts): void {
+  for (const [source, count] of Object.entries(more)) target[source] = (target[source] ?? 0) + count;
+}

@@ -1,0 +1,64 @@
+/** OPC UA's three, Part 8 section 6.3 (StatusCode severity). */
+export type Quality = "good" | "uncertain" | "bad";
+
+/** Whether the wall clock that stamped a reading was known good: `synced` when the kernel says so. */
+export type TimeQuality = "synced" | "holdover" | "unsynced";
+
+/** Decoded values of one device at one time, in the device's own units. */
+export interface Reading {
+  readonly device: string;
+  /** Wall time, ms since 1970 UTC: the device's own if its protocol carries one, else the time of receipt. */
+  readonly timeMs: number;
+  readonly values: readonly RawValue[];
+}
+export interface RawValue {
+  readonly channel: string;
+  readonly value: number;
+}
+
+/** Calibrated values of one device at one time, each with its quality. */
+export interface Measurement {
+  readonly device: string;
+  readonly timeMs: number;
+  readonly values: readonly MeasuredValue[];
+}
+export interface MeasuredValue {
+  readonly channel: string;
+  /** Kept even when bad: quality says whether to believe it, nobody has to guess what it was. */
+  readonly value: number;
+  readonly quality: Quality;
+  readonly reason: QualityReason | undefined;
+}
+export type QualityReason = "belowMin" | "aboveMax" | "notFinite";
+
+/** Why a frame was not decoded. */
+export type FrameDiscard =
+  | "overlong"
+  | "truncated"
+  | "empty"
+  | "nul"
+  | "invalidUtf8"
+  | "malformed"
+  | "columnCount"
+  | "noDevice"
+  | "badDevice"
+  | "noTime"
+  | "future"
+  | "noChannels"
+  | "unknownSource";
+
+/** Why a decoded reading left otherwise than in a message. */
+export type ReadingDiscard = "unrouted" | "late" | "tooManyWindows" | "rejected";
+
+/** Most characters of a name from the field; IoT Hub's own limit for identifiers. */
+export const maxNameLength = 128;
+
+/** Names that devices give are values, not keys: any text of 1 to 128 characters without control characters. */
+export function isPlainName(text: string): boolean {
+  if (text.length === 0 || text.length > maxNameLength) return false;
+  for (let i = 0; i < text.length; i++) {
+    const code = text.charCodeAt(i);
+    if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return false;
+  }
+  return true;
+}

@@ -1,0 +1,196 @@
+import { isUtf8 } from "node:buffer";
+import type { PipelineConfig } from "../config/schema.ts";
+import { isObject } from "../core/json.ts";
+import { type FrameDiscard, isPlainName, type RawValue, type Reading } from "../core/reading.ts";
+import type { ChannelNames } from "./channel-names.ts";
+
+/** Fields of a frame in its order; a value is whatever the format carries there. */
+export type Fields = Iterable<readonly [name: string, value: unknown]>;
+
+/** Values that a frame carried and no channel took; each is counted, none is an error. */
+export type ValueNote = "notANumber" | "notFinite" | "duplicateChannel" | "badChannelName";
+
+export type Decoded =
+  | { readonly readings: readonly Reading[]; readonly notes: readonly ValueNote[] }
+  | { readonly discard: FrameDiscard };
+
+/** Bytes of one frame and the wall time of its receipt in; readings or the reason why not out. Pure. */
+export type Decode = (bytes: Uint8Array, receivedMs: number) => Decoded;
+
+type Source = PipelineConfig["sources"][string];
+type Split = (text: string) => readonly Fields[] | { readonly discard: FrameDiscard };
+
+export function compileDecoder(source: Source, names: ChannelNames): Decode {
+  const split = compileFormat(source.decode);
+  const { time } = source.decode;
+  const ignored = new Set(source.decode.ignore);
+  const deviceField = typeof source.device === "string" ? undefined : source.device.field;
+  const fixedDevice = typeof source.device === "string" ? source.device : undefined;
+
+  const toReading = (fields: Fields, receivedMs: number, notes: ValueNote[]): Reading | FrameDiscard => {
+    let device: unknown = fixedDevice;
+    let timeMs: number | undefined = time ? undefined : receivedMs;
+    const values: RawValue[] = [];
+    const exact = new Set<string>();
+    for (const [name, value] of fields) {
+      if (name === deviceField) {
+        device = typeof value === "number" ? String(value) : value;
+        continue;
+      }
+      if (name === time?.field) {
+        timeMs = parseTime(value, time.unit);
+        continue;
+      }
+      if (ignored.has(name)) continue;
+      const number = parseNumber(value);
+      if (number === undefined) {
+        notes.push("notANumber");
+        continue;
+      }
+      if (!Number.isFinite(number)) {
+        notes.push("notFinite");
+        continue;
+      }
+      if (!isPlainName(name)) {
+        notes.push("badChannelName");
+        continue;
+      }
+      const channel = names.canonical(name);
+      const at = values.findIndex((v) => v.channel === channel);
+      if (at < 0) values.push({ channel, value: number });
+      else {
+        // The canonical spelling wins over its aliases, else the first; the other value is counted, not mixed in.
+        notes.push("duplicateChannel");
+        if (name === channel && !exact.has(channel)) values[at] = { channel, value: number };
+      }
+      if (name === channel) exact.add(channel);
+    }
+    if (device === undefined || device === null) return "noDevice";
+    if (typeof device !== "string" || !isPlainName(device)) return "badDevice";
+    if (timeMs === undefined || !Number.isFinite(timeMs)) return "noTime";
+    if (time && timeMs > receivedMs + time.maxAheadMs) return "future";
+    if (values.length === 0) return "noChannels";
+    return { device, timeMs, values };
+  };
+
+  return (bytes, receivedMs) => {
+    if (bytes.length === 0) return { discard: "empty" };
+    if (bytes.includes(0)) return { discard: "nul" };
+    if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
+    const frames = split(Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("utf8"));
+    if ("discard" in frames) return frames;
+    const notes: ValueNote[] = [];
+    const readings: Reading[] = [];
+    for (const fields of frames) {
+      // A frame counts as decoded or as discarded, never as both: one bad reading in it discards it whole.
+      const reading = toReading(fields, receivedMs, notes);
+      if (typeof reading === "string") return { discard: reading };
+      readings.push(reading);
+    }
+    return readings.length > 0 ? { readings, notes } : { discard: "noChannels" };
+  };
+}
+
+function compileFormat(decode: Source["decode"]): Split {
+  switch (decode.format) {
+    case "json":
+      return splitJson;
+    case "csv":
+      return (text) => splitCsv(text, decode.columns, decode.separator);
+    case "keyValue":
+      return (text) => splitKeyValue(text, decode.separator);
+    default:
+      return decode satisfies never;
+  }
+}
+
+/** One object, or an array of objects, per line (https://jsonlines.org). */
+const splitJson: Split = (text) => {
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch {
+    return { discard: "malformed" };
+  }
+  const objects = Array.isArray(value) ? value : [value];
+  if (!objects.every(isObject)) return { discard: "malformed" };
+  return objects.map((object) => Object.entries(object));
+};
+
+/** RFC 4180 quoting within one line; a column without a value is absent. */
+function splitCsv(text: string, columns: readonly string[], separator: string): ReturnType<Split> {
+  const cells = text.includes('"') ? quotedCells(text, separator) : text.split(separator);
+  if (!cells) return { discard: "malformed" };
+  if (cells.length !== columns.length) return { discard: "columnCount" };
+  const fields: [string, string][] = [];
+  for (const [i, column] of columns.entries()) {
+    const cell = (cells[i] ?? "").trim();
+    if (cell !== "") fields.push([column, cell]);
+  }
+  return [fields];
+}
+
+function quotedCells(text: string, separator: string): string[] | undefined {
+  const cells: string[] = [];
+  let at = 0;
+  for (;;) {
+    let cell = "";
+    if (text[at] === '"') {
+      at++;
+      for (;;) {
+        const end = text.indexOf('"', at);
+        if (end < 0) return undefined;
+        cell += text.slice(at, end);
+        at = end + 1;
+        if (text[at] !== '"') break;
+        cell += '"';
+        at++;
+      }
+      if (at < text.length && text[at] !== separator) return undefined;
+    } else {
+      const next = text.indexOf(separator, at);
+      const end = next < 0 ? text.length : next;
+      cell = text.slice(at, end);
+      at = end;
+    }
+    cells.push(cell);
+    if (at >= text.length) return cells;
+    at++;
+  }
+}
+
+/** `t=21.5 h=40`; white space around names and values does not count. */
+function splitKeyValue(text: string, separator: string): ReturnType<Split> {
+  const fields: [string, string][] = [];
+  for (const pair of text.split(separator)) {
+    if (pair.trim() === "") continue;
+    const equals = pair.indexOf("=");
+    const name = pair.slice(0, equals).trim();
+    if (equals < 0 || name === "") return { discard: "malformed" };
+    fields.push([name, pair.slice(equals + 1).trim()]);
+  }
+  return fields.length > 0 ? [fields] : { discard: "malformed" };
+}
+
+const numeric = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+
+/** Numbers, and text that is nothing but a decimal number; `Number("")` and hex would be silent surprises. */
+function parseNumber(value: unknown): number | undefined {
+  if (typeof value === "number") return value;
+  return typeof value === "string" && numeric.test(value) ? Number(value) : undefined;
+}
+
+/** ISO 8601 needs its offset: a local time would mean something else on the next box. */
+const isoTime = /^\d{4}-\d{2}-\d{2}T\d{2}:\d{2}(:\d{2}(\.\d+)?)?(Z|[+-]\d{2}:?\d{2})$/;
+
+/** ms since 1970 UTC, or undefined. Times before 2000 and beyond 2200 are clocks that were never set. */
+function parseTime(value: unknown, unit: "s" | "ms" | "iso"): number | undefined {
+  let timeMs: number | undefined;
+  if (unit === "iso")
+    timeMs = typeof value === "string" && isoTime.test(value) ? Date.parse(value) : undefined;
+  else {
+    const number = parseNumber(value);
+    timeMs = number === undefined ? undefined : Math.round(unit === "s" ? number * 1000 : number);
+  }
+  return timeMs !== undefined && timeMs >= 946_684_800_000 && timeMs < 7_258_118_400_000 ? timeMs : undefined;
+}

@@ -1,0 +1,329 @@
+import { pipelineConfig } from "./config/check.ts";
+import { Configuration } from "./config/configuration.ts";
+import { provenAfterMs } from "./config/last-good.ts";
+import type { Config } from "./config/schema.ts";
+import type { Clock } from "./core/clock.ts";
+import { messageOf } from "./core/errors.ts";
+import type { JsonObject } from "./core/json.ts";
+import { bootId, clockQuality } from "./core/libc.ts";
+import type { Logger } from "./core/logger.ts";
+import type { TimeQuality } from "./core/reading.ts";
+import type { HubClient } from "./hub/hub-client.ts";
+import { hubClientFactory } from "./hub/hub-factory.ts";
+import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
+import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
+import { freeDisk, freeRam, load } from "./observe/health.ts";
+import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
+import type { SourceStatus } from "./sources/source.ts";
+import { SourceSet } from "./sources/source-set.ts";
+import type { StoreStatus } from "./store/store.ts";
+import { StoreClient } from "./store/store-client.ts";
+import { Desired, type DesiredStatus } from "./twin/desired.ts";
+import { reportedProperties } from "./twin/reported.ts";
+import { Reporter } from "./twin/reporter.ts";
+import { version } from "./version.ts";
+
+export interface GatewayOptions {
+  readonly configFile: string | undefined;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** The process cannot go on; it is to end with code 1 and be started again. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+export interface GatewayStatus {
+  readonly version: string;
+  readonly gateway: string;
+  readonly healthy: boolean;
+  readonly configHash: string;
+  readonly lastDesiredVersion: number | undefined;
+  readonly lastDesiredStatus: DesiredStatus | undefined;
+  readonly hub: HubLinkState & { readonly type: string };
+  readonly sources: Readonly<Record<string, SourceStatus>>;
+  readonly clock: TimeQuality;
+  readonly intake: IntakeStatus;
+  readonly publisher: PublisherStatus;
+  readonly store: StoreStatus;
+}
+
+const housekeepingMs = 10_000;
+/** Of an orderly stop's time, how long finished messages may still go out. */
+const drainMs = 3_000;
+
+/** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
+export class Gateway {
+  readonly #options: GatewayOptions;
+  readonly #configuration: Configuration;
+  readonly #store: StoreClient;
+  readonly #intake: Intake;
+  readonly #sources: SourceSet;
+  readonly #publisher: Publisher;
+  readonly #link: HubLink;
+  readonly #desired: Desired;
+  readonly #reporter: Reporter;
+  readonly #stop = new AbortController();
+  #storeStatus: StoreStatus;
+  #pipelineHash: string | undefined;
+  #clockQuality: TimeQuality = "unsynced";
+  #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
+  #housekeeping: Promise<void> | undefined;
+
+  /**
+   * Starts a gateway: resolves when it reads its sources.
+   * @throws ConfigError without any usable configuration; PermanentError or TransientError of the store.
+   */
+  static async start(options: GatewayOptions): Promise<Gateway> {
+    const { configFile, environment, clock, log } = options;
+    const configuration = new Configuration(configFile, environment, clock.wall(), log);
+    for (const { path, message } of configuration.startProblems)
+      log.error({ path }, `configuration: ${message}`);
+    const { config } = configuration.current;
+    const store = new StoreClient(options.onFatal);
+    try {
+      const opened = await store.open(config.store.path);
+      log.info({ store: config.store.path, replayed: opened.replayed }, "store opened");
+      const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
+      const gateway = new Gateway(options, configuration, store, opened.status, factory);
+      await gateway.#begin(opened);
+      return gateway;
+    } catch (error) {
+      await store.close();
+      throw error;
+    }
+  }
+
+  private constructor(
+    options: GatewayOptions,
+    configuration: Configuration,
+    store: StoreClient,
+    status: StoreStatus,
+    factory: Awaited<ReturnType<typeof hubClientFactory>>,
+  ) {
+    const { clock, log, onFatal } = options;
+    const { config } = configuration.current;
+    this.#options = options;
+    this.#configuration = configuration;
+    this.#store = store;
+    this.#storeStatus = status;
+    this.#intake = new Intake(
+      { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
+      intakeSettings(config),
+    );
+    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }));
+    this.#link = new HubLink({
+      factory,
+      clock,
+      log: log.child({ stage: "hub" }),
+      onConnected: (client) => this.#connected(client),
+      onDesired: (patch) => this.#desired.patch(patch),
+      onState: () => undefined,
+    });
+    this.#publisher = new Publisher({
+      next: (sequence) => store.next(sequence),
+      connected: (signal) => this.#link.connected(signal),
+      send: (message) => this.#link.send(message),
+      acknowledge: (sequence) => this.#intake.acknowledge(sequence),
+      reject: (sequence) => this.#intake.reject(sequence),
+      onFatal,
+      log: log.child({ stage: "publish" }),
+    });
+    this.#desired = new Desired({
+      apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
+      answered: (desiredVersion, answer) => {
+        this.#lastDesired = { version: desiredVersion, status: answer };
+      },
+      refresh: () => this.#link.withTwin((twin) => twin.get()),
+      log: log.child({ stage: "twin" }),
+    });
+    this.#reporter = new Reporter(
+      {
+        properties: () => this.#reported(),
+        connected: (signal) => this.#link.connected(signal),
+        report: (patch) => this.#link.withTwin((twin) => twin.report(patch)),
+        clock,
+        log: log.child({ stage: "twin" }),
+      },
+      config.report,
+    );
+  }
+
+  get status(): GatewayStatus {
+    const { config, hash } = this.#configuration.current;
+    const intake = this.#intake.status;
+    return {
+      version,
+      gateway: config.gateway.name,
+      healthy: intake.state === "ok",
+      configHash: hash,
+      lastDesiredVersion: this.#lastDesired?.version,
+      lastDesiredStatus: this.#lastDesired?.status,
+      hub: { type: config.hub.type, ...this.#link.state },
+      sources: this.#sources.status,
+      clock: this.#clockQuality,
+      intake,
+      publisher: this.#publisher.status,
+      store: this.#storeStatus,
+    };
+  }
+
+  get storeFolder(): string {
+    return this.#configuration.current.config.store.path;
+  }
+
+  /** The books, with `held` counted anew from windows and rows. */
+  audit(): Promise<StoreStatus["books"]> {
+    return this.#store.audit();
+  }
+
+  /** Stops in order: what was received is durable afterwards. Ends soon after `deadline` in any case. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    const { clock, log } = this.#options;
+    this.#stop.abort();
+    await this.#housekeeping;
+    await this.#sources.stop();
+    const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
+    // A store that fails keeps its flush waiting; the deadline ends that.
+    const flushed = this.#intake
+      .flush()
+      .catch((error: unknown) => log.error({ reason: messageOf(error) }, "flush failed"));
+    await Promise.race([flushed, aborted(drained)]);
+    while (
+      this.#link.state.state === "connected" &&
+      this.#storeStatus.outbox.messages > 0 &&
+      !drained.aborted
+    ) {
+      await clock.sleep(50, drained).catch(() => undefined);
+    }
+    const idle = Promise.all([this.#reporter.stop(), this.#publisher.stop()]);
+    await this.#link.stop();
+    await idle;
+    await this.#intake.stop(deadline);
+    await this.#store.close();
+    this.#configuration.ended();
+    log.info({}, "stopped");
+  }
+
+  async #begin(opened: Awaited<ReturnType<StoreClient["open"]>>): Promise<void> {
+    const { log } = this.#options;
+    this.#pipelineHash = opened.configHash;
+    this.#intake.start();
+    if (opened.uncleanSinceMs !== undefined) {
+      log.warn(
+        { since: new Date(opened.uncleanSinceMs).toISOString() },
+        "the last process did not stop in order",
+      );
+      for (const source of opened.sources)
+        this.#intake.gap(source, opened.uncleanSinceMs, "unknown", "uncleanStop");
+    }
+    this.#clockQuality = clockQuality();
+    this.#intake.clock(bootId(), this.#clockQuality);
+    await this.#journalConfiguration();
+    // Committed before the first byte is read: from here on a crash is noticed at the next start.
+    await this.#intake.flush();
+    this.#configuration.confirm(this.#options.clock.wall());
+    this.#publisher.start();
+    this.#reporter.start();
+    this.#link.start();
+    await this.#sources.configure(this.#configuration.current.config.sources);
+    this.#housekeeping = this.#housekeep();
+    log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
+  }
+
+  async #connected(client: HubClient): Promise<void> {
+    const { twin } = client;
+    if (!twin) return;
+    this.#desired.connecting();
+    await twin.subscribe();
+    const document = await twin.get();
+    this.#reporter.synchronize(document.reported);
+    this.#desired.full(document);
+  }
+
+  /** @throws ConfigError when the layer is refused */
+  async #apply(twin: JsonObject, desiredVersion: number | undefined): Promise<void> {
+    const checked = this.#configuration.candidate(twin);
+    const before = this.#configuration.current;
+    this.#configuration.adopt(checked, twin, desiredVersion, this.#options.clock.wall());
+    if (checked.hash === before.hash) return;
+    const { config } = checked;
+    this.#intake.configure(intakeSettings(config));
+    this.#reporter.configure(config.report);
+    // Frames read by the old configuration stand before it in the journal, those of the new one behind.
+    await this.#sources.retire(config.sources);
+    await this.#journalConfiguration();
+    await this.#sources.configure(config.sources);
+  }
+
+  async #journalConfiguration(): Promise<void> {
+    const pipeline = pipelineConfig(this.#configuration.current);
+    if (pipeline.hash === this.#pipelineHash) return;
+    await this.#intake.configuration(pipeline);
+    this.#pipelineHash = pipeline.hash;
+  }
+
+  #committed(status: StoreStatus): void {
+    this.#storeStatus = status;
+    if (status.outbox.messages > 0) this.#publisher.wake();
+  }
+
+  async #housekeep(): Promise<void> {
+    const { clock } = this.#options;
+    const { signal } = this.#stop;
+    const provenAt = clock.monotonic() + provenAfterMs;
+    let proven = false;
+    while (!signal.aborted) {
+      await clock.sleep(housekeepingMs, signal).catch(() => undefined);
+      if (signal.aborted) return;
+      const quality = clockQuality();
+      if (quality !== this.#clockQuality) {
+        this.#clockQuality = quality;
+        this.#intake.clock(bootId(), quality);
+      }
+      if (!proven && clock.monotonic() >= provenAt) {
+        proven = true;
+        this.#configuration.prove();
+      }
+    }
+  }
+
+  #reported() {
+    const { config, hash } = this.#configuration.current;
+    const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
+    const { state, reason } = this.#intake.status;
+    return reportedProperties(
+      {
+        version,
+        configHash: hash,
+        lastDesiredVersion: this.#lastDesired?.version,
+        lastDesiredStatus: this.#lastDesired?.status,
+        sources: this.#sources.status,
+        clockQuality: this.#clockQuality,
+        store: { state, reason },
+        freeRam: freeRam(),
+        load: load(),
+        freeDisk: freeDisk(config.store.path),
+        outbox: {
+          entries,
+          messages,
+          bytes,
+          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, this.#options.clock.wall() - oldestMs),
+        },
+      },
+      config.report,
+    );
+  }
+}
+
+function intakeSettings({ store, publish }: Config): IntakeSettings {
+  const { maxLossMs, minCommitMs, maxQueueBytes } = store;
+  const { maxDelayMs, maxMessageBytes, output } = publish;
+  return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+}
+
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

@@ -1,0 +1,224 @@
+import { readFile } from "node:fs/promises";
+import common from "azure-iot-common";
+import sdk from "azure-iot-device";
+import { within } from "../core/deadline.ts";
+import { type ErrorCode, HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { isObject, type JsonObject } from "../core/json.ts";
+import { type GuardedTransport, guardedTransport, TwinStatusError } from "./azure-transport.ts";
+import type { HubClient, HubClientEvents, HubMessage, TwinClient, TwinDocument } from "./hub-client.ts";
+
+// CommonJS whose names Node cannot see from outside: only the default export holds them all.
+const { Client, Message, ModuleClient } = sdk;
+const { NoRetry } = common;
+type SdkClient = sdk.Client | sdk.ModuleClient;
+
+export interface AzureClientOptions {
+  /** Undefined: everything from the IOTEDGE_* or EdgeHubConnectionString environment. */
+  readonly connectionString: (() => string) | undefined;
+  readonly caFile: string | undefined;
+  readonly connectTimeoutMs: number;
+  readonly sendTimeoutMs: number;
+  readonly twinTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+  /** For tests: token lifetime and margin, in seconds, as the SDK takes them. */
+  readonly tokenRenewal?: { tokenValidTimeInSeconds: number; tokenRenewalMarginInSeconds: number };
+}
+
+/** The Azure IoT device SDK as a hub client: edge hub or IoT Hub, device or module. */
+export class AzureClient implements HubClient {
+  readonly #options: AzureClientOptions;
+  readonly #events: HubClientEvents;
+  #client: SdkClient | undefined;
+  #transport: GuardedTransport | undefined;
+  #connectError: Error | undefined;
+  #done = false;
+
+  constructor(options: AzureClientOptions, events: HubClientEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  async connect(): Promise<void> {
+    const { connectTimeoutMs } = this.#options;
+    try {
+      await within(this.#open(), connectTimeoutMs, "connecting to the hub");
+    } catch (error) {
+      throw this.#connectionError(error);
+    }
+  }
+
+  async send({ id, output, body }: HubMessage): Promise<void> {
+    const client = this.#connected();
+    // Bytes only: anything but a string or a buffer would reject and leave the client unable to close.
+    const message = new Message(Buffer.from(body.buffer, body.byteOffset, body.byteLength));
+    message.messageId = id;
+    message.contentType = "application/json";
+    message.contentEncoding = "utf-8";
+    let sent: Promise<unknown>;
+    if (client instanceof ModuleClient) sent = client.sendOutputEvent(output, message);
+    else {
+      // A device has no outputs; the property lets the hub's routes tell them apart all the same.
+      message.properties.add("output", output);
+      sent = client.sendEvent(message);
+    }
+    try {
+      await within(sent, this.#options.sendTimeoutMs, "sending to the hub");
+    } catch (error) {
+      throw sendError(error);
+    }
+  }
+
+  readonly twin: TwinClient = {
+    subscribe: () =>
+      this.#twinCall("subscribing to the twin", (transport, done) =>
+        transport.enableTwinDesiredPropertiesUpdates((error) => done(error)),
+      ),
+    get: () =>
+      this.#twinCall<TwinDocument>("getting the twin", (transport, done) =>
+        // Straight from the transport: the SDK's own twin object merges arrays index by index.
+        transport.getTwin((error, twin) => (error ? done(error) : done(undefined, twinDocument(twin)))),
+      ),
+    report: (patch) =>
+      this.#twinCall("reporting to the twin", (transport, done) =>
+        transport.updateTwinReportedProperties(patch, (error) => done(error)),
+      ),
+  };
+
+  async close(): Promise<void> {
+    this.#done = true;
+    const client = this.#client;
+    // Without connection or with an unanswered send the SDK's close may never end; the sockets go in any case,
+    // because a client left behind would fight its successor for the identity.
+    if (client) {
+      client.on("error", () => undefined);
+      await within(client.close(), this.#options.closeTimeoutMs, "closing the hub client").catch(
+        () => undefined,
+      );
+    }
+    this.#transport?.destroy();
+  }
+
+  async #open(): Promise<void> {
+    const { connectionString, caFile, tokenRenewal } = this.#options;
+    const transport = guardedTransport(
+      {
+        lost: (reason) => this.#lost(reason),
+        desired: (patch) => this.#desired(patch),
+        connectError: (error) => {
+          this.#connectError ??= error;
+        },
+      },
+      (made) => {
+        this.#transport = made;
+        // The environment answered after our deadline: this client was given up already.
+        if (this.#done) made.destroy();
+      },
+    );
+    // Read anew for every client: a key that was rotated is found at the next connection.
+    const identity = connectionString?.();
+    const client =
+      identity === undefined
+        ? await ModuleClient.fromEnvironment(transport)
+        : /(^|;)ModuleId=/i.test(identity)
+          ? ModuleClient.fromConnectionString(identity, transport)
+          : Client.fromConnectionString(identity, transport);
+    this.#client = client;
+    // Reconnecting is ours: the SDK's own does not bring the twin back, and hides that it happened.
+    client.setRetryPolicy(new NoRetry());
+    client.on("error", (error: Error) => this.#lost(error));
+    client.on("disconnect", (result: { transportObj?: Error } | undefined) =>
+      this.#lost(new Error(result?.transportObj?.message ?? "the hub closed the connection")),
+    );
+    const ca = caFile === undefined ? {} : { ca: await readFile(caFile, "utf8") };
+    await client.setOptions({ ...ca, ...(tokenRenewal ? { tokenRenewal } : {}) });
+    if (this.#done) throw new TransientError("HUB_LOST", "closed while connecting");
+    await client.open();
+  }
+
+  #connected(): SdkClient {
+    if (!this.#client) throw new TransientError("HUB_LOST", "not connected");
+    return this.#client;
+  }
+
+  async #twinCall<T = void>(
+    doing: string,
+    call: (transport: GuardedTransport, done: (error?: Error | null, result?: T) => void) => void,
+  ): Promise<T> {
+    const transport = this.#transport;
+    if (!transport) throw new TransientError("HUB_LOST", "not connected");
+    const answer = new Promise<T>((resolve, reject) => {
+      call(transport, (error, result) => (error ? reject(error) : resolve(result as T)));
+    });
+    try {
+      return await within(answer, this.#options.twinTimeoutMs, doing);
+    } catch (error) {
+      throw twinError(error, doing);
+    }
+  }
+
+  #desired(patch: unknown): void {
+    if (this.#done) return;
+    if (isObject(patch)) {
+      const { rest, version } = withoutVersion(patch);
+      this.#events.desired({ patch: rest, version });
+    } else this.#lost(new Error("the hub sent a desired patch that is not an object"));
+  }
+
+  #lost(reason: Error): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#events.lost(new TransientError("HUB_LOST", `hub: ${reason.message}`, { cause: reason }));
+  }
+
+  /** The SDK calls every first failure `Not authorized`; what the socket or the server said tells the truth. */
+  #connectionError(error: unknown): TransientError {
+    if (error instanceof TransientError) return error;
+    if (error instanceof HeadgateError)
+      return new TransientError(error.code, error.message, { cause: error });
+    const cause = this.#connectError ?? error;
+    const code = isRefusal(cause) ? "HUB_UNAUTHORIZED" : "HUB_UNREACHABLE";
+    const message = messageOf(cause).replace("Failure on first connection (Not authorized): ", "");
+    return new TransientError(code, `connecting to the hub: ${message}`, { cause });
+  }
+}
+
+/** CONNACK return codes 2, 4 and 5 of MQTT 3.1.1 (section 3.2.2.3); 3 means that the server is not ready yet. */
+function isRefusal(error: unknown): boolean {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === 2 || code === 4 || code === 5;
+}
+
+/** Classes of the SDK whose message can never pass; everything else may pass next time. */
+const hopeless = new Set(["MessageTooLargeError", "FormatError", "ArgumentError", "TypeError"]);
+
+function sendError(error: unknown): Error {
+  if (error instanceof HeadgateError) return error;
+  const message = `sending to the hub: ${messageOf(error)}`;
+  if (error instanceof Error && hopeless.has(error.name)) {
+    return new PermanentError("HUB_REJECTED", message, { cause: error });
+  }
+  return new TransientError("HUB_LOST", message, { cause: error });
+}
+
+function twinError(error: unknown, doing: string): Error {
+  if (error instanceof HeadgateError) return error;
+  const code: ErrorCode = error instanceof TwinStatusError ? "HUB_REJECTED" : "HUB_LOST";
+  // A 4xx to a report is about its content, but for throttling; repeating it would be refused again.
+  if (error instanceof TwinStatusError && error.status >= 400 && error.status < 500 && error.status !== 429) {
+    return new PermanentError(code, error.message, { cause: error });
+  }
+  return new TransientError(code, `${doing}: ${messageOf(error)}`, { cause: error });
+}
+
+function twinDocument(twin: unknown): TwinDocument {
+  const halves = isObject(twin) ? twin : {};
+  const desired = withoutVersion(isObject(halves.desired) ? halves.desired : {});
+  const reported = withoutVersion(isObject(halves.reported) ? halves.reported : {});
+  return { desired: desired.rest, desiredVersion: desired.version, reported: reported.rest };
+}
+
+/** Edge hub's empty twin has version 0 or none: both mean unknown. */
+function withoutVersion(half: JsonObject): { rest: JsonObject; version: number | undefined } {
+  const { $version: version, $metadata: _, ...rest } = half;
+  return { rest, version: typeof version === "number" && version > 0 ? version : undefined };
+}

@@ -1,0 +1,52 @@
+import type { JsonObject } from "../core/json.ts";
+
+/** A message as the hub gets it. */
+export interface HubMessage {
+  readonly id: string;
+  readonly output: string;
+  /** UTF-8 JSON. */
+  readonly body: Uint8Array;
+}
+
+export interface TwinDocument {
+  readonly desired: JsonObject;
+  /** Undefined when the hub does not know it, as edge hub on its first start offline. */
+  readonly desiredVersion: number | undefined;
+  readonly reported: JsonObject;
+}
+
+export interface DesiredPatch {
+  readonly patch: JsonObject;
+  readonly version: number | undefined;
+}
+
+export interface HubClientEvents {
+  /** The connection is of no more use; the client is to be closed and another one made. Called at most once. */
+  lost(reason: Error): void;
+  desired(patch: DesiredPatch): void;
+}
+
+/**
+ * One connection to a hub, used once: after a loss it is closed and another one is made, because the SDK's client
+ * does not come back whole. Every method has its own deadline and rejects with
+ * TransientError (repeat, on a new client) or PermanentError (this item never passes).
+ */
+export interface HubClient {
+  connect(): Promise<void>;
+  /** Resolves when the hub has confirmed the message. */
+  send(message: HubMessage): Promise<void>;
+  /** Undefined for a hub without twins. */
+  readonly twin: TwinClient | undefined;
+  /** Never rejects, ends within its deadline, and leaves no socket and no timer behind. */
+  close(): Promise<void>;
+}
+
+export interface TwinClient {
+  /** Subscribes to desired patches, so that none is missed between this and the following `get`. */
+  subscribe(): Promise<void>;
+  get(): Promise<TwinDocument>;
+  /** Merges into the reported properties; `null` deletes. */
+  report(patch: JsonObject): Promise<void>;
+}
+
+export type HubClientFactory = (events: HubClientEvents) => HubClient;

@@ -1,0 +1,58 @@
+import type { HubConfig } from "../config/schema.ts";
+import { resolveSecret } from "../config/secrets.ts";
+import type { HubClientFactory } from "./hub-client.ts";
+
+/** A factory for the configured hub. Client libraries are loaded when they are needed: each costs 10 to 30 MB. */
+export async function hubClientFactory(
+  hub: HubConfig,
+  gateway: string,
+  environment: NodeJS.ProcessEnv,
+): Promise<HubClientFactory> {
+  switch (hub.type) {
+    case "edge":
+    case "iothub": {
+      const { AzureClient } = await import("./azure-client.ts");
+      const { connectTimeoutMs, sendTimeoutMs, twinTimeoutMs, closeTimeoutMs } = hub;
+      const connectionString =
+        hub.type === "edge"
+          ? undefined
+          : () => resolveSecret(hub.connectionString, "hub.connectionString", environment);
+      const caFile = hub.type === "edge" ? undefined : hub.caFile;
+      const options = {
+        connectionString,
+        caFile,
+        connectTimeoutMs,
+        sendTimeoutMs,
+        twinTimeoutMs,
+        closeTimeoutMs,
+      };
+      return (events) => new AzureClient(options, events);
+    }
+    case "mqtt": {
+      const { MqttClient } = await import("./mqtt-client.ts");
+      const { password } = hub;
+      const options = {
+        url: hub.url,
+        protocolVersion: hub.protocolVersion,
+        clientId: hub.clientId ?? `headgate-${gateway}`,
+        username: hub.username,
+        password: password && (() => resolveSecret(password, "hub.password", environment)),
+        caFile: hub.caFile,
+        certFile: hub.certFile,
+        keyFile: hub.keyFile,
+        topic: hub.topic.replaceAll("{gateway}", topicLevel(gateway)),
+        connectTimeoutMs: hub.connectTimeoutMs,
+        sendTimeoutMs: hub.sendTimeoutMs,
+        closeTimeoutMs: hub.closeTimeoutMs,
+      };
+      return (events) => new MqttClient(options, events);
+    }
+    default:
+      return hub satisfies never;
+  }
+}
+
+/** A name may hold characters that a topic must not (MQTT 3.1.1 section 4.7.1), or that would add a level. */
+function topicLevel(name: string): string {
+  return name.replace(/[#+/]/g, "_");
+}

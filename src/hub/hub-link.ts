@@ -1,0 +1,163 @@
+import type { Clock } from "../core/clock.ts";
+import { messageOf, TransientError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { backoffMs, type RetrySchedule, reconnectSchedule } from "../core/retry.ts";
+import type { HubClient, HubClientFactory, HubMessage } from "./hub-client.ts";
+
+export interface HubLinkState {
+  readonly state: "connecting" | "connected" | "disconnected" | "stopped";
+  readonly reason: string | undefined;
+  /** Clients made so far; more than one means that the connection was rebuilt. */
+  readonly clients: number;
+}
+
+export interface HubLinkOptions {
+  readonly factory: HubClientFactory;
+  readonly clock: Clock;
+  readonly log: Logger;
+  /** Runs once per connection, right after it stands; a rejection means that the connection is of no use. */
+  readonly onConnected: (client: HubClient) => Promise<void>;
+  readonly onDesired: (patch: Parameters<Parameters<HubClientFactory>[0]["desired"]>[0]) => void;
+  readonly onState: (state: HubLinkState) => void;
+  readonly schedule?: RetrySchedule;
+}
+
+/** The one reconnect loop: makes a client, uses it until it is lost, closes it, waits, makes another, for ever. */
+export class HubLink {
+  readonly #options: HubLinkOptions;
+  readonly #stop = new AbortController();
+  #client: HubClient | undefined;
+  /** Rejects when the present client is lost: nobody waits for an answer of a connection that is gone. */
+  #lost: Promise<never> | undefined;
+  #lose: ((reason: Error) => void) | undefined;
+  #waiting: (() => void)[] = [];
+  #state: HubLinkState = { state: "stopped", reason: undefined, clients: 0 };
+  #running: Promise<void> | undefined;
+
+  constructor(options: HubLinkOptions) {
+    this.#options = options;
+  }
+
+  get state(): HubLinkState {
+    return this.#state;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  /** Ends the loop and closes the client, which has a deadline of its own. */
+  async stop(): Promise<void> {
+    this.#stop.abort(new TransientError("HUB_LOST", "stopped"));
+    this.#lose?.(new TransientError("HUB_LOST", "stopped"));
+    this.#wake();
+    await this.#running;
+  }
+
+  /** Resolves when a connection stands, at once or later; rejects when the link or the signal stops. */
+  async connected(signal: AbortSignal): Promise<void> {
+    while (!this.#client) {
+      signal.throwIfAborted();
+      this.#stop.signal.throwIfAborted();
+      await new Promise<void>((resolve, reject) => {
+        const onAbort = () => reject(signal.reason);
+        signal.addEventListener("abort", onAbort, { once: true });
+        this.#waiting.push(() => {
+          signal.removeEventListener("abort", onAbort);
+          resolve();
+        });
+      });
+    }
+  }
+
+  /**
+   * Sends over the present connection. A transient failure, our deadline included, gives the connection up:
+   * a client that left one call unanswered is not trusted with another.
+   */
+  async send(message: HubMessage): Promise<void> {
+    await this.#use((client) => client.send(message));
+  }
+
+  /** Like `send`, for twin calls; rejects when the hub has no twins. */
+  async withTwin<T>(call: (twin: NonNullable<HubClient["twin"]>) => Promise<T>): Promise<T> {
+    return await this.#use((client) => {
+      if (!client.twin) throw new TransientError("HUB_LOST", "this hub has no twin");
+      return call(client.twin);
+    });
+  }
+
+  async #use<T>(call: (client: HubClient) => Promise<T>): Promise<T> {
+    const client = this.#client;
+    const lose = this.#lose;
+    const lost = this.#lost;
+    if (!client || !lose || !lost) throw new TransientError("HUB_LOST", "not connected");
+    try {
+      return await Promise.race([call(client), lost]);
+    } catch (error) {
+      if (error instanceof TransientError) lose(error);
+      throw error;
+    }
+  }
+
+  async #run(): Promise<void> {
+    const { clock, factory, onConnected, onDesired, schedule = reconnectSchedule } = this.#options;
+    const { signal } = this.#stop;
+    let attempt = 0;
+    let clients = 0;
+    while (!signal.aborted) {
+      clients++;
+      this.#set({ state: "connecting", reason: this.#state.reason, clients });
+      let lose: (reason: Error) => void = () => undefined;
+      const lost = new Promise<never>((_, reject) => {
+        lose = reject;
+      });
+      lost.catch(() => undefined);
+      const client = factory({ lost: lose, desired: onDesired });
+      let connectedAt: number | undefined;
+      let reason = new Error();
+      try {
+        // A stop ends the wait for a connection as well.
+        this.#lose = lose;
+        this.#lost = lost;
+        await Promise.race([client.connect(), lost]);
+        connectedAt = clock.monotonic();
+        this.#client = client;
+        // Before the twin is there: a hub whose twin does not answer still takes messages.
+        this.#set({ state: "connected", reason: undefined, clients });
+        this.#wake();
+        await Promise.race([onConnected(client), lost]);
+        await lost;
+      } catch (error) {
+        reason = error instanceof Error ? error : new Error(messageOf(error));
+      }
+      this.#client = undefined;
+      this.#lose = undefined;
+      this.#set({ state: signal.aborted ? "stopped" : "disconnected", reason: reason.message, clients });
+      await client.close();
+      if (signal.aborted) break;
+      const healthy = connectedAt !== undefined && clock.monotonic() - connectedAt >= schedule.healthyMs;
+      attempt = healthy ? 0 : attempt + 1;
+      await clock.sleep(backoffMs(schedule, attempt, Math.random()), signal).catch(() => undefined);
+    }
+    this.#set({ state: "stopped", reason: undefined, clients });
+  }
+
+  #wake(): void {
+    const waiting = this.#waiting;
+    this.#waiting = [];
+    for (const resolve of waiting) resolve();
+  }
+
+  /** One log line when the state or its reason changes, however many attempts repeat it. */
+  #set(next: HubLinkState): void {
+    const before = this.#state;
+    this.#state = next;
+    const { log, onState } = this.#options;
+    if (next.state === "connected" && before.state !== "connected")
+      log.info({ clients: next.clients }, "hub connected");
+    if (next.state === "disconnected" && next.reason !== before.reason) {
+      log.warn({ reason: next.reason }, "hub disconnected");
+    }
+    onState(next);
+  }
+}

@@ -1,0 +1,116 @@
+import { readFile } from "node:fs/promises";
+import mqtt, { type MqttClient as Connection, type IClientOptions } from "mqtt";
+import { within } from "../core/deadline.ts";
+import { HeadgateError, messageOf, TransientError } from "../core/errors.ts";
+import type { HubClient, HubClientEvents, HubMessage } from "./hub-client.ts";
+
+export interface MqttClientOptions {
+  readonly url: string;
+  readonly protocolVersion: 4 | 5;
+  readonly clientId: string;
+  readonly username: string | undefined;
+  readonly password: (() => string) | undefined;
+  readonly caFile: string | undefined;
+  readonly certFile: string | undefined;
+  readonly keyFile: string | undefined;
+  /** With `{output}`. */
+  readonly topic: string;
+  readonly connectTimeoutMs: number;
+  readonly sendTimeoutMs: number;
+  readonly closeTimeoutMs: number;
+}
+
+/** Any MQTT 3.1.1 or 5 broker as a hub. It has no twin. */
+export class MqttClient implements HubClient {
+  readonly twin = undefined;
+  readonly #options: MqttClientOptions;
+  readonly #events: HubClientEvents;
+  #connection: Connection | undefined;
+  #done = false;
+
+  constructor(options: MqttClientOptions, events: HubClientEvents) {
+    this.#options = options;
+    this.#events = events;
+  }
+
+  async connect(): Promise<void> {
+    const o = this.#options;
+    const read = async (file: string | undefined) => (file === undefined ? undefined : await readFile(file));
+    try {
+      const [ca, cert, key] = await Promise.all([read(o.caFile), read(o.certFile), read(o.keyFile)]);
+      const options: IClientOptions = {
+        protocolVersion: o.protocolVersion,
+        clientId: o.clientId,
+        // Nothing to resume: what was not confirmed is sent again from the store.
+        clean: true,
+        reconnectPeriod: 0,
+        connectTimeout: o.connectTimeoutMs,
+        manualConnect: true,
+        ...(o.username === undefined ? {} : { username: o.username }),
+        ...(o.password === undefined ? {} : { password: o.password() }),
+        ...(ca ? { ca } : {}),
+        ...(cert ? { cert } : {}),
+        ...(key ? { key } : {}),
+      };
+      if (this.#done) throw new TransientError("HUB_LOST", "closed while connecting");
+      const connection = mqtt.connect(o.url, options);
+      this.#connection = connection;
+      const connected = new Promise<void>((resolve, reject) => {
+        connection.on("connect", () => resolve());
+        connection.on("error", reject);
+        connection.on("close", () => {
+          reject(new Error("the broker closed the connection"));
+          this.#lost(new Error("the broker closed the connection"));
+        });
+      });
+      connection.connect();
+      await within(connected, o.connectTimeoutMs, "connecting to the broker");
+    } catch (error) {
+      throw connectionError(error);
+    }
+  }
+
+  async send({ id, output, body }: HubMessage): Promise<void> {
+    const connection = this.#connection;
+    if (!connection) throw new TransientError("HUB_LOST", "not connected");
+    const topic = this.#options.topic.replaceAll("{output}", output);
+    const properties =
+      this.#options.protocolVersion === 5
+        ? { contentType: "application/json", payloadFormatIndicator: true, userProperties: { messageId: id } }
+        : {};
+    const payload = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    try {
+      const sent = connection.publishAsync(topic, payload, { qos: 1, properties });
+      await within(sent, this.#options.sendTimeoutMs, "sending to the broker");
+    } catch (error) {
+      if (error instanceof HeadgateError) throw error;
+      throw new TransientError("HUB_LOST", `sending to the broker: ${messageOf(error)}`, { cause: error });
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#done = true;
+    const connection = this.#connection;
+    if (!connection) return;
+    // With an unanswered send a graceful end would wait for it.
+    await within(connection.endAsync(), this.#options.closeTimeoutMs, "closing").catch(() => undefined);
+    connection.end(true);
+    connection.stream?.destroy();
+  }
+
+  #lost(reason: Error): void {
+    if (this.#done) return;
+    this.#done = true;
+    this.#events.lost(new TransientError("HUB_LOST", reason.message, { cause: reason }));
+  }
+}
+
+/** Refusals: CONNACK 4 and 5 of MQTT 3.1.1, reason codes 0x86 and 0x87 of MQTT 5. */
+function connectionError(error: unknown): Error {
+  if (error instanceof TransientError) return error;
+  if (error instanceof HeadgateError) return new TransientError(error.code, error.message, { cause: error });
+  const reason = error instanceof Error && "code" in error ? error.code : undefined;
+  const refused = reason === 4 || reason === 5 || reason === 0x86 || reason === 0x87;
+  const message = `connecting to the broker: ${messageOf(error)}`;
+  return new TransientError(refused ? "HUB_UNAUTHORIZED" : "HUB_UNREACHABLE", message, { cause: error });
+}

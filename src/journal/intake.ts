@@ -1,0 +1,328 @@
+import type { PipelineConfig } from "../config/schema.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
+import { backoffMs } from "../core/retry.ts";
+import type { Commit, StoreStatus } from "../store/store.ts";
+import { BatchWriter, type JournalEntry } from "./batch.ts";
+
+/** The store as the intake sees it. */
+export interface CommitTarget {
+  commit(commit: Commit): Promise<StoreStatus>;
+}
+/** Thrown by `commit` when nothing of it happened and it can be repeated with the batch that comes back. */
+export interface Repeatable {
+  readonly batch: Uint8Array;
+}
+
+export interface IntakeSettings {
+  readonly maxLossMs: number;
+  readonly minCommitMs: number;
+  readonly maxQueueBytes: number;
+  readonly compose: Commit["compose"];
+}
+
+export interface IntakeOptions {
+  readonly store: CommitTarget;
+  readonly clock: Clock;
+  readonly log: Logger;
+  readonly onCommit: (status: StoreStatus) => void;
+  /** A failure that no repetition mends. */
+  readonly onFatal: (error: unknown) => void;
+}
+
+interface Waiter {
+  resolve(): void;
+  reject(error: unknown): void;
+}
+
+/** What one commit takes along; kept together until it happened. */
+interface Taken {
+  readonly batch: Uint8Array;
+  readonly oldestMs: number | undefined;
+  readonly waiters: readonly Waiter[];
+}
+
+export interface IntakeStatus {
+  readonly state: "ok" | "failing";
+  readonly reason: string | undefined;
+  readonly queuedBytes: number;
+  readonly commits: number;
+  /** Longest time from receipt to finished sync beyond `maxLossMs`, ms; 0 when the promise held throughout. */
+  readonly overshootMs: number;
+}
+
+/** A batch this large is committed at once. */
+const largeBatchBytes = 1_048_576;
+/** The loop looks again at least this often, because due times of windows are wall times and the wall may step. */
+const longestSleepMs = 1_000;
+/** Acknowledged messages may wait this long for company; a crash in between repeats them, no more. */
+const acknowledgeDelayMs = 1_000;
+const commitRetry = { baseMs: 200, maxMs: 5_000, healthyMs: 0 };
+
+/**
+ * The main thread's end of the journal: collects entries in order, in bytes, and decides when to commit.
+ * One commit is under way at a time; what arrives meanwhile waits in the next batch, bounded in bytes.
+ */
+export class Intake {
+  readonly #options: IntakeOptions;
+  #settings: IntakeSettings;
+  readonly #writer = new BatchWriter();
+  /** Monotonic ms of the oldest entry that a power cut would cost. */
+  #oldestMs: number | undefined;
+  #inFlightBytes = 0;
+  #acknowledged: number[] = [];
+  #rejected: number[] = [];
+  #acknowledgedSinceMs: number | undefined;
+  #waiters: Waiter[] = [];
+  readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
+  readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
+  #retry: Taken | undefined;
+  #attempt = 0;
+  #notBeforeMs = 0;
+  #commitMs = 0;
+  #status: StoreStatus | undefined;
+  #state: IntakeStatus = { state: "ok", reason: undefined, queuedBytes: 0, commits: 0, overshootMs: 0 };
+  #stopping = false;
+  #wake: (() => void) | undefined;
+  #wakeAtMs = Number.POSITIVE_INFINITY;
+  #running: Promise<void> | undefined;
+
+  constructor(options: IntakeOptions, settings: IntakeSettings) {
+    this.#options = options;
+    this.#settings = settings;
+  }
+
+  get status(): IntakeStatus {
+    return { ...this.#state, queuedBytes: this.#writer.byteLength + this.#inFlightBytes };
+  }
+
+  configure(settings: IntakeSettings): void {
+    this.#settings = settings;
+    this.#nudge();
+  }
+
+  /**
+   * Takes a frame; the bytes are copied. False when there is no room: the frame is lost then,
+   * counted as a gap of its source, unless the caller can wait and repeat.
+   */
+  frame(source: string, bytes: Uint8Array): boolean {
+    const wallMs = this.#options.clock.wall();
+    const monotonicMs = this.#options.clock.monotonic();
+    const queued = this.#writer.byteLength + this.#inFlightBytes;
+    if (queued + bytes.length + 64 > this.#settings.maxQueueBytes) {
+      const gap = this.#overruns.get(source);
+      if (gap) {
+        gap.toMs = wallMs;
+        gap.count++;
+      } else this.#overruns.set(source, { fromMs: wallMs, toMs: wallMs, count: 1 });
+      return false;
+    }
+    this.#writer.frame(source, wallMs, monotonicMs, bytes);
+    this.#added(monotonicMs);
+    return true;
+  }
+
+  /** Counts what never became a frame, such as an over-long line. */
+  discard(source: string, reason: FrameDiscard, bytes: number): void {
+    const key = `${source} ${reason}`;
+    const before = this.#discards.get(key);
+    const count = (before?.count ?? 0) + 1;
+    this.#discards.set(key, { type: "discard", source, reason, count, bytes: (before?.bytes ?? 0) + bytes });
+    this.#added(this.#options.clock.monotonic());
+  }
+
+  gap(source: string, fromMs: number, count: number | "unknown", reason: "uncleanStop" | "overrun"): void {
+    this.#writer.rare({ type: "gap", source, fromMs, toMs: this.#options.clock.wall(), count, reason });
+    this.#added(this.#options.clock.monotonic());
+  }
+
+  clock(bootId: string, quality: TimeQuality): void {
+    const { clock } = this.#options;
+    const monotonicMs = clock.monotonic();
+    this.#writer.rare({ type: "clock", wallMs: clock.wall(), monotonicMs, bootId, quality });
+    this.#added(monotonicMs);
+  }
+
+  /** Resolves when the configuration stands in the journal and the pipeline runs with it. */
+  async configuration(config: PipelineConfig): Promise<void> {
+    const { clock } = this.#options;
+    this.#writer.rare({ type: "configuration", wallMs: clock.wall(), config });
+    this.#added(clock.monotonic());
+    await this.flush();
+  }
+
+  acknowledge(message: number): void {
+    this.#acknowledged.push(message);
+    this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
+    this.#nudge();
+  }
+
+  /** A message that the hub refused for good: its readings are discarded, counted. */
+  reject(message: number): void {
+    this.#rejected.push(message);
+    this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
+    this.#nudge();
+  }
+
+  /** Resolves when everything taken so far is durable. */
+  flush(): Promise<void> {
+    const done = new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
+    this.#nudge();
+    return done;
+  }
+
+  start(): void {
+    this.#running ??= this.#run().catch((error) => this.#options.onFatal(error));
+  }
+
+  /** Commits what is left, with a snapshot, unless the deadline comes first. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping = true;
+    this.#nudge();
+    await this.#running;
+    while (!deadline.aborted && !(await this.#commit(true))) {
+      await this.#options.clock.sleep(100, deadline).catch(() => undefined);
+    }
+  }
+
+  async #run(): Promise<void> {
+    while (!this.#stopping) {
+      const now = this.#options.clock.monotonic();
+      const due = this.#dueMs(now);
+      if (due > now) await this.#sleep(due, now);
+      else await this.#commit(false);
+    }
+  }
+
+  /** Monotonic ms of the next commit. */
+  #dueMs(now: number): number {
+    const { maxLossMs, minCommitMs, compose } = this.#settings;
+    if (this.#retry) return this.#notBeforeMs;
+    // Room for the commit itself: twice what they take lately, and never more than half of what is promised.
+    const margin = Math.min(maxLossMs / 2, 10 + 2 * this.#commitMs);
+    let due = Number.POSITIVE_INFINITY;
+    if (this.#oldestMs !== undefined) due = this.#oldestMs + maxLossMs - margin;
+    if (this.#acknowledgedSinceMs !== undefined) {
+      due = Math.min(due, this.#acknowledgedSinceMs + Math.min(acknowledgeDelayMs, maxLossMs));
+    }
+    const wall = this.#options.clock.wall();
+    const { windowDueMs, composeDueMs } = this.#status ?? {};
+    // A little behind the due time, or rounding would commit just before it, in vain.
+    if (windowDueMs !== undefined) {
+      due = Math.min(due, now - wall + windowDueMs + Math.max(2, compose.maxDelayMs - margin));
+    }
+    if (composeDueMs !== undefined) due = Math.min(due, now - wall + composeDueMs + 2);
+    if (this.#waiters.length > 0 || this.#writer.byteLength >= largeBatchBytes) due = now;
+    return Math.max(due, this.#notBeforeMs + minCommitMs);
+  }
+
+  #added(monotonicMs: number): void {
+    this.#oldestMs ??= monotonicMs;
+    this.#nudge();
+  }
+
+  /** Wakes the loop only when it would sleep past what is due now: most frames change nothing. */
+  #nudge(): void {
+    if (!this.#wake) return;
+    const now = this.#options.clock.monotonic();
+    if (this.#stopping || this.#dueMs(now) < this.#wakeAtMs) this.#wake();
+  }
+
+  async #sleep(dueMs: number, now: number): Promise<void> {
+    const sleepMs = Math.min(dueMs - now, longestSleepMs);
+    this.#wakeAtMs = now + sleepMs;
+    const awake = new AbortController();
+    this.#wake = () => awake.abort();
+    await this.#options.clock.sleep(sleepMs, awake.signal).catch(() => undefined);
+    this.#wake = undefined;
+    this.#wakeAtMs = Number.POSITIVE_INFINITY;
+  }
+
+  /** True when the commit happened; false when it has to be repeated. Throws what no repetition mends. */
+  async #commit(last: boolean): Promise<boolean> {
+    const { clock, store } = this.#options;
+    const startedMs = clock.monotonic();
+    const taken = this.#retry ?? this.#take();
+    const { batch, oldestMs, waiters } = taken;
+    const acknowledged = this.#acknowledged.splice(0);
+    const rejected = this.#rejected.splice(0);
+    this.#acknowledgedSinceMs = undefined;
+    this.#retry = undefined;
+    this.#inFlightBytes = batch.length;
+    try {
+      const { compose } = this.#settings;
+      const commit = {
+        batch,
+        acknowledged,
+        rejected,
+        compose,
+        nowMs: clock.wall(),
+        ...(last ? { last } : {}),
+      };
+      this.#status = await store.commit(commit);
+    } catch (error) {
+      if (!isRepeatable(error)) {
+        for (const waiter of waiters) waiter.reject(error);
+        throw error;
+      }
+      this.#acknowledged.unshift(...acknowledged);
+      this.#rejected.unshift(...rejected);
+      this.#failed({ ...taken, batch: error.batch }, error);
+      return false;
+    }
+    this.#succeeded(startedMs, oldestMs);
+    for (const waiter of waiters) waiter.resolve();
+    this.#options.onCommit(this.#status);
+    return true;
+  }
+
+  #take(): Taken {
+    const { clock } = this.#options;
+    for (const discard of this.#discards.values()) this.#writer.rare(discard);
+    this.#discards.clear();
+    for (const [source, gap] of this.#overruns)
+      this.#writer.rare({ type: "gap", source, ...gap, reason: "overrun" });
+    this.#overruns.clear();
+    // The tick says that nothing older follows; without open windows and without entries nobody needs to know.
+    if (this.#writer.entryCount > 0 || (this.#status?.openWindows ?? 0) > 0) {
+      this.#writer.tick(clock.wall(), clock.monotonic());
+    }
+    const oldestMs = this.#oldestMs;
+    this.#oldestMs = undefined;
+    return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
+  }
+
+  #succeeded(startedMs: number, oldestMs: number | undefined): void {
+    const { clock, log } = this.#options;
+    const now = clock.monotonic();
+    this.#inFlightBytes = 0;
+    this.#attempt = 0;
+    this.#notBeforeMs = now;
+    this.#commitMs = Math.max(now - startedMs, this.#commitMs * 0.9);
+    const overshoot = oldestMs === undefined ? 0 : now - oldestMs - this.#settings.maxLossMs;
+    if (this.#state.state === "failing") log.info({}, "the store takes data again");
+    this.#state = {
+      state: "ok",
+      reason: undefined,
+      queuedBytes: 0,
+      commits: this.#state.commits + 1,
+      overshootMs: Math.max(this.#state.overshootMs, Math.round(overshoot)),
+    };
+  }
+
+  #failed(taken: Taken, error: Repeatable): void {
+    const { clock, log } = this.#options;
+    this.#retry = taken;
+    this.#notBeforeMs = clock.monotonic() + 50 + backoffMs(commitRetry, this.#attempt++, Math.random());
+    const reason = messageOf(error);
+    if (this.#state.state === "ok")
+      log.error({ reason }, "the store does not take data; it is repeated for ever");
+    this.#state = { ...this.#state, state: "failing", reason };
+  }
+}
+
+function isRepeatable(error: unknown): error is Repeatable {
+  return error instanceof Error && "batch" in error && error.batch instanceof Uint8Array;
+}

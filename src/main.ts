@@ -1,0 +1,81 @@
+import { Command, CommanderError } from "commander";
+import { exitCode } from "./cli/exit-code.ts";
+import { formatProblem } from "./cli/problems.ts";
+import { ConfigError } from "./core/errors.ts";
+import { version } from "./version.ts";
+
+/** Entry of the command line. Commands are loaded when they are called: a start must not pay for the others. */
+export async function main(argv: readonly string[] = process.argv): Promise<void> {
+  const program = new Command("headgate")
+    .description("Edge gateway: field devices in, durable and honest data out")
+    .version(version)
+    .showHelpAfterError("(add --help for what is possible)")
+    .exitOverride();
+
+  program
+    .command("run")
+    .description("run the gateway until it is stopped")
+    .option("-c, --config <file>", "configuration file (JSON)")
+    .option("--log-level <level>", "trace, debug, info, warn or error", "info")
+    .action(async (options) => (await import("./cli/run.ts")).run(options));
+
+  program
+    .command("simulate")
+    .description("run everything here: simulated devices, the gateway, an embedded hub")
+    .option("--for <duration>", "stop by itself after this time, such as 30s or 2m")
+    .option("--json", "print each message that the hub received as one JSON line on stdout")
+    .option("--field-log <file>", "append every reading that a device sent, as JSON lines")
+    .option("--window <duration>", "size of the windows, 5s at most", "2s")
+    .option("--devices <n>", "number of simulated sensors, 1 to 20", "2")
+    .option("--seed <n>", "seed of the simulated devices", "1")
+    .option("--store <folder>", "keep the store here; otherwise it is removed at the end")
+    .option("--log-level <level>", "trace, debug, info, warn or error", "warn")
+    .action(async (options) => (await import("./cli/simulate.ts")).simulate(options));
+
+  program
+    .command("hub")
+    .description("run the embedded hub alone and print the environment for a module")
+    .option("--port <n>", "MQTT port", "0")
+    .option("--control-port <n>", "port of the control surface on loopback", "0")
+    .option("--module <name...>", "modules that may connect", ["gateway"])
+    .option("--message-log <file>", "append every accepted message, as JSON lines")
+    .option("--json", "print the environment and addresses as one JSON line")
+    .action(async (options) => (await import("./cli/hub.ts")).hub(options));
+
+  program
+    .command("check")
+    .description("check a configuration and print every problem with its path")
+    .argument("[file]", "configuration file; without it only the environment is checked")
+    .option("--json", "print the result as one JSON line")
+    .action(async (file, options) => (await import("./cli/check.ts")).check(file, options));
+
+  program
+    .command("schema")
+    .description("print the JSON Schema of the configuration")
+    .action(async () => (await import("./cli/schema.ts")).schema());
+
+  program
+    .command("status")
+    .description("ask the gateway that runs on a store; ends with 0 when it is healthy")
+    .option("-c, --config <file>", "its configuration file, to find the store")
+    .option("--json", "print all of it as one JSON line")
+    .action(async (options) => (await import("./cli/status.ts")).status(options));
+
+  try {
+    await program.parseAsync(argv as string[]);
+  } catch (error) {
+    if (error instanceof CommanderError) {
+      process.exitCode = error.exitCode === 0 ? exitCode.stopped : exitCode.badConfiguration;
+    } else if (error instanceof ConfigError) {
+      for (const problem of error.problems) process.stderr.write(`headgate: ${formatProblem(problem)}\n`);
+      process.exitCode = exitCode.badConfiguration;
+    } else {
+      process.stderr.write(
+        `headgate: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,
+      );
+      process.exitCode = exitCode.crashed;
+    }
+    // Whatever the failed command had started must not keep the process alive.
+    process.exit();
+  }
+}

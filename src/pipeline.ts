@@ -1,0 +1,245 @@
+import { type Calibrate, compileCalibration } from "./calibrate/calibration.ts";
+import type { PipelineConfig } from "./config/schema.ts";
+import type { Entry } from "./core/entry.ts";
+import type { TimeQuality } from "./core/reading.ts";
+import { ChannelNames } from "./decode/channel-names.ts";
+import { compileDecoder, type Decode } from "./decode/decoder.ts";
+import { type JournalEntry, readBatch } from "./journal/batch.ts";
+import {
+  type Account,
+  accountOf,
+  countDiscard,
+  countFrameDiscard,
+  countNote,
+  type Ledger,
+} from "./ledger/ledger.ts";
+import { compileValidation, type Validate } from "./validate/validation.ts";
+import type { EntryContext } from "./window/window-entry.ts";
+import { Windows, type WindowsSnapshot } from "./window/windows.ts";
+
+/** What a batch brought forth: entries for the outbox and what the ledger has to add. */
+export interface PipelineOutput {
+  readonly entries: Entry[];
+  readonly ledger: Ledger;
+  /** How many journal entries the batch held. */
+  journalEntries: number;
+}
+
+export interface PipelineSnapshot {
+  readonly config: PipelineConfig | undefined;
+  /** How many configuration entries came so far. */
+  readonly generation: number;
+  readonly timeQuality: TimeQuality;
+  readonly nowMs: number;
+  readonly windows: WindowsSnapshot;
+  /** Per source with times of its own: when it was last heard, and the newest of its times. */
+  readonly heard: Readonly<Record<string, Heard>>;
+}
+interface Heard {
+  receivedMs: number;
+  newestMs: number;
+}
+
+interface Compiled {
+  readonly config: PipelineConfig;
+  readonly decoders: ReadonlyMap<string, Decode>;
+  readonly calibrate: Calibrate;
+  readonly validate: Validate;
+  readonly context: EntryContext;
+}
+
+/**
+ * The pure stages behind the journal, one after the other: decode, calibrate, validate, window.
+ * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.
+ */
+export class Pipeline {
+  readonly #storeId: string;
+  readonly #windows = new Windows();
+  readonly #heard = new Map<string, Heard>();
+  #compiled: Compiled | undefined;
+  #generation = 0;
+  #timeQuality: TimeQuality = "unsynced";
+  #nowMs = 0;
+
+  constructor(storeId: string) {
+    this.#storeId = storeId;
+  }
+
+  apply(batch: Uint8Array): PipelineOutput {
+    const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0 };
+    for (const entry of readBatch(batch)) {
+      this.#applyEntry(entry, output);
+      output.journalEntries++;
+    }
+    return output;
+  }
+
+  get config(): PipelineConfig | undefined {
+    return this.#compiled?.config;
+  }
+
+  /** Readings in open windows that no entry accounts for yet, per source. */
+  held(): Record<string, number> {
+    return this.#windows.held();
+  }
+
+  get openWindows(): number {
+    return this.#windows.openCount;
+  }
+
+  /** Wall ms at which a tick would close a window, if nothing else comes; undefined without open windows. */
+  wakeAtMs(): number | undefined {
+    let wake: number | undefined;
+    for (const [source, due] of this.#windows.due()) {
+      const at = due + this.#holdBackMs(source);
+      wake = wake === undefined ? at : Math.min(wake, at);
+    }
+    return wake;
+  }
+
+  snapshot(): PipelineSnapshot {
+    return {
+      config: this.#compiled?.config,
+      generation: this.#generation,
+      timeQuality: this.#timeQuality,
+      nowMs: this.#nowMs,
+      windows: this.#windows.snapshot(),
+      heard: Object.fromEntries(this.#heard),
+    };
+  }
+
+  restore(snapshot: PipelineSnapshot): void {
+    this.#compiled = snapshot.config && this.#compile(snapshot.config);
+    this.#generation = snapshot.generation;
+    this.#timeQuality = snapshot.timeQuality;
+    this.#nowMs = snapshot.nowMs;
+    this.#windows.restore(snapshot.windows);
+    this.#heard.clear();
+    for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
+  }
+
+  #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
+    switch (entry.type) {
+      case "frame":
+        this.#nowMs = entry.wallMs;
+        this.#frame(entry, output);
+        return;
+      case "tick":
+        this.#nowMs = entry.wallMs;
+        for (const source of [...this.#windows.sources()])
+          this.#advance(source, this.#tickWatermark(source), output);
+        return;
+      case "clock":
+        this.#nowMs = entry.wallMs;
+        this.#timeQuality = entry.quality;
+        return;
+      case "configuration": {
+        this.#nowMs = entry.wallMs;
+        const reason = this.#compiled ? "configuration" : "start";
+        this.#compiled = this.#compile(entry.config);
+        const { context } = this.#compiled;
+        const inForce = { generation: ++this.#generation, sinceMs: entry.wallMs, reason } as const;
+        output.entries.push(...this.#windows.configure(entry.config.windows, inForce, context));
+        return;
+      }
+      case "discard": {
+        const account = accountOf(output.ledger, entry.source);
+        account.frames += entry.count;
+        countFrameDiscard(account, entry.reason, entry.count);
+        return;
+      }
+      case "gap": {
+        const { gaps } = accountOf(output.ledger, entry.source);
+        if (entry.count === "unknown") gaps.unknown++;
+        else gaps.counted += entry.count;
+        return;
+      }
+      default:
+        entry satisfies never;
+    }
+  }
+
+  #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
+    const account = accountOf(output.ledger, frame.source);
+    account.frames++;
+    const compiled = this.#compiled;
+    const decode = compiled?.decoders.get(frame.source);
+    const decoded = decode?.(frame.bytes, frame.wallMs) ?? ({ discard: "unknownSource" } as const);
+    if (!compiled || "discard" in decoded) {
+      countFrameDiscard(account, "discard" in decoded ? decoded.discard : "unknownSource");
+      return;
+    }
+    account.decoded++;
+    for (const note of decoded.notes) countNote(account, note);
+    let newestMs = Number.NEGATIVE_INFINITY;
+    for (const reading of decoded.readings) {
+      account.ingested++;
+      newestMs = Math.max(newestMs, reading.timeMs);
+      const measurement = compiled.validate(compiled.calibrate(reading));
+      if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
+      this.#place(frame.source, measurement, compiled, account);
+    }
+    if (this.#hasOwnTime(frame.source)) {
+      const heard = this.#heard.get(frame.source);
+      newestMs = Math.max(newestMs, heard?.newestMs ?? Number.NEGATIVE_INFINITY);
+      this.#heard.set(frame.source, { receivedMs: frame.wallMs, newestMs });
+    }
+    this.#advance(frame.source, newestMs, output);
+  }
+
+  #place(source: string, measurement: ReturnType<Validate>, compiled: Compiled, account: Account): void {
+    const placement = this.#windows.add(source, measurement, this.#timeQuality, compiled.config.hash);
+    if (placement.discard) countDiscard(account, placement.discard);
+    for (const note of placement.notes) countNote(account, note);
+  }
+
+  #advance(source: string, watermarkMs: number, output: PipelineOutput): void {
+    if (!this.#compiled) return;
+    output.entries.push(...this.#windows.advance(source, watermarkMs, this.#nowMs, this.#compiled.context));
+  }
+
+  #hasOwnTime(source: string): boolean {
+    return this.#compiled?.config.sources[source]?.decode.time !== undefined;
+  }
+
+  /**
+   * A tick stands behind all frames received before it, so it moves a source stamped on receipt to now.
+   * A source with its own times is moved only when idle, and in its own time: its clock may be off by any amount.
+   */
+  #tickWatermark(source: string): number {
+    const heard = this.#heard.get(source);
+    if (!heard || !this.#hasOwnTime(source)) return this.#nowMs;
+    const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
+    return heard.newestMs + Math.max(0, this.#nowMs - heard.receivedMs - idleMs);
+  }
+
+  /** How far a tick's watermark lies behind the tick. */
+  #holdBackMs(source: string): number {
+    const heard = this.#heard.get(source);
+    if (!heard || !this.#hasOwnTime(source)) return 0;
+    return heard.receivedMs + (this.#compiled?.config.sources[source]?.idleMs ?? 0) - heard.newestMs;
+  }
+
+  #compile(config: PipelineConfig): Compiled {
+    const names = new ChannelNames(config.channels);
+    const sources = Object.entries(config.sources);
+    return {
+      config,
+      decoders: new Map(sources.map(([name, source]) => [name, compileDecoder(source, names)])),
+      calibrate: compileCalibration(config.calibrate),
+      validate: compileValidation(config.validate),
+      context: {
+        storeId: this.#storeId,
+        gateway: config.gateway,
+        units: new Map(
+          Object.entries(config.channels).flatMap(([name, { unit }]) =>
+            unit === undefined ? [] : [[name, unit]],
+          ),
+        ),
+        intervalMs: new Map(
+          sources.flatMap(([name, { intervalMs }]) => (intervalMs === undefined ? [] : [[name, intervalMs]])),
+        ),
+      },
+    };
+  }
+}

@@ -1,0 +1,110 @@
+import { PermanentError, TransientError } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { HubMessage } from "../hub/hub-client.ts";
+import type { OutboxMessage } from "../outbox/outbox.ts";
+
+export interface PublisherOptions {
+  /** The first message behind `sequence`, if there is one. */
+  readonly next: (sequence: number) => Promise<OutboxMessage | undefined>;
+  /** Resolves when a connection stands. */
+  readonly connected: (signal: AbortSignal) => Promise<void>;
+  readonly send: (message: HubMessage) => Promise<void>;
+  readonly acknowledge: (sequence: number) => void;
+  readonly reject: (sequence: number) => void;
+  readonly onFatal: (error: unknown) => void;
+  readonly log: Logger;
+}
+
+export interface PublisherStatus {
+  readonly sent: number;
+  readonly repeated: number;
+  readonly rejected: number;
+}
+
+/**
+ * Hands messages to the hub, one in flight, in order: the next goes out when the last was confirmed,
+ * so a lost connection can repeat a message but never put it behind its successor.
+ */
+export class Publisher {
+  readonly #options: PublisherOptions;
+  readonly #stop = new AbortController();
+  #status: PublisherStatus = { sent: 0, repeated: 0, rejected: 0 };
+  #wake: (() => void) | undefined;
+  /** Set when a wake came while nobody slept. */
+  #awake = false;
+  #running: Promise<void> | undefined;
+
+  constructor(options: PublisherOptions) {
+    this.#options = options;
+  }
+
+  get status(): PublisherStatus {
+    return this.#status;
+  }
+
+  start(): void {
+    this.#running ??= this.#run().catch((error) => this.#options.onFatal(error));
+  }
+
+  /** There may be something new in the outbox. */
+  wake(): void {
+    this.#awake = true;
+    this.#wake?.();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort(new TransientError("HUB_LOST", "stopped"));
+    this.#wake?.();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { next, acknowledge, reject, log } = this.#options;
+    let done = 0;
+    while (!this.#stop.signal.aborted) {
+      this.#awake = false;
+      const message = await next(done);
+      if (!message) {
+        await this.#sleep();
+        continue;
+      }
+      try {
+        await this.#deliver(message);
+        acknowledge(message.sequence);
+        this.#status = { ...this.#status, sent: this.#status.sent + 1 };
+      } catch (error) {
+        if (this.#stop.signal.aborted) return;
+        if (!(error instanceof PermanentError)) throw error;
+        log.error({ message: message.id, reason: error.message }, "the hub refused a message for good");
+        reject(message.sequence);
+        this.#status = { ...this.#status, rejected: this.#status.rejected + 1 };
+      }
+      done = message.sequence;
+    }
+  }
+
+  /** Sends until the hub confirms or refuses; the link behind it reconnects and waits. */
+  async #deliver(message: OutboxMessage): Promise<void> {
+    const { connected, send } = this.#options;
+    for (;;) {
+      await connected(this.#stop.signal);
+      try {
+        await send(message);
+        return;
+      } catch (error) {
+        if (!(error instanceof TransientError)) throw error;
+        this.#status = { ...this.#status, repeated: this.#status.repeated + 1 };
+      }
+    }
+  }
+
+  #sleep(): Promise<void> {
+    return new Promise((resolve) => {
+      if (this.#awake || this.#stop.signal.aborted) return resolve();
+      this.#wake = () => {
+        this.#wake = undefined;
+        resolve();
+      };
+    });
+  }
+}

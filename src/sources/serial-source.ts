@@ -1,0 +1,129 @@
+import { SerialPort } from "serialport";
+import type { SourceConfig } from "../config/schema.ts";
+import type { Clock } from "../core/clock.ts";
+import { within } from "../core/deadline.ts";
+import { messageOf } from "../core/errors.ts";
+import { backoffMs } from "../core/retry.ts";
+import { LineFramer } from "./line-framer.ts";
+import type { Source, SourceSink, SourceStatus } from "./source.ts";
+
+/** A plugged-in adapter should be read again within seconds; an absent one costs one failed open per five. */
+const reopenSchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 10_000 };
+const openTimeoutMs = 5_000;
+const closeTimeoutMs = 2_000;
+
+/** What of a source's configuration the port needs; when only the rest changes, the port stays open. */
+export type SerialPortConfig = Pick<
+  SourceConfig,
+  "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "maxLineBytes"
+>;
+
+/** Lines from a serial port. Opens again by itself after an unplug, for ever. */
+export class SerialSource implements Source {
+  readonly #config: SerialPortConfig;
+  readonly #sink: SourceSink;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #status: SourceStatus = { state: "stopped", reason: undefined };
+  #running: Promise<void> | undefined;
+
+  constructor(config: SerialPortConfig, sink: SourceSink, clock: Clock) {
+    this.#config = config;
+    this.#sink = sink;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    let attempt = 0;
+    while (!signal.aborted) {
+      let openedAt: number | undefined;
+      const port = this.#port();
+      const framer = new LineFramer(this.#config.maxLineBytes, this.#sink);
+      try {
+        if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });
+        const gone = new Promise<string>((resolve) => {
+          port.on("close", (error: Error | null) =>
+            resolve(error ? `unplugged: ${error.message}` : "closed"),
+          );
+          port.on("error", (error: Error) => resolve(error.message));
+          signal.addEventListener("abort", () => resolve("stopped"), { once: true });
+        });
+        port.on("data", (chunk: Buffer) => framer.push(chunk));
+        await within(
+          open(port),
+          openTimeoutMs,
+          `opening serial port ${this.#config.path}`,
+          signal,
+          "SERIAL_OPEN_FAILED",
+        );
+        openedAt = this.#clock.monotonic();
+        this.#set({ state: "open", reason: undefined });
+        const reason = await gone;
+        framer.reset();
+        if (!signal.aborted) this.#set({ state: "absent", reason });
+      } catch (error) {
+        if (!signal.aborted) this.#set(failure(this.#config.path, error));
+      }
+      await close(port);
+      if (signal.aborted) break;
+      const healthy =
+        openedAt !== undefined && this.#clock.monotonic() - openedAt >= reopenSchedule.healthyMs;
+      attempt = healthy ? 0 : attempt + 1;
+      await this.#clock
+        .sleep(backoffMs(reopenSchedule, attempt, Math.random()), signal)
+        .catch(() => undefined);
+    }
+    this.#set({ state: "stopped", reason: undefined });
+  }
+
+  #port(): SerialPort {
+    const { path, baudRate, dataBits, stopBits, parity, flowControl } = this.#config;
+    const xon = flowControl === "software";
+    const rtscts = flowControl === "hardware";
+    return new SerialPort({
+      path,
+      baudRate,
+      dataBits,
+      stopBits,
+      parity,
+      rtscts,
+      xon,
+      xoff: xon,
+      autoOpen: false,
+    });
+  }
+
+  #set(status: SourceStatus): void {
+    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
+    this.#status = status;
+    this.#sink.status(status);
+  }
+}
+
+function open(port: SerialPort): Promise<void> {
+  return new Promise((resolve, reject) => port.open((error) => (error ? reject(error) : resolve())));
+}
+
+/** A port that is gone reports its close on its own; one that hangs is left to the system. */
+async function close(port: SerialPort): Promise<void> {
+  port.removeAllListeners("data");
+  if (!port.isOpen) return;
+  const closed = new Promise<void>((resolve) => port.close(() => resolve()));
+  await within(closed, closeTimeoutMs, "closing the serial port").catch(() => undefined);
+}
+
+function failure(path: string, error: unknown): SourceStatus {
+  const text = messageOf(error);
+  const reason = `opening serial port ${path}: ${text.replace(/^Error: /, "").replace(/, cannot open .*$/, "")}`;
+  return { state: /No such file or directory|No such device/.test(text) ? "absent" : "failed", reason };
+}

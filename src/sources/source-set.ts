@@ -1,0 +1,90 @@
+import type { Config, SourceConfig } from "../config/schema.ts";
+import type { Clock } from "../core/clock.ts";
+import { fingerprint } from "../core/json.ts";
+import type { Logger } from "../core/logger.ts";
+import type { FrameDiscard } from "../core/reading.ts";
+import { SerialSource } from "./serial-source.ts";
+import type { Source, SourceStatus } from "./source.ts";
+
+/** Where all sources deliver to. */
+export interface FrameTarget {
+  frame(source: string, bytes: Uint8Array): boolean;
+  discard(source: string, reason: FrameDiscard, bytes: number): void;
+}
+
+interface Running {
+  readonly source: Source;
+  /** Fingerprint of what the port needs to know; a change of the rest leaves the port open. */
+  readonly transport: string;
+}
+
+/** The running sources, brought to what the configuration says. */
+export class SourceSet {
+  readonly #target: FrameTarget;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #running = new Map<string, Running>();
+  readonly #status = new Map<string, SourceStatus>();
+
+  constructor(target: FrameTarget, clock: Clock, log: Logger) {
+    this.#target = target;
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  get status(): Readonly<Record<string, SourceStatus>> {
+    return Object.fromEntries(this.#status);
+  }
+
+  /** Stops the sources that a configuration no longer has or wants to read differently. */
+  async retire(config: Config["sources"]): Promise<void> {
+    const gone = [...this.#running].filter(([name, { transport }]) => {
+      const next = config[name];
+      return next === undefined || next.state === "off" || transportOf(next) !== transport;
+    });
+    await Promise.all(gone.map(([, { source }]) => source.stop()));
+    for (const [name] of gone) {
+      this.#running.delete(name);
+      this.#status.delete(name);
+    }
+  }
+
+  /** Starts the sources that do not run yet, after retiring those that must not. */
+  async configure(config: Config["sources"]): Promise<void> {
+    await this.retire(config);
+    for (const [name, source] of Object.entries(config)) {
+      if (source.state === "off" || this.#running.has(name)) continue;
+      const made = this.#make(name, source);
+      this.#running.set(name, { source: made, transport: transportOf(source) });
+      made.start();
+    }
+  }
+
+  async stop(): Promise<void> {
+    await this.retire({});
+  }
+
+  #make(name: string, config: SourceConfig): Source {
+    const log = this.#log.child({ source: name });
+    const sink = {
+      frame: (bytes: Uint8Array) => this.#target.frame(name, bytes),
+      discard: (reason: FrameDiscard, bytes: number) => this.#target.discard(name, reason, bytes),
+      status: (status: SourceStatus) => {
+        this.#status.set(name, status);
+        const lost = status.state === "absent" || status.state === "failed";
+        log[lost ? "warn" : "info"]({ ...status }, `source ${status.state}`);
+      },
+    };
+    return new SerialSource(config, sink, this.#clock);
+  }
+}
+
+function transportOf({
+  decode: _1,
+  device: _2,
+  intervalMs: _3,
+  idleMs: _4,
+  ...transport
+}: SourceConfig): string {
+  return fingerprint(transport);
+}

@@ -1,0 +1,22 @@
+import type { FrameDiscard } from "../core/reading.ts";
+
+export interface SourceStatus {
+  /** `absent`: the device is not there; `failed`: it is, and cannot be used. Both are tried again for ever. */
+  readonly state: "opening" | "open" | "absent" | "failed" | "stopped";
+  readonly reason: string | undefined;
+}
+
+/** Where a source's frames go. */
+export interface SourceSink {
+  /** The bytes are copied. False when there is no room; a source that can wait repeats, others lose the frame. */
+  frame(bytes: Uint8Array): boolean;
+  discard(reason: FrameDiscard, bytes: number): void;
+  /** Called on every change, and only then. */
+  status(status: SourceStatus): void;
+}
+
+export interface Source {
+  start(): void;
+  /** Ends within a few seconds whatever the device does; safe without start, safe twice. */
+  stop(): Promise<void>;
+}

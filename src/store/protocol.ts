@@ -1,0 +1,29 @@
+import type { ErrorCode } from "../core/errors.ts";
+import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { Commit, Opened, StoreStatus } from "./store.ts";
+
+/** What the main thread asks of the store thread; each is answered once, in order. */
+export interface Requests {
+  open: { argument: { folder: string }; result: Opened };
+  commit: { argument: Commit; result: StoreStatus };
+  next: { argument: { sequence: number }; result: OutboxMessage | undefined };
+  audit: { argument: undefined; result: StoreStatus["books"] };
+  close: { argument: undefined; result: undefined };
+}
+export type RequestName = keyof Requests;
+
+export type RequestMessage = {
+  [N in RequestName]: { readonly id: number; readonly name: N; readonly argument: Requests[N]["argument"] };
+}[RequestName];
+
+export type ReplyMessage =
+  | { readonly id: number; readonly result: unknown }
+  | { readonly id: number; readonly error: SerializedError; readonly batch?: Uint8Array };
+
+/** Errors lose their class on the way between threads; this is what is needed to make them again. */
+export interface SerializedError {
+  readonly kind: "transient" | "permanent" | "bug";
+  readonly code: ErrorCode;
+  readonly message: string;
+  readonly stack: string | undefined;
+}

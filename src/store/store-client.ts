@@ -1,0 +1,122 @@
+import { Worker } from "node:worker_threads";
+import { within } from "../core/deadline.ts";
+import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
+import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
+import type { Commit, Opened, StoreStatus } from "./store.ts";
+
+/** Far above what a synced write may take on a bad card; past it the thread is lost and the process must restart. */
+const deadlineMs = 120_000;
+
+/** A commit that failed and can be repeated, with the bytes it was given. */
+export class CommitFailed extends TransientError {
+  readonly batch: Uint8Array;
+  constructor(cause: TransientError, batch: Uint8Array) {
+    super(cause.code, cause.message, { cause });
+    this.batch = batch;
+  }
+}
+
+/** The main thread's end of the store thread. */
+export class StoreClient {
+  readonly #worker: Worker;
+  readonly #pending = new Map<
+    number,
+    { resolve: (result: unknown) => void; reject: (error: Error) => void }
+  >();
+  #nextId = 1;
+  #dead: Error | undefined;
+
+  /** `onCrash`: the thread died by a bug; nothing can be stored any more, so the process must end. */
+  constructor(onCrash: (error: Error) => void) {
+    const file = import.meta.url.endsWith(".ts") ? "./store-thread.ts" : "./store-thread.js";
+    this.#worker = new Worker(new URL(file, import.meta.url), { name: "store" });
+    this.#worker.on("message", (reply: ReplyMessage) => this.#settle(reply));
+    const crash = (error: Error) => {
+      if (this.#dead) return;
+      this.#dead = error;
+      for (const { reject } of this.#pending.values()) reject(error);
+      this.#pending.clear();
+      onCrash(error);
+    };
+    this.#worker.on("error", (error) =>
+      crash(new InvariantError("the store thread crashed", { cause: error })),
+    );
+    this.#worker.on("exit", (code) => {
+      if (code !== 0) crash(new InvariantError(`the store thread ended with code ${code}`));
+    });
+  }
+
+  open(folder: string): Promise<Opened> {
+    return this.#request("open", { folder });
+  }
+
+  /**
+   * The batch's buffer is transferred: the caller cannot use it afterwards.
+   * @throws CommitFailed with the batch when it can be repeated; any other error ends the process.
+   */
+  commit(commit: Commit): Promise<StoreStatus> {
+    const { buffer } = commit.batch;
+    return this.#request(
+      "commit",
+      commit,
+      buffer instanceof ArrayBuffer && buffer.byteLength > 0 ? [buffer] : [],
+    );
+  }
+
+  next(sequence: number): Promise<OutboxMessage | undefined> {
+    return this.#request("next", { sequence });
+  }
+
+  audit(): Promise<StoreStatus["books"]> {
+    return this.#request("audit", undefined);
+  }
+
+  async close(): Promise<void> {
+    try {
+      if (!this.#dead) await this.#request("close", undefined);
+    } finally {
+      this.#dead ??= new InvariantError("the store is closed");
+      await this.#worker.terminate();
+    }
+  }
+
+  #request<N extends RequestName>(
+    name: N,
+    argument: Requests[N]["argument"],
+    transfer: ArrayBuffer[] = [],
+  ): Promise<Requests[N]["result"]> {
+    if (this.#dead) return Promise.reject(this.#dead);
+    const id = this.#nextId++;
+    const reply = new Promise<unknown>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.#worker.postMessage({ id, name, argument }, transfer);
+    return within(reply, deadlineMs, `the store's ${name}`, undefined, "STORE_UNUSABLE") as Promise<
+      Requests[N]["result"]
+    >;
+  }
+
+  #settle(reply: ReplyMessage): void {
+    const waiting = this.#pending.get(reply.id);
+    this.#pending.delete(reply.id);
+    if ("error" in reply) waiting?.reject(revive(reply.error, reply.batch));
+    else waiting?.resolve(reply.result);
+  }
+}
+
+function revive(error: SerializedError, batch: Uint8Array | undefined): Error {
+  switch (error.kind) {
+    case "transient": {
+      const transient = new TransientError(error.code, error.message);
+      return batch ? new CommitFailed(transient, batch) : transient;
+    }
+    case "permanent":
+      return new PermanentError(error.code, error.message);
+    case "bug": {
+      const bug = new InvariantError(error.message);
+      if (error.stack !== undefined) bug.stack = error.stack;
+      return bug;
+    }
+    default:
+      return error.kind satisfies never;
+  }
+}

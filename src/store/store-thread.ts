@@ -1,0 +1,61 @@
+import { parentPort } from "node:worker_threads";
+import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import type { ReplyMessage, RequestMessage, SerializedError } from "./protocol.ts";
+import { Store } from "./store.ts";
+
+/** Entry of the store thread: one request after the other, each answered. */
+const port = parentPort;
+if (!port) throw new InvariantError("store-thread.ts runs only as a worker");
+
+let store: Store | undefined;
+
+port.on("message", (request: RequestMessage) => {
+  const transfer: ArrayBuffer[] = [];
+  let reply: ReplyMessage;
+  try {
+    const result = serve(request);
+    if (result && "body" in result && result.body instanceof Uint8Array) transfer.push(result.body.buffer);
+    reply = { id: request.id, result };
+  } catch (error) {
+    reply = { id: request.id, error: serialize(error) };
+    if (request.name === "commit") {
+      // The batch goes back to its owner, who repeats the commit: it holds the only copy of these bytes.
+      const { batch } = request.argument;
+      reply = { ...reply, batch };
+      if (batch.buffer instanceof ArrayBuffer) transfer.push(batch.buffer);
+    }
+  }
+  port.postMessage(reply, transfer);
+});
+
+function serve(request: RequestMessage) {
+  if (request.name === "open") {
+    store = new Store(request.argument.folder);
+    return store.open();
+  }
+  if (!store) throw new InvariantError(`${request.name} before open`);
+  switch (request.name) {
+    case "commit":
+      return store.commit(request.argument);
+    case "next":
+      return store.next(request.argument.sequence);
+    case "audit":
+      return store.audit();
+    case "close":
+      store.close();
+      return undefined;
+    default:
+      return request satisfies never;
+  }
+}
+
+function serialize(error: unknown): SerializedError {
+  const kind =
+    error instanceof TransientError ? "transient" : error instanceof PermanentError ? "permanent" : "bug";
+  return {
+    kind,
+    code: error instanceof TransientError || error instanceof PermanentError ? error.code : "INVARIANT",
+    message: messageOf(error),
+    stack: error instanceof Error ? error.stack : undefined,
+  };
+}

@@ -1,0 +1,113 @@
+import { mergePatch } from "../config/layers.ts";
+import { ConfigError, messageOf } from "../core/errors.ts";
+import type { JsonObject } from "../core/json.ts";
+import type { Logger } from "../core/logger.ts";
+import type { DesiredPatch, TwinDocument } from "../hub/hub-client.ts";
+
+/** The answer to a desired configuration, in the form edgeAgent and edgeHub use for theirs. */
+export interface DesiredStatus {
+  readonly code: 200 | 400 | 500;
+  readonly description: string;
+  /** JSON path of the first problem; empty when it is not about one place. */
+  readonly path: string;
+}
+
+export interface DesiredOptions {
+  /** Puts a twin layer in force. @throws ConfigError when it is refused; the running configuration stays then. */
+  readonly apply: (twin: JsonObject, version: number | undefined) => Promise<void>;
+  readonly answered: (version: number | undefined, status: DesiredStatus) => void;
+  /** Gets the whole twin again. Its failure is the link's to handle. */
+  readonly refresh: () => Promise<TwinDocument>;
+  readonly log: Logger;
+}
+
+/**
+ * Keeps the desired half of the twin and has each version applied, one after the other.
+ * A full twin comes with every connection, because changes made while offline are not pushed afterwards.
+ */
+export class Desired {
+  readonly #options: DesiredOptions;
+  #desired: JsonObject = {};
+  #version: number | undefined;
+  /** Patches that came before the full twin of this connection, which may hold them already. */
+  #early: DesiredPatch[] | undefined = [];
+  #queue: Promise<void> = Promise.resolve();
+
+  constructor(options: DesiredOptions) {
+    this.#options = options;
+  }
+
+  /** A new connection stands: until its full twin is there, patches wait. */
+  connecting(): void {
+    this.#early = [];
+  }
+
+  full(document: TwinDocument): void {
+    const early = this.#early ?? [];
+    this.#early = undefined;
+    this.#enqueue(async () => {
+      if (document.desiredVersion === undefined) {
+        // Edge hub's first start offline answers with an empty twin: that is no wish to forget everything.
+        this.#options.log.warn(
+          {},
+          "the hub does not know the desired properties yet; the last good configuration stays",
+        );
+        return;
+      }
+      if (document.desiredVersion !== this.#version)
+        await this.#apply(document.desired, document.desiredVersion);
+    });
+    for (const patch of early) this.patch(patch);
+  }
+
+  patch(patch: DesiredPatch): void {
+    if (this.#early) {
+      this.#early.push(patch);
+      return;
+    }
+    this.#enqueue(async () => {
+      const { version } = patch;
+      if (version !== undefined && this.#version !== undefined && version <= this.#version) return;
+      if (version === undefined || this.#version === undefined || version !== this.#version + 1) {
+        this.full(await this.#options.refresh());
+        return;
+      }
+      await this.#apply(mergePatch(this.#desired, patch.patch), version);
+    });
+  }
+
+  /** Resolves when everything that came so far is answered. */
+  async settled(): Promise<void> {
+    await this.#queue;
+  }
+
+  async #apply(desired: JsonObject, version: number): Promise<void> {
+    this.#desired = desired;
+    this.#version = version;
+    this.#options.answered(version, await this.#try(desired, version));
+  }
+
+  async #try(desired: JsonObject, version: number): Promise<DesiredStatus> {
+    const { apply, log } = this.#options;
+    try {
+      await apply(desired, version);
+      log.info({ version }, "desired configuration applied");
+      return { code: 200, description: "applied", path: "" };
+    } catch (error) {
+      const code = error instanceof ConfigError ? 400 : 500;
+      const path = error instanceof ConfigError ? (error.problems[0]?.path ?? "") : "";
+      log.warn(
+        { version, code, reason: messageOf(error) },
+        "desired configuration refused; the running one stays",
+      );
+      return { code, description: messageOf(error).slice(0, 1_000), path: path.slice(0, 1_000) };
+    }
+  }
+
+  #enqueue(work: () => Promise<void>): void {
+    this.#queue = this.#queue.then(work).catch((error: unknown) => {
+      // Only `refresh` can fail here: the connection broke, and the next one brings the full twin.
+      this.#options.log.debug({ reason: messageOf(error) }, "getting the twin again failed");
+    });
+  }
+}
