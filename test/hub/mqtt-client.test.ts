@@ -1,0 +1,104 @@
+/** The hub client for any broker, against a real one. */
+import { createServer, type Server, type Socket } from "node:net";
+import { Aedes, type AedesPublishPacket } from "aedes";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { MqttClient, type MqttClientOptions } from "../../src/hub/mqtt-client.ts";
+import { until } from "../support/until.ts";
+
+let aedes: Aedes;
+let server: Server;
+let port: number;
+const sockets = new Set<Socket>();
+const received: AedesPublishPacket[] = [];
+const open: MqttClient[] = [];
+
+beforeEach(async () => {
+  received.length = 0;
+  aedes = new Aedes();
+  await aedes.listen();
+  aedes.on("publish", (packet, client) => {
+    if (client) received.push(packet);
+  });
+  server = createServer((socket) => {
+    sockets.add(socket);
+    socket.on("close", () => sockets.delete(socket));
+    aedes.handle(socket);
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const address = server.address();
+  port = typeof address === "object" && address ? address.port : 0;
+});
+
+afterEach(async () => {
+  await Promise.all(open.splice(0).map((client) => client.close()));
+  for (const socket of sockets) socket.destroy();
+  await new Promise((resolve) => server.close(resolve));
+  await new Promise<void>((resolve) => aedes.close(() => resolve()));
+});
+
+function client(more: Partial<MqttClientOptions> = {}): { client: MqttClient; lost: Error[] } {
+  const lost: Error[] = [];
+  const made = new MqttClient(
+    {
+      url: `mqtt://127.0.0.1:${port}`,
+      protocolVersion: 4,
+      clientId: "headgate-box",
+      username: undefined,
+      password: undefined,
+      caFile: undefined,
+      certFile: undefined,
+      keyFile: undefined,
+      topic: "headgate/box/{output}",
+      connectTimeoutMs: 2_000,
+      sendTimeoutMs: 1_000,
+      closeTimeoutMs: 500,
+      ...more,
+    },
+    { lost: (reason) => lost.push(reason), desired: () => undefined },
+  );
+  open.push(made);
+  return { client: made, lost };
+}
+
+const message = { id: "m-1", output: "readings", body: Buffer.from('[{"id":"a"}]') };
+
+test("a message arrives at QoS 1 on the topic of its output", async () => {
+  const { client: subject } = client();
+  await subject.connect();
+  await subject.send(message);
+  expect(received).toHaveLength(1);
+  expect(received[0]).toMatchObject({ topic: "headgate/box/readings", qos: 1 });
+  expect(received[0]?.payload.toString()).toBe('[{"id":"a"}]');
+});
+
+test("a PUBACK that never comes fails by our deadline, and the close after it ends", async () => {
+  aedes.authorizePublish = () => undefined;
+  const { client: subject } = client();
+  await subject.connect();
+  await expect(subject.send(message)).rejects.toMatchObject({ code: "HUB_TIMEOUT" });
+  await subject.close();
+  await until("the connection is gone", () => sockets.size === 0);
+});
+
+test("a password that the broker does not know is a refusal", async () => {
+  aedes.authenticate = (_client, _username, password, done) => {
+    const known = password?.toString() === "right";
+    done(known ? null : Object.assign(new Error("no"), { returnCode: 4 as const }), known);
+  };
+  await expect(client({ username: "u", password: () => "wrong" }).client.connect()).rejects.toMatchObject({
+    code: "HUB_UNAUTHORIZED",
+  });
+  await client({ username: "u", password: () => "right" }).client.connect();
+});
+
+test("a broker that goes away is told as lost, once, and one that is not there is unreachable", async () => {
+  const { client: subject, lost } = client();
+  await subject.connect();
+  for (const socket of sockets) socket.destroy();
+  await until("the loss is told", () => lost.length > 0);
+  await expect(subject.send(message)).rejects.toBeInstanceOf(Error);
+  expect(lost).toHaveLength(1);
+  await expect(client({ url: "mqtt://127.0.0.1:1" }).client.connect()).rejects.toMatchObject({
+    code: "HUB_UNREACHABLE",
+  });
+});
