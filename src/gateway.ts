@@ -81,7 +81,7 @@ export class Gateway {
     const { config } = configuration.current;
     const store = new StoreClient(options.onFatal);
     try {
-      const opened = await store.open(config.store.path);
+      const opened = await store.open(config.store.path, config.store);
       log.info({ store: config.store.path, replayed: opened.replayed }, "store opened");
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
       const gateway = new Gateway(options, configuration, store, opened.status, factory);
@@ -132,6 +132,7 @@ export class Gateway {
       apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
       answered: (desiredVersion, answer) => {
         this.#lastDesired = { version: desiredVersion, status: answer };
+        this.#reporter.look();
       },
       refresh: () => this.#link.withTwin((twin) => twin.get()),
       log: log.child({ stage: "twin" }),

@@ -254,6 +254,18 @@ export const configSchema = z
           .max(268_435_456)
           .default(8_388_608)
           .describe("Bytes received and not yet stored"),
+        snapshotEvery: z
+          .int()
+          .min(10)
+          .max(1_000_000)
+          .default(10_000)
+          .describe("Frames between snapshots of the open windows: what a start has to replay at most"),
+        replayBytes: z
+          .int()
+          .min(0)
+          .max(1_000_000_000_000)
+          .default(0)
+          .describe("Journal kept below the snapshot, for a replay by hand; compressed bytes"),
       })
       .prefault({}),
     hub,

@@ -12,6 +12,7 @@ const maxBatchBytes = 512 * 1024 * 1024;
 export class Journal {
   readonly #append: Statement<[number, number, Uint8Array]>;
   readonly #read: Statement<[number], { position: number; checksum: number; batch: Buffer }>;
+  readonly #sizes: Statement<[number], { position: number; size: number }>;
   readonly #trim: Statement<[number]>;
 
   static readonly schema =
@@ -21,6 +22,9 @@ export class Journal {
     this.#append = database.prepare("INSERT INTO journal VALUES (?, ?, ?)");
     this.#read = database.prepare(
       "SELECT position, checksum, batch FROM journal WHERE position > ? ORDER BY position",
+    );
+    this.#sizes = database.prepare(
+      "SELECT position, length(batch) AS size FROM journal WHERE position <= ? ORDER BY position DESC",
     );
     this.#trim = database.prepare("DELETE FROM journal WHERE position <= ?");
   }
@@ -40,9 +44,16 @@ export class Journal {
     }
   }
 
-  /** Forgets everything up to and including `position`. */
-  trim(position: number): void {
-    this.#trim.run(position);
+  /** Forgets what is at or below `position`, but for the newest `keepBytes` of it. */
+  trim(position: number, keepBytes: number): void {
+    let kept = 0;
+    for (const row of this.#sizes.iterate(position)) {
+      kept += row.size;
+      if (kept <= keepBytes) continue;
+      position = row.position;
+      break;
+    }
+    if (kept > keepBytes) this.#trim.run(position);
   }
 }
 

@@ -1,10 +1,10 @@
 import type { ErrorCode } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
-import type { Commit, Opened, StoreStatus } from "./store.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
 
 /** What the main thread asks of the store thread; each is answered once, in order. */
 export interface Requests {
-  open: { argument: { folder: string }; result: Opened };
+  open: { argument: { folder: string; settings: StoreSettings }; result: Opened };
   commit: { argument: Commit; result: StoreStatus };
   next: { argument: { sequence: number }; result: OutboxMessage | undefined };
   audit: { argument: undefined; result: StoreStatus["books"] };

@@ -3,7 +3,7 @@ import { within } from "../core/deadline.ts";
 import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
-import type { Commit, Opened, StoreStatus } from "./store.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
 
 /** Far above what a synced write may take on a bad card; past it the thread is lost and the process must restart. */
 const deadlineMs = 120_000;
@@ -47,8 +47,8 @@ export class StoreClient {
     });
   }
 
-  open(folder: string): Promise<Opened> {
-    return this.#request("open", { folder });
+  open(folder: string, settings: StoreSettings): Promise<Opened> {
+    return this.#request("open", { folder, settings });
   }
 
   /**

@@ -30,7 +30,7 @@ port.on("message", (request: RequestMessage) => {
 
 function serve(request: RequestMessage) {
   if (request.name === "open") {
-    store = new Store(request.argument.folder);
+    store = new Store(request.argument.folder, request.argument.settings);
     return store.open();
   }
   if (!store) throw new InvariantError(`${request.name} before open`);

@@ -25,8 +25,13 @@ import {
 import { Pipeline, type PipelineSnapshot } from "../pipeline.ts";
 
 const schemaVersion = 1;
-/** Entries of the journal between snapshots: bounds what a start has to replay to about a tenth of a second. */
-const snapshotEvery = 10_000;
+
+export interface StoreSettings {
+  /** Journal entries between snapshots: bounds what a start has to replay. */
+  readonly snapshotEvery: number;
+  /** Journal kept below the snapshot, compressed bytes. */
+  readonly replayBytes: number;
+}
 
 /** What is done with one commit; everything in it becomes durable together or not at all. */
 export interface Commit {
@@ -82,6 +87,7 @@ interface State {
  * It runs on the store thread, because a synced write to an SD card can block for half a second.
  */
 export class Store {
+  readonly #settings: StoreSettings;
   readonly #database: Database;
   readonly #journal: Journal;
   readonly #storeId: string;
@@ -97,7 +103,8 @@ export class Store {
   #composeDueMs: number | undefined;
 
   /** @throws PermanentError STORE_BUSY, STORE_NEWER, STORE_CORRUPT; TransientError STORE_UNUSABLE */
-  constructor(folder: string) {
+  constructor(folder: string, settings: StoreSettings) {
+    this.#settings = settings;
     try {
       mkdirSync(folder, { recursive: true, mode: 0o750 });
     } catch (error) {
@@ -196,7 +203,7 @@ export class Store {
       this.#sinceSnapshot += journalEntries;
     }
     this.#composeDueMs = this.#outbox.compose(commit.nowMs, commit.compose);
-    if (this.#sinceSnapshot >= snapshotEvery || commit.last) this.#snapshot();
+    if (this.#sinceSnapshot >= this.#settings.snapshotEvery || commit.last) this.#snapshot();
     state.clean = commit.last ?? false;
     state.committedMs = commit.nowMs;
     state.ledger = [...this.#ledger];
@@ -206,7 +213,7 @@ export class Store {
   #snapshot(): void {
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(this.#pipeline.snapshot())));
     this.#writeSnapshot.run(this.#state.position, checksum, bytes);
-    this.#journal.trim(this.#state.position);
+    this.#journal.trim(this.#state.position, this.#settings.replayBytes);
     this.#sinceSnapshot = 0;
   }
 

@@ -33,6 +33,7 @@ export class Reporter {
   #told = "";
   #lastMs = Number.NEGATIVE_INFINITY;
   #refused: string | undefined;
+  #asleep: AbortController | undefined;
   #running: Promise<void> | undefined;
 
   constructor(options: ReporterOptions, settings: ReporterSettings) {
@@ -50,12 +51,18 @@ export class Reporter {
     this.#told = "";
   }
 
+  /** Something changed that somebody waits for: looks at once instead of in a while. */
+  look(): void {
+    this.#asleep?.abort();
+  }
+
   start(): void {
     this.#running ??= this.#run();
   }
 
   async stop(): Promise<void> {
     this.#stop.abort(new Error("stopped"));
+    this.#asleep?.abort();
     await this.#running;
   }
 
@@ -66,7 +73,7 @@ export class Reporter {
       try {
         await connected(signal);
         if (this.#due()) await this.#report();
-        await clock.sleep(lookEveryMs, signal);
+        await this.#sleep();
       } catch (error) {
         if (signal.aborted) return;
         // The link rebuilds the connection, which brings `synchronize`; what is due stays due.
@@ -74,6 +81,12 @@ export class Reporter {
         await clock.sleep(lookEveryMs, signal).catch(() => undefined);
       }
     }
+  }
+
+  async #sleep(): Promise<void> {
+    this.#asleep = new AbortController();
+    if (this.#stop.signal.aborted) return;
+    await this.#options.clock.sleep(lookEveryMs, this.#asleep.signal).catch(() => undefined);
   }
 
   #due(): boolean {
