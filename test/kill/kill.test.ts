@@ -1,0 +1,246 @@
+/**
+ * The daemon is killed over and over while a device sends numbered readings and the hub comes and goes.
+ * What arrived is compared with what an oracle recomputes from the committed bytes.
+ */
+import { type ChildProcess, spawn } from "node:child_process";
+import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { askStatus } from "../../src/api/status-socket.ts";
+import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
+import { SerialDevice } from "../support/serial-device.ts";
+import { until } from "../support/until.ts";
+import { readJournal, expect as recompute } from "./oracle.ts";
+
+const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
+const kills = 20;
+const sizeMs = 1_000;
+const latenessMs = 2_000;
+
+interface ArrivedEntry {
+  readonly id: string;
+  readonly revision: number;
+  readonly device: string;
+  readonly windowStart: string;
+  readonly count: number;
+  readonly channels: { temperature: { count: number; mean: number; sum: number; min: number; max: number } };
+}
+
+let folder: string;
+let hub: EmbeddedHub;
+let device: SerialDevice;
+let daemon: ChildProcess | undefined;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "headgate-kill-"));
+  hub = await startEmbeddedHub({ messageLog: join(folder, "messages.jsonl") });
+  device = new SerialDevice();
+  device.line.plug();
+});
+
+afterEach(async () => {
+  daemon?.kill("SIGKILL");
+  await device.stop();
+  await hub.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+/** Deterministic for a seed, so that a failure can be looked at again (mulberry32). */
+function randomFrom(seed: number): () => number {
+  let state = seed;
+  return () => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
+  };
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+const store = () => join(folder, "store");
+
+function start(): ChildProcess {
+  const log = openSync(join(folder, "daemon.log"), "a");
+  const child = spawn(process.execPath, [launcher, "run", "--config", join(folder, "headgate.json")], {
+    env: { ...process.env, ...hub.environment("gateway") },
+    stdio: ["ignore", log, log],
+  });
+  closeSync(log);
+  daemon = child;
+  return child;
+}
+
+function ended(child: ChildProcess): Promise<number | null> {
+  return new Promise((resolve) => child.once("exit", (code) => resolve(code)));
+}
+
+interface Status {
+  readonly store: {
+    readonly openWindows: number;
+    readonly books: Readonly<Record<string, Balance>>;
+  };
+}
+interface Balance {
+  readonly held: number;
+}
+
+/** What the daemon says, or undefined while it does not answer. */
+async function status(): Promise<Status | undefined> {
+  try {
+    return (await askStatus(store(), 5_000)) as unknown as Status;
+  } catch {
+    return undefined;
+  }
+}
+
+function configure(): void {
+  const config = {
+    gateway: { name: "box" },
+    sources: {
+      oven: {
+        type: "serial",
+        path: device.path,
+        decode: { format: "json", time: { field: "t" }, ignore: ["seq"] },
+        device: { field: "id" },
+        idleMs: 3_600_000,
+      },
+    },
+    windows: { second: { sizeMs, allowedLatenessMs: latenessMs } },
+    publish: { maxDelayMs: 50, maxMessageBytes: 2_000 },
+    hub: { type: "edge", sendTimeoutMs: 1_000, closeTimeoutMs: 200 },
+    // Small enough that snapshots and trims happen between the kills; the journal below them is kept for the oracle.
+    store: { path: store(), maxLossMs: 40, snapshotEvery: 100, replayBytes: 100_000_000 },
+  };
+  writeFileSync(join(folder, "headgate.json"), JSON.stringify(config));
+}
+
+test(`${kills} kills at random moments: every committed entry arrives, equal, and repeats are repeats`, async () => {
+  const seed = Number(process.env.HEADGATE_TEST_SEED ?? Date.now() % 1_000_000);
+  const random = randomFrom(seed);
+  configure();
+
+  // The device sends all the time, about 100 readings a second of its own time each 20 ms, some late, some garbled.
+  let deviceMs = Math.floor(Date.now() / sizeMs) * sizeMs - 7_200_000;
+  let seq = 0;
+  let sending = true;
+  const sent = (async () => {
+    while (sending) {
+      deviceMs += 20 + Math.floor(random() * 60);
+      const lateMs = random() < 0.05 ? Math.floor(random() * 5_000) : 0;
+      const reading = { id: random() < 0.5 ? "oven-1" : "oven-2", t: deviceMs - lateMs, seq: seq++ };
+      const text = JSON.stringify({ ...reading, temperature: Math.round(random() * 7_000) / 100 });
+      await device.send(`${random() < 0.02 ? text.slice(0, 20) : text}\n`);
+      await sleep(5);
+    }
+  })();
+  const hubLife = (async () => {
+    while (sending) {
+      await sleep(500 + random() * 2_500);
+      if (random() < 0.5) hub.setFault("acceptThenLosePuback", { next: 1 });
+      await hub.stopListening();
+      await sleep(random() * 1_000);
+      await hub.startListening();
+    }
+  })();
+
+  let position = 0;
+  const lines: string[] = [];
+  const collect = () => {
+    // Killed before its first commit: there is nothing to read yet.
+    if (!existsSync(join(store(), "headgate.db"))) return;
+    const more = readJournal(join(store(), "headgate.db"), position);
+    lines.push(...more.lines);
+    position = more.position;
+  };
+
+  for (let kill = 0; kill < kills; kill++) {
+    const child = start();
+    const exit = ended(child);
+    // Half of the kills hit a start, half a daemon that reads and sends.
+    if (random() < 0.5) await until("it runs", async () => (await status()) !== undefined, 60_000);
+    await sleep(random() * 2_000);
+    child.kill("SIGKILL");
+    expect(await exit, "it was killed, and did not end by itself").toBeNull();
+    collect();
+  }
+
+  // The last run is left alone until everything is out, and stopped in order.
+  const child = start();
+  const exit = ended(child);
+  await sleep(3_000);
+  sending = false;
+  await Promise.all([sent, hubLife]);
+  await hub.startListening();
+  // Closes every window, and is itself the only reading that stays behind.
+  await device.send(
+    `${JSON.stringify({ id: "end", t: deviceMs + 3_600_000, seq: seq++, temperature: 1 })}\n`,
+  );
+  await until(
+    "everything is out",
+    async () => {
+      const now = await status();
+      return now?.store.openWindows === 1 && now.store.books.oven?.held === 1;
+    },
+    60_000,
+  );
+  const books = (await status())?.store.books;
+  child.kill("SIGTERM");
+  expect(await exit).toBe(0);
+  collect();
+
+  const expected = recompute(lines, sizeMs, latenessMs);
+  expect(books?.oven).toMatchObject({
+    frames: expected.frames,
+    decoded: expected.readings,
+    ingested: expected.readings,
+    discards: { late: expected.late },
+    published: expected.readings - expected.late - 1,
+    held: 1,
+  });
+
+  const arrived = new Map<string, ArrivedEntry>();
+  const final = new Map<string, ArrivedEntry>();
+  let repeats = 0;
+  for (const line of readFileSync(join(folder, "messages.jsonl"), "utf8").trim().split("\n")) {
+    for (const entry of (JSON.parse(line) as { body: ArrivedEntry[] }).body) {
+      const key = `${entry.id} ${entry.revision}`;
+      const before = arrived.get(key);
+      if (before) {
+        repeats++;
+        expect(entry, "a repeat is equal to the first").toEqual(before);
+      }
+      arrived.set(key, entry);
+      const window = `${entry.device} ${Date.parse(entry.windowStart)}`;
+      const last = final.get(window);
+      if (last) expect(entry.id, "a window has one id").toBe(last.id);
+      if (!last || entry.revision > last.revision) final.set(window, entry);
+    }
+  }
+  for (const entry of final.values()) {
+    for (let revision = 0; revision <= entry.revision; revision++) {
+      expect(arrived.has(`${entry.id} ${revision}`), "no revision is missing").toBe(true);
+    }
+  }
+  const endKey = [...expected.windows.keys()].find((key) => key.startsWith("end "));
+  expected.windows.delete(endKey ?? "");
+  expect([...final.keys()].sort()).toEqual([...expected.windows.keys()].sort());
+  for (const [key, window] of expected.windows) {
+    const { temperature } = final.get(key)?.channels ?? {};
+    expect({ key, ...temperature }).toMatchObject({
+      key,
+      count: window.count,
+      sum: window.sum,
+      mean: window.sum / window.count,
+      min: window.min,
+      max: window.max,
+    });
+  }
+  const revised = [...final.values()].filter((entry) => entry.revision > 0).length;
+  process.stdout.write(
+    `seed ${seed}: ${kills} kills, ${expected.readings} readings committed of ${seq} sent, ${expected.late} late, ` +
+      `${expected.garbled} garbled, ${final.size} windows, ${revised} revised, ${repeats} entries repeated\n`,
+  );
+  expect(expected.readings).toBeGreaterThan(kills);
+}, 240_000);
