@@ -1,7 +1,7 @@
 import { Command, CommanderError } from "commander";
 import { exitCode } from "./cli/exit-code.ts";
 import { formatProblem } from "./cli/problems.ts";
-import { ConfigError } from "./core/errors.ts";
+import { ConfigError, errorCodes, HeadgateError, InvariantError } from "./core/errors.ts";
 import { version } from "./version.ts";
 
 /** Entry of the command line. Commands are loaded when they are called: a start must not pay for the others. */
@@ -69,6 +69,11 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     } else if (error instanceof ConfigError) {
       for (const problem of error.problems) process.stderr.write(`headgate: ${formatProblem(problem)}\n`);
       process.exitCode = exitCode.badConfiguration;
+    } else if (error instanceof HeadgateError && !(error instanceof InvariantError)) {
+      process.stderr.write(
+        `headgate: ${error.code}: ${error.message}\n          ${errorCodes[error.code].fix}\n`,
+      );
+      process.exitCode = exitCode.crashed;
     } else {
       process.stderr.write(
         `headgate: ${error instanceof Error ? (error.stack ?? error.message) : String(error)}\n`,

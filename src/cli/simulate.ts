@@ -41,7 +41,7 @@ export async function simulate(options: SimulateOptions): Promise<void> {
   if (options.json)
     hub.on("message", (message) => process.stdout.write(`${JSON.stringify(line(message))}\n`));
   const field = await startSimulatedField({
-    devices: names.map((name) => ({ name, device: name, intervalMs, baudRate })),
+    devices: names.map((name) => ({ name, device: name, intervalMs, baudRate, timed: true })),
     directory: folder,
     seed,
     ...(options.fieldLog === undefined ? {} : { fieldLog: resolve(options.fieldLog) }),
@@ -95,7 +95,7 @@ function simulationConfig(field: SimulatedField, store: string, sizeMs: number):
       type: "serial",
       path,
       baudRate,
-      decode: { format: "json", ignore: ["seq"] },
+      decode: { format: "json", time: { field: "time" }, ignore: ["seq"] },
       device: { field: "id" },
       intervalMs,
       idleMs: 3_000,

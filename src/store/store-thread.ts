@@ -33,6 +33,11 @@ function serve(request: RequestMessage) {
     store = new Store(request.argument.folder, request.argument.settings);
     return store.open();
   }
+  if (request.name === "close") {
+    store?.close();
+    store = undefined;
+    return undefined;
+  }
   if (!store) throw new InvariantError(`${request.name} before open`);
   switch (request.name) {
     case "commit":
@@ -41,9 +46,6 @@ function serve(request: RequestMessage) {
       return store.next(request.argument.sequence);
     case "audit":
       return store.audit();
-    case "close":
-      store.close();
-      return undefined;
     default:
       return request satisfies never;
   }

@@ -137,10 +137,10 @@ test(`${kills} kills at random moments: every committed entry arrives, equal, an
   })();
   const hubLife = (async () => {
     while (sending) {
-      await sleep(500 + random() * 2_500);
+      await sleep(300 + random() * 1_700);
       if (random() < 0.5) hub.setFault("acceptThenLosePuback", { next: 1 });
       await hub.stopListening();
-      await sleep(random() * 1_000);
+      await sleep(random() * 2_500);
       await hub.startListening();
     }
   })();

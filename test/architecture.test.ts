@@ -1,0 +1,103 @@
+/** The rules of the house, read from the imports. */
+import { readdirSync, readFileSync } from "node:fs";
+import { dirname, join, relative, resolve } from "node:path";
+import { fileURLToPath } from "node:url";
+import { expect, test } from "vitest";
+
+const root = fileURLToPath(new URL("../src", import.meta.url));
+
+interface Import {
+  readonly from: string;
+  readonly to: string;
+  readonly typeOnly: boolean;
+}
+
+function imports(): Import[] {
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter((file) =>
+    file.endsWith(".ts"),
+  );
+  return files.flatMap((file) => {
+    const text = readFileSync(join(root, file), "utf8");
+    const found = text.matchAll(
+      /(?:^|\n)\s*(import|export)\s+(type\s)?[^;]*?from\s+"([^"]+)"|import\("([^"]+)"\)/g,
+    );
+    return [...found].map(([, , type, name, lazy]) => {
+      const target = name ?? lazy ?? "";
+      const to = target.startsWith(".") ? relative(root, resolve(root, dirname(file), target)) : target;
+      return { from: file, to, typeOnly: type !== undefined };
+    });
+  });
+}
+
+const all = imports();
+const folderOf = (file: string) => (file.includes("/") ? (file.split("/")[0] ?? "") : "");
+const packages = (names: RegExp) =>
+  [...new Set(all.filter(({ to }) => names.test(to)).map(({ from }) => from))].sort();
+
+test("a stage imports the core and itself, and no other stage; types of neighbours are allowed", () => {
+  const stages = [
+    "sources",
+    "journal",
+    "decode",
+    "calibrate",
+    "validate",
+    "window",
+    "outbox",
+    "publish",
+    "hub",
+    "ledger",
+    "twin",
+  ];
+  const wrong = all.filter(({ from, to, typeOnly }) => {
+    if (!stages.includes(folderOf(from)) || !to.endsWith(".ts") || typeOnly) return false;
+    return !["core", "config", folderOf(from)].includes(folderOf(to));
+  });
+  expect(wrong).toEqual([]);
+});
+
+test("the core imports nothing but itself", () => {
+  expect(
+    all.filter(({ from, to }) => folderOf(from) === "core" && to.endsWith(".ts") && folderOf(to) !== "core"),
+  ).toEqual([]);
+});
+
+test("the embedded hub imports nothing of the gateway, so that it can judge it", () => {
+  const wrong = all.filter(
+    ({ from, to }) =>
+      folderOf(from) === "embedded-hub" && to.endsWith(".ts") && folderOf(to) !== "embedded-hub",
+  );
+  expect(wrong).toEqual([]);
+});
+
+test("only the command line starts the embedded hub and simulated devices; the manifest check shares its route grammar", () => {
+  const wrong = all.filter(
+    ({ from, to }) =>
+      ["embedded-hub", "simulated-devices"].includes(folderOf(to)) &&
+      ![folderOf(to), "cli", "deployment"].includes(folderOf(from)),
+  );
+  expect(wrong).toEqual([]);
+});
+
+test("each package that touches the outside world is imported by one file", () => {
+  expect(packages(/^better-sqlite3$/)).toEqual(["core/database.ts"]);
+  expect(packages(/^serialport$/)).toEqual(["sources/serial-source.ts"]);
+  expect(packages(/^azure-iot-device$/)).toEqual(["hub/azure-client.ts", "hub/azure-transport.ts"]);
+  expect(packages(/^azure-iot-(device-mqtt|mqtt-base)$/)).toEqual(["hub/azure-transport.ts"]);
+  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts"]);
+  expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
+  expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
+    "config/check.ts",
+    "config/json-schema.ts",
+    "config/schema.ts",
+  ]);
+});
+
+test("the pipeline reads no clock: time is input", () => {
+  const pure = ["decode", "calibrate", "validate", "window", "ledger"];
+  const clocks = /Date\.now|performance\.|hrtime|new Date\(\)|setTimeout|setInterval/;
+  const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
+    (file) => file.endsWith(".ts") && (pure.includes(folderOf(file)) || file === "pipeline.ts"),
+  );
+  expect(files.length).toBeGreaterThan(5);
+  expect(files.filter((file) => clocks.test(readFileSync(join(root, file), "utf8")))).toEqual([]);
+});

@@ -1,0 +1,189 @@
+/** The command line as a user meets it: real processes, their output and their exit codes. */
+import { spawn } from "node:child_process";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+
+const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
+let folder: string;
+
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "headgate-cli-"));
+});
+afterEach(() => {
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Outcome {
+  readonly code: number | null;
+  readonly out: string;
+  readonly err: string;
+}
+
+interface Running {
+  readonly done: Promise<Outcome>;
+  stop(signal: NodeJS.Signals): void;
+  /** Resolves with the output so far once it holds `text`. */
+  shows(text: string): Promise<string>;
+}
+
+function start(args: readonly string[], environment: Record<string, string> = {}): Running {
+  const { IOTEDGE_WORKLOADURI: _1, EdgeHubConnectionString: _2, ...clean } = process.env;
+  const child = spawn(process.execPath, [launcher, ...args], {
+    cwd: folder,
+    env: { ...clean, ...environment },
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let out = "";
+  let err = "";
+  const watchers: (() => void)[] = [];
+  child.stdout.on("data", (part) => {
+    out += part;
+    for (const watcher of watchers) watcher();
+  });
+  child.stderr.on("data", (part) => {
+    err += part;
+    for (const watcher of watchers) watcher();
+  });
+  const done = new Promise<Outcome>((resolve) => child.on("close", (code) => resolve({ code, out, err })));
+  return {
+    done,
+    stop: (signal) => void child.kill(signal),
+    shows: (text) =>
+      new Promise((resolve, reject) => {
+        const look = () => {
+          if (out.includes(text) || err.includes(text)) resolve(out);
+        };
+        watchers.push(look);
+        void done.then(() => reject(new Error(`ended without showing ${text}: ${out}${err}`)));
+        look();
+      }),
+  };
+}
+
+const run = (args: readonly string[], environment?: Record<string, string>) => start(args, environment).done;
+
+function file(name: string, content: unknown): string {
+  const path = join(folder, name);
+  writeFileSync(path, typeof content === "string" ? content : JSON.stringify(content));
+  return path;
+}
+
+const serial = (path: string) => ({ type: "serial", path, decode: { format: "json" }, device: "d" });
+
+test("--version and --help", async () => {
+  const { version } = JSON.parse(readFileSync(new URL("../../package.json", import.meta.url), "utf8"));
+  expect(await run(["--version"])).toMatchObject({ code: 0, out: `${version}\n` });
+  const help = await run(["--help"]);
+  expect(help.code).toBe(0);
+  for (const command of ["run", "simulate", "hub", "check", "schema", "status"])
+    expect(help.out).toContain(command);
+  for (const command of ["run", "simulate", "hub", "check", "schema", "status"]) {
+    expect((await run([command, "--help"])).out).toContain(`headgate ${command}`);
+  }
+});
+
+test("an unknown command or option is an error with a way out", async () => {
+  const outcome = await run(["simulate", "--colour"]);
+  expect(outcome.code).toBe(78);
+  expect(outcome.err).toContain("--help");
+});
+
+test("schema prints the JSON Schema that is in the project", async () => {
+  const { out, code } = await run(["schema"]);
+  expect(code).toBe(0);
+  expect(JSON.parse(out)).toEqual(
+    JSON.parse(readFileSync(new URL("../../config/headgate.schema.json", import.meta.url), "utf8")),
+  );
+});
+
+test("check prints every problem with its path and a hint, and ends with 78", async () => {
+  const path = file("bad.json", {
+    gateway: { name: "box" },
+    sources: {
+      a: { ...serial("/dev/ttyS0"), baudrate: 9600 },
+      b: { ...serial("/dev/ttyS1"), baudRate: "fast" },
+    },
+    windows: { w: { sizeMs: 1 } },
+    hub: { type: "edge" },
+  });
+  const { out, code } = await run(["check", path]);
+  expect(code).toBe(78);
+  expect(out).toMatch(/error\s+sources\.a\.baudrate: unknown key \(did you mean baudRate\?\)/);
+  expect(out).toMatch(/error\s+sources\.b\.baudRate: .*number/);
+  expect(out).toMatch(/error\s+windows\.w\.sizeMs: /);
+  const json = JSON.parse((await run(["check", path, "--json"])).out);
+  expect(json).toMatchObject({ ok: false, problems: [{ path: "sources.a.baudrate" }, {}, {}] });
+});
+
+test("check finds two sources on one port, and an unreadable file", async () => {
+  const two = file("two.json", {
+    sources: { a: serial("/dev/x"), b: serial("/dev/x") },
+    windows: { w: { sizeMs: 1000 } },
+    hub: { type: "edge" },
+  });
+  expect(await run(["check", two])).toMatchObject({
+    code: 78,
+    out: expect.stringContaining("sources.b.path"),
+  });
+  const missing = await run(["check", join(folder, "none.json")]);
+  expect(missing).toMatchObject({ code: 78, out: expect.stringContaining("none.json") });
+  const torn = await run(["check", file("torn.json", '{"gateway": ')]);
+  expect(torn).toMatchObject({ code: 78, out: expect.stringContaining("torn.json") });
+});
+
+test("check warns of readings that no window takes, and accepts them", async () => {
+  const path = file("warn.json", { sources: { a: serial("/dev/ttyUSB0") }, hub: { type: "edge" } });
+  const { out, code } = await run(["check", path]);
+  expect(code).toBe(0);
+  expect(out).toMatch(/warning\s+sources\.a: no window/);
+  expect(out).toMatch(/warning\s+sources\.a\.path: .*by-id/);
+});
+
+test("run with a broken configuration and no earlier one ends with 78 and says where", async () => {
+  const path = file("bad.json", {
+    sources: { a: { type: "serial" } },
+    store: { path: join(folder, "store") },
+  });
+  const { code, err } = await run(["run", "--config", path]);
+  expect(code).toBe(78);
+  expect(err).toContain("sources.a.path");
+  expect(err).toContain("hub");
+});
+
+test("a secret that is missing is found by check, and never shown by it", async () => {
+  const path = file("secret.json", {
+    hub: { type: "iothub", connectionString: { env: "HEADGATE_TEST_CONNECTION" } },
+  });
+  const missing = await run(["check", path]);
+  expect(missing).toMatchObject({ code: 78, out: expect.stringContaining("hub.connectionString") });
+  const there = await run(["check", path, "--json"], {
+    HEADGATE_TEST_CONNECTION: "HostName=x;SharedAccessKey=abc",
+  });
+  expect(there.code).toBe(0);
+  expect(there.out).not.toContain("abc");
+});
+
+test("hub and run: a daemon in the printed environment connects, says healthy, and stops with 0", async () => {
+  const hub = start(["hub", "--json"]);
+  const printed = JSON.parse(await hub.shows("}\n")) as {
+    controlUrl: string;
+    environments: { gateway: Record<string, string> };
+  };
+  const path = file("run.json", { sources: {}, store: { path: join(folder, "store") } });
+  const daemon = start(["run", "--config", path], printed.environments.gateway);
+  await daemon.shows("hub connected");
+  const status = await run(["status", "--config", path, "--json"]);
+  expect(status.code).toBe(0);
+  expect(JSON.parse(status.out)).toMatchObject({ healthy: true, hub: { state: "connected", type: "edge" } });
+  expect((await run(["run", "--config", path], printed.environments.gateway)).err).toContain("STORE_BUSY");
+  daemon.stop("SIGTERM");
+  const ended = await daemon.done;
+  expect(ended.code).toBe(0);
+  expect(ended.err).not.toContain("SharedAccess");
+  expect((await run(["status", "--config", path])).code).toBe(1);
+  hub.stop("SIGTERM");
+  expect((await hub.done).code).toBe(0);
+}, 60_000);
