@@ -7,6 +7,7 @@ import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
+import { messageBody } from "../src/window/entry-schema.ts";
 import { memoryLog } from "./support/log.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
@@ -124,6 +125,7 @@ test("readings are calibrated, checked and averaged, and arrive at the hub", asy
   expect(entry?.channels.humidity).toMatchObject({ mean: 50, count: 4 });
   const message = hub.messages[0];
   expect(message).toMatchObject({ output: "readings", moduleId: "gateway" });
+  expect(() => messageBody.parse(JSON.parse(message?.body.toString("utf8") ?? ""))).not.toThrow();
   expect(message?.systemProperties).toMatchObject({
     contentType: "application/json",
     contentEncoding: "utf-8",

@@ -3,6 +3,7 @@ import type { WindowConfig } from "../config/schema.ts";
 import type { Entry } from "../core/entry.ts";
 import type { Quality, TimeQuality } from "../core/reading.ts";
 import { aggregateNumbers, type ChannelAggregate } from "./channel-aggregate.ts";
+import type { ChannelBody, WindowEntryBody } from "./entry-schema.ts";
 
 /** A window definition in force, from one configuration entry to the next that changes it. */
 export interface Definition {
@@ -57,7 +58,7 @@ export function windowEntry(
   const endMs = window.startMs + definition.config.sizeMs;
   const intervalMs = context.intervalMs.get(window.source);
   const id = entryId(context.storeId, definition, window);
-  const body = {
+  const body: WindowEntryBody = {
     id,
     revision: window.revision,
     kind: "window",
@@ -90,7 +91,11 @@ export function windowEntry(
   };
 }
 
-function channelBody(aggregate: ChannelAggregate, definition: Definition, unit: string | undefined): object {
+function channelBody(
+  aggregate: ChannelAggregate,
+  definition: Definition,
+  unit: string | undefined,
+): ChannelBody {
   return {
     ...(unit === undefined ? {} : { unit }),
     ...aggregateNumbers(aggregate, definition.config.aggregates),

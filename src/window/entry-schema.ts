@@ -1,0 +1,68 @@
+import { z } from "zod";
+
+/**
+ * The body of an entry as receivers see it. The type is what the code builds, the JSON Schema in
+ * `config/message.schema.json` is generated from it, and tests hold real messages against it.
+ */
+const number = z.number();
+const channelBody = z
+  .strictObject({
+    unit: z.string().optional(),
+    mean: number.optional(),
+    min: number.optional(),
+    max: number.optional(),
+    sum: number.optional(),
+    count: z.int().min(0).optional().describe("Values of quality good, the only ones in the numbers"),
+    stddev: number.optional().describe("Of the sample, n − 1; from two values on"),
+    first: number.optional().describe("By the readings' own time"),
+    last: number.optional(),
+    bad: z.int().min(0).describe("Values of quality bad; they are in none of the numbers"),
+    reasons: z
+      .partialRecord(z.enum(["belowMin", "aboveMax", "notFinite"]), z.int().min(1))
+      .optional()
+      .describe("Bad values by reason; only where there are any"),
+  })
+  .describe("Aggregates of one channel, as configured; without a good value there is no mean, min, max …");
+
+export const windowEntryBody = z
+  .strictObject({
+    id: z
+      .string()
+      .regex(/^[0-9a-f]{32}$/)
+      .describe("The same for every revision and every repeat"),
+    revision: z
+      .int()
+      .min(0)
+      .describe("From 0; a later one replaces the earlier. Drop repeated (id, revision)"),
+    kind: z.literal("window"),
+    window: z.string().describe("Name of the window in the configuration"),
+    gateway: z.string(),
+    source: z.string().describe("Name of the source in the configuration"),
+    device: z.string(),
+    windowStart: z.iso.datetime().describe("First instant that belongs to the window, UTC"),
+    windowEnd: z.iso.datetime().describe("First instant that does not"),
+    timeQuality: z
+      .enum(["synced", "holdover", "unsynced"])
+      .describe("The least sure clock under which a reading of the window was received"),
+    quality: z.enum(["good", "uncertain", "bad"]).describe("uncertain: some values were bad; bad: all were"),
+    count: z.int().min(1).describe("Readings, good and bad"),
+    expected: z
+      .int()
+      .min(0)
+      .optional()
+      .describe("Readings a full window would have; where the source says its interval"),
+    bad: z.int().min(0).describe("Readings with at least one bad value"),
+    partial: z
+      .enum(["start", "configuration"])
+      .optional()
+      .describe("The window did not run from end to end: the store began in it, or a configuration cut it"),
+    channels: z.record(z.string(), channelBody),
+    configurations: z.array(z.string()).describe("Hashes of the configurations its readings passed through"),
+  })
+  .describe("One window of one device of one source");
+
+export type WindowEntryBody = z.output<typeof windowEntryBody>;
+export type ChannelBody = z.output<typeof channelBody>;
+
+/** A message's body. */
+export const messageBody = z.array(windowEntryBody).min(1).describe("Entries in the order of their making");

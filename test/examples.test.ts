@@ -1,0 +1,157 @@
+/** Every example in `config/examples` runs: its device is a pseudo-terminal, its hub is here; the rest is as written. */
+import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+import { createServer, type Server } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { Aedes } from "aedes";
+import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { systemClock } from "../src/core/clock.ts";
+import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
+import { Gateway } from "../src/gateway.ts";
+import { imbalances } from "../src/ledger/ledger.ts";
+import { messageBody } from "../src/window/entry-schema.ts";
+import { memoryLog } from "./support/log.ts";
+import { SerialDevice } from "./support/serial-device.ts";
+import { until } from "./support/until.ts";
+
+const examples = fileURLToPath(new URL("../config/examples", import.meta.url));
+let hub: EmbeddedHub;
+let aedes: Aedes;
+let broker: Server;
+let brokerPort: number;
+const atBroker: { topic: string; body: string }[] = [];
+let folder: string;
+let device: SerialDevice;
+
+beforeAll(async () => {
+  hub = await startEmbeddedHub();
+  aedes = new Aedes({
+    authenticate: (_client, username, password, done) => {
+      done(null, username === "headgate" && password?.toString() === "secret");
+    },
+  });
+  await aedes.listen();
+  aedes.on("publish", (packet, client) => {
+    if (client) atBroker.push({ topic: packet.topic, body: packet.payload.toString() });
+  });
+  broker = createServer((socket) => aedes.handle(socket));
+  await new Promise<void>((resolve) => broker.listen(0, "127.0.0.1", resolve));
+  const address = broker.address();
+  brokerPort = typeof address === "object" && address ? address.port : 0;
+});
+afterAll(async () => {
+  await hub.stop();
+  await new Promise<void>((resolve) => aedes.close(() => resolve()));
+  broker.close();
+});
+beforeEach(() => {
+  folder = mkdtempSync(join(tmpdir(), "headgate-example-"));
+  device = new SerialDevice();
+  device.line.plug();
+});
+afterEach(async () => {
+  await device.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+interface Example {
+  readonly source: string;
+  /** What the device of the example sends, and what its one window must say. */
+  readonly lines: readonly string[];
+  readonly expected: object;
+  readonly bodies: () => readonly string[];
+}
+
+const recent = Math.floor(Date.now() / 10_000) * 10 - 100;
+const fromHub = () => hub.messages.map((message) => message.body.toString("utf8"));
+const cases: Record<string, Example> = {
+  "edge-serial-json.json": {
+    source: "oven",
+    lines: [
+      '{"id":"oven-1","seq":1,"temperature":100}',
+      '{"id":"oven-1","seq":2,"temperature":400}',
+      "{torn",
+    ],
+    expected: {
+      gateway: "line-4",
+      device: "oven-1",
+      count: 2,
+      bad: 1,
+      channels: { temperature: { count: 1, mean: 100 * 1.02 - 0.4, unit: "°C" } },
+    },
+    bodies: fromHub,
+  },
+  "iothub-serial-csv.json": {
+    source: "bench",
+    lines: ["1,21.5,40,33", "2,22.5,41,35", "3,,42,"],
+    expected: {
+      device: "bench-1",
+      count: 3,
+      channels: {
+        temperature: { count: 2, mean: 22 },
+        humidity: { count: 3, mean: 41 },
+        soilMoisture: { mean: 34, unit: "%" },
+      },
+    },
+    bodies: fromHub,
+  },
+  "mqtt-serial-keyvalue.json": {
+    source: "pump",
+    lines: [
+      `unit=p1;ts=${recent};flow=2`,
+      `unit=p1;ts=${recent + 1};flow=4`,
+      `unit=p1;ts=${recent + 60};flow=9`,
+    ],
+    expected: { device: "p1", count: 2, channels: { flow: { mean: 3, stddev: Math.SQRT2 } } },
+    bodies: () =>
+      atBroker.filter(({ topic }) => topic === "site-7/pump-house/readings").map(({ body }) => body),
+  },
+};
+
+test("there is a case for every example", () => {
+  expect(readdirSync(examples).sort()).toEqual(Object.keys(cases).sort());
+});
+
+test.each(Object.entries(cases))("%s", async (name, example) => {
+  const config = JSON.parse(readFileSync(join(examples, name), "utf8"));
+  const window = Object.keys(config.windows)[0];
+  // Only what cannot be here is replaced, through the environment layer: the port, the hub's address, long waits.
+  const environment: Record<string, string> = {
+    ...hub.environment("gateway"),
+    IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
+    MQTT_PASSWORD: "secret",
+    [`HEADGATE__sources__${example.source}__path`]: device.path,
+    [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
+    HEADGATE__publish__maxDelayMs: "0",
+    HEADGATE__store__path: join(folder, "store"),
+    HEADGATE__store__maxLossMs: "100",
+    ...(config.hub.type === "iothub" ? { HEADGATE__hub__caFile: hub.caFile } : {}),
+    ...(config.hub.type === "mqtt" ? { HEADGATE__hub__url: `mqtt://127.0.0.1:${brokerPort}` } : {}),
+  };
+  Object.assign(process.env, hub.environment("gateway"));
+  const fatal: unknown[] = [];
+  const gateway = await Gateway.start({
+    configFile: join(examples, name),
+    environment,
+    clock: systemClock,
+    log: memoryLog(),
+    onFatal: (error) => fatal.push(error),
+  });
+  try {
+    await until("the port is open", () => gateway.status.sources[example.source]?.state === "open");
+    const before = example.bodies().length;
+    if (config.hub.type !== "mqtt") {
+      // The window is cut by the time of receipt here: begin with a fresh one.
+      await systemClock.sleep(2_000 - (Date.now() % 2_000) + 50);
+    }
+    await device.send(example.lines.map((line) => `${line}\n`).join(""));
+    await until("the window arrives", () => example.bodies().length > before);
+    const entries = messageBody.parse(JSON.parse(example.bodies()[before] ?? ""));
+    expect(entries[0]).toMatchObject(example.expected);
+    expect(imbalances(await gateway.audit())).toEqual([]);
+  } finally {
+    await gateway.stop(AbortSignal.timeout(8_000));
+  }
+  expect(fatal).toEqual([]);
+});
