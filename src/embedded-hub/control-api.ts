@@ -26,6 +26,7 @@
  * | DELETE | /hub/faults | | 204; all are off |
  * | GET, PUT, DELETE | /hub/faults/{name} | its parameters | the fault; 204 |
  * | POST | /hub/connections/kill | `{"clientId"?}` | `{killed}` |
+ * | POST | /hub/sessions/forget | | 204; connections stay, the next ones find no session |
  * | POST | /hub/inputs/{module}/{input}?waitMs= | see below | 202 `{queued}`; with waitMs 200 `{acknowledged}` |
  * | POST | /hub/devicebound/{device}?waitMs= | see below | the same |
  * | GET | /hub/environment/{module} | | the environment variables of that module |
@@ -62,6 +63,7 @@ export interface ControlledHub {
   clearFault(name: string): void;
   clearFaults(): void;
   kill(clientId: string | undefined): number;
+  forgetSessions(): void;
   deliver(
     target: { readonly moduleId: string; readonly input: string } | { readonly deviceId: string },
     message: OutgoingMessage,
@@ -244,6 +246,15 @@ function pathTable(service: ServiceApi, hub: ControlledHub): readonly PathAction
           status: 200,
           body: { killed: hub.kill(checked(killBody, body ?? {}).clientId) },
         }),
+      },
+    },
+    {
+      pattern: /^\/hub\/sessions\/forget$/,
+      actions: {
+        POST: () => {
+          hub.forgetSessions();
+          return { status: 204 };
+        },
       },
     },
     {

@@ -194,6 +194,10 @@ export class Hub implements EmbeddedHub, ControlledHub {
     return this.killConnections(clientId);
   }
 
+  forgetSessions(): void {
+    this.#core.broker.forgetSessions();
+  }
+
   async stopListening(options: { readonly keepSessions?: boolean } = {}): Promise<void> {
     this.#core.broker.kill("brokerStopped");
     await this.#core.broker.listener.stop();

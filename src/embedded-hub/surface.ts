@@ -53,6 +53,8 @@ export interface EmbeddedHub {
   clearFaults(): void;
   /** Cuts all connections, or those of one client; returns how many. */
   killConnections(clientId?: string): number;
+  /** Connections stay; the next one of each client finds no session, as after a hub that lost its state. */
+  forgetSessions(): void;
   stopListening(options?: { readonly keepSessions?: boolean }): Promise<void>;
   startListening(): Promise<void>;
 

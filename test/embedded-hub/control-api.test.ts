@@ -307,6 +307,11 @@ describe("the hub's own paths", () => {
     expect((await call("GET", "/hub/faults")).body).toEqual({});
   });
 
+  test("sessions are forgotten", async () => {
+    expect((await call("POST", "/hub/sessions/forget")).status).toBe(204);
+    expect((await call("GET", "/hub/status")).body).toMatchObject({ sessions: 0 });
+  });
+
   test("connections are killed, the port closed and opened", async () => {
     const client = await connectRaw(hub, "edge", "gateway");
     const closed = new Promise<void>((resolve) => client.once("close", () => resolve()));

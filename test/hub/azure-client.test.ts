@@ -226,6 +226,16 @@ describe.each(["edge", "iothub"] as const)("an Azure client (%s)", (way) => {
   });
 });
 
+test("a session that the hub forgot before a token renewal is told as lost: the SDK would not subscribe again", async () => {
+  const tokenRenewal = { tokenValidTimeInSeconds: 4, tokenRenewalMarginInSeconds: 2 };
+  const { client, lost } = subject("edge", { tokenRenewal });
+  await client.connect();
+  await client.twin.subscribe();
+  hub.forgetSessions();
+  await until("the loss is told", () => lost.length > 0);
+  expect(lost[0]?.message).toContain("forgot the session");
+});
+
 describe("an Azure client of the workload API", () => {
   test("signing that fails during a renewal is told as lost and does not end the process", async () => {
     const tokenRenewal = { tokenValidTimeInSeconds: 3, tokenRenewalMarginInSeconds: 2 };
