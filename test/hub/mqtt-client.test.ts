@@ -1,6 +1,7 @@
 /** The hub client for any broker, against a real one. */
 import { createServer, type Server, type Socket } from "node:net";
 import { Aedes, type AedesPublishPacket } from "aedes";
+import mqttPacket, { type Packet } from "mqtt-packet";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { MqttClient, type MqttClientOptions } from "../../src/hub/mqtt-client.ts";
 import { until } from "../support/until.ts";
@@ -100,5 +101,39 @@ test("a broker that goes away is told as lost, once, and one that is not there i
   expect(lost).toHaveLength(1);
   await expect(client({ url: "mqtt://127.0.0.1:1" }).client.connect()).rejects.toMatchObject({
     code: "HUB_UNREACHABLE",
+  });
+});
+
+test("with MQTT 5 content type and message id travel as properties", async () => {
+  // aedes speaks 3.1.1 only; this much of a broker answers CONNECT and PUBLISH with the real codec.
+  const packets: Packet[] = [];
+  const broker = createServer((socket) => {
+    const parser = mqttPacket.parser({ protocolVersion: 5 });
+    parser.on("packet", (packet) => {
+      packets.push(packet);
+      const answer: Packet | undefined =
+        packet.cmd === "connect"
+          ? { cmd: "connack", reasonCode: 0, sessionPresent: false }
+          : packet.cmd === "publish"
+            ? { cmd: "puback", messageId: packet.messageId ?? 0, reasonCode: 0 }
+            : undefined;
+      if (answer) socket.write(mqttPacket.generate(answer, { protocolVersion: 5 }));
+    });
+    socket.on("data", (bytes) => parser.parse(bytes));
+    socket.on("error", () => socket.destroy());
+  });
+  await new Promise<void>((resolve) => broker.listen(0, "127.0.0.1", resolve));
+  const address = broker.address();
+  const url = `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+  const { client: subject } = client({ protocolVersion: 5, url });
+  await subject.connect();
+  await subject.send(message);
+  await subject.close();
+  broker.close();
+  expect(packets.find((packet) => packet.cmd === "connect")).toMatchObject({ protocolVersion: 5 });
+  expect(packets.find((packet) => packet.cmd === "publish")).toMatchObject({
+    topic: "headgate/box/readings",
+    qos: 1,
+    properties: { contentType: "application/json", userProperties: { messageId: "m-1" } },
   });
 });

@@ -1,0 +1,177 @@
+/** The reconnect loop: with clients made by hand for the order of things, and with the real SDK for the storm. */
+import { afterEach, expect, test } from "vitest";
+import { systemClock } from "../../src/core/clock.ts";
+import { PermanentError, TransientError } from "../../src/core/errors.ts";
+import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
+import { AzureClient } from "../../src/hub/azure-client.ts";
+import type { HubClient, HubClientEvents, HubMessage } from "../../src/hub/hub-client.ts";
+import { HubLink, type HubLinkState } from "../../src/hub/hub-link.ts";
+import { memoryLog } from "../support/log.ts";
+import { until } from "../support/until.ts";
+
+const schedule = { baseMs: 20, maxMs: 100, healthyMs: 60_000 };
+const message: HubMessage = { id: "m", output: "readings", body: Buffer.from("[]") };
+const links: HubLink[] = [];
+afterEach(async () => {
+  await Promise.all(links.splice(0).map((link) => link.stop()));
+});
+
+/** A client that does what a test tells it; the link cannot tell it from a real one. */
+class HandMadeClient implements HubClient {
+  readonly twin = undefined;
+  readonly events: HubClientEvents;
+  closed = 0;
+  onConnect: () => Promise<void> = async () => undefined;
+  onSend: () => Promise<void> = async () => undefined;
+  constructor(events: HubClientEvents) {
+    this.events = events;
+  }
+  connect(): Promise<void> {
+    return this.onConnect();
+  }
+  send(): Promise<void> {
+    return this.onSend();
+  }
+  async close(): Promise<void> {
+    this.closed++;
+  }
+}
+
+function link(prepare: (client: HandMadeClient, number: number) => void = () => undefined) {
+  const clients: HandMadeClient[] = [];
+  const states: HubLinkState[] = [];
+  const log = memoryLog();
+  const made = new HubLink({
+    factory: (events) => {
+      const client = new HandMadeClient(events);
+      clients.push(client);
+      prepare(client, clients.length);
+      return client;
+    },
+    clock: systemClock,
+    log,
+    onConnected: async () => undefined,
+    onDesired: () => undefined,
+    onState: (state) => states.push(state),
+    schedule,
+  });
+  links.push(made);
+  made.start();
+  return { link: made, clients, states, log };
+}
+
+const forever = () => new Promise<void>(() => undefined);
+const signal = () => AbortSignal.timeout(10_000);
+
+test("a lost client is closed before the next one is made, so that the two never fight for the identity", async () => {
+  let open = 0;
+  let most = 0;
+  const { link: subject, clients } = link((client) => {
+    client.onConnect = async () => {
+      most = Math.max(most, ++open);
+    };
+    client.close = async () => {
+      await systemClock.sleep(20);
+      open--;
+    };
+  });
+  for (let i = 0; i < 5; i++) {
+    await subject.connected(signal());
+    clients.at(-1)?.events.lost(new Error("cut"));
+    await until("the loss is noticed", () => subject.state.state !== "connected");
+  }
+  await subject.connected(signal());
+  expect(most).toBe(1);
+  expect(clients.length).toBe(6);
+});
+
+test("a transient failure of a send gives the client up; a permanent one does not", async () => {
+  const { link: subject, clients } = link((client, number) => {
+    client.onSend = async () => {
+      if (number === 1) throw new TransientError("HUB_TIMEOUT", "late");
+      throw new PermanentError("HUB_REJECTED", "never");
+    };
+  });
+  await subject.connected(signal());
+  await expect(subject.send(message)).rejects.toBeInstanceOf(TransientError);
+  await until("another client", () => clients.length === 2 && subject.state.state === "connected");
+  expect(clients[0]?.closed).toBe(1);
+  await expect(subject.send(message)).rejects.toBeInstanceOf(PermanentError);
+  expect(subject.state.state).toBe("connected");
+});
+
+test("a send in flight fails as soon as the connection is lost, and as soon as the link stops", async () => {
+  const { link: subject, clients } = link((client) => {
+    client.onSend = forever;
+  });
+  await subject.connected(signal());
+  const first = subject.send(message);
+  clients[0]?.events.lost(new TransientError("HUB_LOST", "cut"));
+  await expect(first).rejects.toMatchObject({ code: "HUB_LOST" });
+  await until("connected again", () => subject.state.state === "connected");
+  const second = subject.send(message);
+  const stopped = subject.stop();
+  await expect(second).rejects.toBeInstanceOf(TransientError);
+  await stopped;
+  await expect(subject.connected(signal())).rejects.toBeInstanceOf(Error);
+});
+
+test("stop ends a connection attempt that hangs", async () => {
+  const { link: subject, clients } = link((client) => {
+    client.onConnect = forever;
+  });
+  await until("an attempt", () => clients.length === 1);
+  await subject.stop();
+  expect(clients[0]?.closed).toBe(1);
+  expect(subject.state.state).toBe("stopped");
+});
+
+test("the same failure again and again is one line in the log", async () => {
+  const { clients, log } = link((client) => {
+    client.onConnect = async () => {
+      throw new TransientError("HUB_UNREACHABLE", "nobody there");
+    };
+  });
+  await until("several attempts", () => clients.length > 5);
+  expect(log.lines.filter((line) => line.message === "hub disconnected")).toHaveLength(1);
+});
+
+test("two gateways with one identity do not storm the hub: the SDK alone makes hundreds of connections a second", async () => {
+  const hub = await startEmbeddedHub();
+  try {
+    const made = [1, 2].map(() => {
+      let clients = 0;
+      const subject = new HubLink({
+        factory: (events) => {
+          clients++;
+          return new AzureClient(
+            {
+              connectionString: () => hub.connectionString("edge", "gateway", { gateway: true }),
+              caFile: hub.caFile,
+              connectTimeoutMs: 5_000,
+              sendTimeoutMs: 5_000,
+              twinTimeoutMs: 5_000,
+              closeTimeoutMs: 500,
+            },
+            events,
+          );
+        },
+        clock: systemClock,
+        log: memoryLog(),
+        onConnected: async (client) => client.twin?.subscribe(),
+        onDesired: () => undefined,
+        onState: () => undefined,
+      });
+      links.push(subject);
+      subject.start();
+      return () => clients;
+    });
+    await systemClock.sleep(6_000);
+    const connections = made.reduce((sum, clients) => sum + clients(), 0);
+    expect(connections).toBeGreaterThan(2);
+    expect(connections).toBeLessThan(60);
+  } finally {
+    await Promise.all(links.splice(0).map((subject) => subject.stop()));
+    await hub.stop();
+  }
+});
