@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { ConfigError } from "../core/errors.ts";
 import { startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
 import { createLog } from "../observe/log.ts";
-import { untilStopped } from "./lifetime.ts";
+import { stopSignal, untilStopped } from "./lifetime.ts";
 
 export interface HubOptions {
   readonly port: string;
@@ -14,6 +14,7 @@ export interface HubOptions {
 
 /** `headgate hub`: the embedded hub alone, and the variables with which a module connects to it. */
 export async function hub(options: HubOptions): Promise<void> {
+  const signal = stopSignal();
   const log = await createLog({ level: "info", pretty: process.stderr.isTTY === true });
   const embedded = await startEmbeddedHub({
     port: port("--port", options.port),
@@ -38,7 +39,7 @@ export async function hub(options: HubOptions): Promise<void> {
     }
     process.stdout.write(`${lines.join("\n")}\n`);
   }
-  await untilStopped(() => embedded.stop(), log);
+  await untilStopped([signal], () => embedded.stop(), log);
 }
 
 function port(option: string, text: string): number {

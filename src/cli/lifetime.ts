@@ -6,16 +6,12 @@ import { exitCode } from "./exit-code.ts";
 const stopDeadlineMs = 8_000;
 
 /**
- * Runs until a signal or `ends` resolves, then stops within the deadline and exits the process.
- * A second signal, or the deadline, ends it at once.
+ * Resolves at the first signal that asks to stop; a second one ends the process at once.
+ * To be called before anything starts, so that a signal during the start is not lost.
  */
-export async function untilStopped(
-  stop: (deadline: AbortSignal) => Promise<void>,
-  log: Logger,
-  ends?: Promise<unknown>,
-): Promise<never> {
+export function stopSignal(): Promise<string> {
   let signals = 0;
-  const signal = new Promise<string>((resolve) => {
+  return new Promise((resolve) => {
     for (const name of ["SIGTERM", "SIGINT"] as const) {
       process.on(name, () => {
         if (++signals > 1) process.exit(exitCode.crashed);
@@ -23,7 +19,20 @@ export async function untilStopped(
       });
     }
   });
-  await (ends ? Promise.race([signal, ends]) : signal);
+}
+
+/** Resolves when nobody reads stdout any more, as behind `| head -1`; without a listener that would be a crash. */
+export function stdoutClosed(): Promise<void> {
+  return new Promise((resolve) => process.stdout.on("error", () => resolve()));
+}
+
+/** Waits for one of the reasons to stop, stops within the deadline, and exits the process. */
+export async function untilStopped(
+  reasons: readonly Promise<unknown>[],
+  stop: (deadline: AbortSignal) => Promise<void>,
+  log: Logger,
+): Promise<never> {
+  await Promise.race(reasons);
   const deadline = AbortSignal.timeout(stopDeadlineMs);
   const overdue = setTimeout(() => {
     log.error({ deadlineMs: stopDeadlineMs }, "did not stop in time; what was committed is safe");

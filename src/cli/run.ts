@@ -2,7 +2,7 @@ import { StatusSocket } from "../api/status-socket.ts";
 import { systemClock } from "../core/clock.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
-import { fatal, untilStopped } from "./lifetime.ts";
+import { fatal, stopSignal, untilStopped } from "./lifetime.ts";
 
 export interface RunOptions {
   readonly config?: string;
@@ -11,6 +11,7 @@ export interface RunOptions {
 
 /** `headgate run`: the daemon, as it runs on a box. */
 export async function run({ config, logLevel }: RunOptions): Promise<void> {
+  const signal = stopSignal();
   const log = await createLog({ level: logLevel, pretty: process.stderr.isTTY === true });
   const onFatal = fatal(log);
   process.on("uncaughtException", onFatal);
@@ -19,8 +20,9 @@ export async function run({ config, logLevel }: RunOptions): Promise<void> {
   const gateway = await Gateway.start({ configFile: config, environment, clock: systemClock, log, onFatal });
   const socket = new StatusSocket(gateway.storeFolder, () => gateway.status, log);
   await socket.start();
-  await untilStopped(async (deadline) => {
+  const stop = async (deadline: AbortSignal) => {
     await socket.stop();
     await gateway.stop(deadline);
-  }, log);
+  };
+  await untilStopped([signal], stop, log);
 }

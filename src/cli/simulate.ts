@@ -4,12 +4,12 @@ import { join, resolve } from "node:path";
 import { StatusSocket } from "../api/status-socket.ts";
 import { systemClock } from "../core/clock.ts";
 import { ConfigError } from "../core/errors.ts";
-import { type ReceivedMessage, startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
+import { startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
 import { messageJson } from "../embedded-hub/messages.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
 import { type SimulatedField, startSimulatedField } from "../simulated-devices/simulated-field.ts";
-import { fatal, parseDuration, untilStopped } from "./lifetime.ts";
+import { fatal, parseDuration, stdoutClosed, stopSignal, untilStopped } from "./lifetime.ts";
 import { SimulationView } from "./simulation-view.ts";
 
 export interface SimulateOptions {
@@ -29,6 +29,7 @@ const baudRate = 115_200;
 /** `headgate simulate`: devices on pseudo-terminals, the gateway, and an embedded hub, in one process. */
 export async function simulate(options: SimulateOptions): Promise<void> {
   const { sizeMs, devices, seed, runMs } = parse(options);
+  const reasons: Promise<unknown>[] = [stopSignal(), stdoutClosed()];
   const pretty = process.stderr.isTTY === true;
   const log = await createLog({ level: options.logLevel, pretty });
   const onFatal = fatal(log);
@@ -39,7 +40,7 @@ export async function simulate(options: SimulateOptions): Promise<void> {
   const names = Array.from({ length: devices }, (_, i) => `env-${i + 1}`);
   const hub = await startEmbeddedHub({ deviceId: "simulated", modules: ["gateway"] });
   if (options.json)
-    hub.on("message", (message) => process.stdout.write(`${JSON.stringify(line(message))}\n`));
+    hub.on("message", (message) => process.stdout.write(`${JSON.stringify(messageJson(message))}\n`));
   const field = await startSimulatedField({
     devices: names.map((name) => ({ name, device: name, intervalMs, baudRate, timed: true })),
     directory: folder,
@@ -61,25 +62,17 @@ export async function simulate(options: SimulateOptions): Promise<void> {
     ? undefined
     : new SimulationView({ hub, field, gateway, configFile, store, sizeMs, out: process.stdout });
   view?.start();
-  const ends = runMs === undefined ? undefined : systemClock.sleep(runMs);
-  await untilStopped(
-    async (deadline) => {
-      view?.stop();
-      await socket.stop();
-      await field.stop();
-      await gateway.stop(deadline);
-      await hub.stop();
-      await drained(process.stdout);
-      rmSync(folder, { recursive: true, force: true });
-    },
-    log,
-    ends,
-  );
-}
-
-/** One line per message that the hub accepted. */
-function line(message: ReceivedMessage): object {
-  return messageJson(message);
+  if (runMs !== undefined) reasons.push(systemClock.sleep(runMs));
+  const stop = async (deadline: AbortSignal) => {
+    view?.stop();
+    await socket.stop();
+    await field.stop();
+    await gateway.stop(deadline);
+    await hub.stop();
+    await drained(process.stdout);
+    rmSync(folder, { recursive: true, force: true });
+  };
+  await untilStopped(reasons, stop, log);
 }
 
 /** stdout to a pipe is asynchronous, and the process ends by `exit`. */

@@ -187,3 +187,12 @@ test("hub and run: a daemon in the printed environment connects, says healthy, a
   hub.stop("SIGTERM");
   expect((await hub.done).code).toBe(0);
 }, 60_000);
+
+test("a SIGTERM during the start ends it in order, with 0", async () => {
+  const path = file("run.json", { sources: {}, store: { path: join(folder, "store") } });
+  const environment = { HEADGATE__hub: '{"type":"mqtt","url":"mqtt://127.0.0.1:1"}' };
+  const daemon = start(["run", "--config", path], environment);
+  await daemon.shows("store opened");
+  daemon.stop("SIGTERM");
+  expect((await daemon.done).code).toBe(0);
+});

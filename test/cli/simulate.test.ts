@@ -126,3 +126,17 @@ test("options out of range are refused with 78", async () => {
     expect(err).toContain(args[0]);
   }
 });
+
+test("a reader of --json that goes away, as `head -1` does, ends it with 0", async () => {
+  const child = spawn(process.execPath, [launcher, "simulate", "--json", "--window", "500ms"], {
+    stdio: ["ignore", "pipe", "pipe"],
+  });
+  let err = "";
+  child.stderr.on("data", (part) => {
+    err += part;
+  });
+  const ended = new Promise<number | null>((resolve) => child.on("exit", resolve));
+  await new Promise((resolve) => child.stdout.once("data", resolve));
+  child.stdout.destroy();
+  expect({ code: await ended, err }).toEqual({ code: 0, err: "" });
+}, 60_000);
