@@ -225,8 +225,9 @@ export class Gateway {
     this.#configuration.confirm(this.#options.clock.wall());
     this.#publisher.start();
     this.#reporter.start();
-    this.#link.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
+    // Last, because a connection brings the twin, which may configure the sources anew.
+    this.#link.start();
     this.#housekeeping = this.#housekeep();
     log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
   }

@@ -68,13 +68,14 @@ export class LastGood {
       });
       return current;
     }
-    this.#write({ ...this.#file, starts: [...starts, nowMs] });
+    // Without a configuration that ever ran there is nothing to count crashes for, nor a folder to write to.
+    if (current) this.#write({ ...this.#file, starts: [...starts, nowMs] });
     return undefined;
   }
 
   /** The process ends in order: its start was no crash. */
   stop(): void {
-    this.#write({ ...this.#file, starts: this.#file.starts.slice(0, -1) });
+    if (this.#file.current) this.#write({ ...this.#file, starts: this.#file.starts.slice(0, -1) });
   }
 
   /** Confirms a configuration that is in force. The one before stays at hand until `prove`. */

@@ -27,10 +27,14 @@ export function defaultLayer(environment: NodeJS.ProcessEnv): JsonObject {
         },
       },
     },
-    ...(environment.IOTEDGE_WORKLOADURI || environment.EdgeHubConnectionString
-      ? { hub: { type: "edge" } }
-      : {}),
+    ...(isModule(environment) ? { hub: { type: "edge" } } : {}),
   };
+}
+
+/** What `ModuleClient.fromEnvironment` of the Azure SDK looks for: the workload API, or a connection string. */
+function isModule(environment: NodeJS.ProcessEnv): boolean {
+  const { IOTEDGE_WORKLOADURI, EdgeHubConnectionString, IotHubConnectionString } = environment;
+  return Boolean(IOTEDGE_WORKLOADURI || EdgeHubConnectionString || IotHubConnectionString);
 }
 
 /**

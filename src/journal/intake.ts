@@ -182,8 +182,12 @@ export class Intake {
     this.#stopping = true;
     this.#nudge();
     await this.#running;
-    while (!deadline.aborted && !(await this.#commit(true))) {
-      await this.#options.clock.sleep(100, deadline).catch(() => undefined);
+    while (!deadline.aborted) {
+      // A batch that has to be repeated goes alone; what came behind it follows in the last commit.
+      const last = this.#retry === undefined;
+      const done = await this.#commit(last);
+      if (done && last) return;
+      if (!done) await this.#options.clock.sleep(100, deadline).catch(() => undefined);
     }
   }
 
