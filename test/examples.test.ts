@@ -122,6 +122,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
     [`HEADGATE__sources__${example.source}__path`]: device.path,
+    [`HEADGATE__sources__${example.source}__firstLine`]: "keep",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
     HEADGATE__store__path: join(folder, "store"),

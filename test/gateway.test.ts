@@ -68,6 +68,7 @@ async function start(more: object = {}): Promise<Gateway> {
       oven: {
         type: "serial",
         path: device.path,
+        firstLine: "keep",
         decode: { format: "json", time: { field: "t" }, ignore: ["seq"] },
         device: { field: "id" },
         idleMs: 600_000,
@@ -205,6 +206,7 @@ test("a source that comes by twin is read, and one that goes is released", async
   const source = {
     type: "serial",
     path: device.path,
+    firstLine: "keep",
     decode: { format: "json", time: { field: "t" } },
     device: { field: "id" },
     idleMs: 600_000,

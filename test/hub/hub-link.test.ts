@@ -5,7 +5,7 @@ import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { AzureClient } from "../../src/hub/azure-client.ts";
 import type { HubClient, HubClientEvents, HubMessage } from "../../src/hub/hub-client.ts";
-import { HubLink, type HubLinkState } from "../../src/hub/hub-link.ts";
+import { HubLink } from "../../src/hub/hub-link.ts";
 import { memoryLog } from "../support/log.ts";
 import { until } from "../support/until.ts";
 
@@ -39,7 +39,6 @@ class HandMadeClient implements HubClient {
 
 function link(prepare: (client: HandMadeClient, number: number) => void = () => undefined) {
   const clients: HandMadeClient[] = [];
-  const states: HubLinkState[] = [];
   const log = memoryLog();
   const made = new HubLink({
     factory: (events) => {
@@ -52,12 +51,11 @@ function link(prepare: (client: HandMadeClient, number: number) => void = () => 
     log,
     onConnected: async () => undefined,
     onDesired: () => undefined,
-    onState: (state) => states.push(state),
     schedule,
   });
   links.push(made);
   made.start();
-  return { link: made, clients, states, log };
+  return { link: made, clients, log };
 }
 
 const forever = () => new Promise<void>(() => undefined);
@@ -160,7 +158,6 @@ test("two gateways with one identity do not storm the hub: the SDK alone makes h
         log: memoryLog(),
         onConnected: async (client) => client.twin?.subscribe(),
         onDesired: () => undefined,
-        onState: () => undefined,
       });
       links.push(subject);
       subject.start();

@@ -102,6 +102,7 @@ function configure(): void {
       oven: {
         type: "serial",
         path: device.path,
+        firstLine: "keep",
         decode: { format: "json", time: { field: "t" }, ignore: ["seq"] },
         device: { field: "id" },
         idleMs: 3_600_000,

@@ -30,6 +30,7 @@ beforeEach(() => {
       parity: "none",
       flowControl: "none",
       maxLineBytes: 64,
+      firstLine: "keep",
     },
     {
       frame: (bytes) => {

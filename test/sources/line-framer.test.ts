@@ -1,0 +1,111 @@
+import fc from "fast-check";
+import { expect, test } from "vitest";
+import { LineFramer } from "../../src/sources/line-framer.ts";
+
+/** What a framer made of chunks: frames as hex, discards as reason and bytes. */
+function framed(maxLineBytes: number, chunks: readonly Uint8Array[], reset = false): string[] {
+  const seen: string[] = [];
+  const framer = new LineFramer(maxLineBytes, {
+    frame: (bytes) => seen.push(Buffer.from(bytes).toString("hex")),
+    discard: (reason, bytes) => seen.push(`${reason} ${bytes}`),
+  });
+  for (const chunk of chunks) framer.push(chunk);
+  if (reset) framer.reset();
+  return seen;
+}
+const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
+
+test("a frame split inside itself is one frame", () => {
+  expect(framed(16, [hex("31 32"), hex("33"), hex("0a 34 0a")])).toEqual(["313233", "34"]);
+});
+
+test("several frames in one chunk, and the beginning of the next", () => {
+  expect(framed(16, [hex("31 0a 32 0a 33"), hex("34 0a")])).toEqual(["31", "32", "3334"]);
+});
+
+test("a carriage return before the line feed is dropped, also when a chunk ends between them", () => {
+  expect(framed(16, [hex("31 0d 0a 32 0d"), hex("0a")])).toEqual(["31", "32"]);
+});
+
+test("a carriage return elsewhere belongs to the frame", () => {
+  expect(framed(16, [hex("0d 31 0d 32 0d 0d 0a")])).toEqual(["0d310d320d"]);
+});
+
+test("empty lines are no frames and no discards", () => {
+  expect(framed(16, [hex("0a 0a 0d 0a 31 0a 0d 0a")])).toEqual(["31"]);
+});
+
+test("a line of exactly the limit is a frame, one byte more is a discard", () => {
+  expect(framed(4, [Buffer.from("abcd\nabcde\nab\n")])).toEqual(["61626364", "overlong 5", "6162"]);
+});
+
+test("a carriage return counts against the limit, in one chunk as in two", () => {
+  expect(framed(4, [Buffer.from("abcd\r\nab\n")])).toEqual(["overlong 5", "6162"]);
+  expect(framed(4, [Buffer.from("abcd\r"), Buffer.from("\nab\n")])).toEqual(["overlong 5", "6162"]);
+});
+
+test("an over-long line is skipped up to its end and is one discard, however long", () => {
+  const chunks = Array.from({ length: 1_000 }, () => Buffer.alloc(100, "x"));
+  expect(framed(16, [...chunks, hex("0a 31 0a")])).toEqual(["overlong 100000", "31"]);
+});
+
+test("a reset discards the beginning of a line as truncated", () => {
+  expect(framed(16, [hex("31 0a 32 33")], true)).toEqual(["31", "truncated 2"]);
+});
+
+test("a reset inside an over-long line discards it as over-long", () => {
+  expect(framed(4, [Buffer.from("abcdef")], true)).toEqual(["overlong 6"]);
+});
+
+test("a reset between two lines discards nothing, and the next line is whole", () => {
+  const seen: string[] = [];
+  const framer = new LineFramer(8, {
+    frame: (bytes) => seen.push(Buffer.from(bytes).toString("hex")),
+    discard: (reason, bytes) => seen.push(`${reason} ${bytes}`),
+  });
+  framer.push(hex("31 0a"));
+  framer.reset();
+  framer.push(hex("32 33"));
+  framer.reset();
+  framer.push(hex("34 0a"));
+  expect(seen).toEqual(["31", "truncated 2", "34"]);
+});
+
+/** Short lines of few bytes, so that ends, empty lines and over-long ones are frequent. */
+const stream = fc.array(fc.constantFrom(0x0a, 0x0d, 0x00, 0x31, 0x32, 0xff), { maxLength: 120 });
+
+test("any split of the same bytes gives the same frames and discards", () => {
+  fc.assert(
+    fc.property(
+      stream,
+      fc.array(fc.nat(120)),
+      fc.integer({ min: 1, max: 12 }),
+      fc.boolean(),
+      (bytes, cuts, max, reset) => {
+        const whole = Uint8Array.from(bytes);
+        const at = [0, ...cuts.filter((cut) => cut <= whole.length).sort((a, b) => a - b), whole.length];
+        const chunks = at.slice(1).map((end, i) => whole.subarray(at[i], end));
+        expect(framed(max, chunks, reset)).toEqual(framed(max, [whole], reset));
+      },
+    ),
+    { numRuns: 1_000 },
+  );
+});
+
+test("every byte of a line is in a frame, in a discard, or is an end of line", () => {
+  fc.assert(
+    fc.property(stream, fc.integer({ min: 1, max: 12 }), (bytes, max) => {
+      const expected = Buffer.from(bytes)
+        .toString("latin1")
+        .split("\n")
+        .flatMap((line, index, lines) => {
+          if (line.length > max) return [`overlong ${line.length}`];
+          if (index === lines.length - 1) return line.length > 0 ? [`truncated ${line.length}`] : [];
+          const frame = line.endsWith("\r") ? line.slice(0, -1) : line;
+          return frame.length > 0 ? [Buffer.from(frame, "latin1").toString("hex")] : [];
+        });
+      expect(framed(max, [Uint8Array.from(bytes)], true)).toEqual(expected);
+    }),
+    { numRuns: 1_000 },
+  );
+});
