@@ -3,7 +3,7 @@ import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Config } from "./config/schema.ts";
 import type { Clock } from "./core/clock.ts";
-import { messageOf } from "./core/errors.ts";
+import { HeadgateError, messageOf } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
@@ -50,6 +50,8 @@ export interface GatewayStatus {
 const housekeepingMs = 10_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
+/** Between repetitions of a twin request that the hub refused, each of which may be billed. */
+const twinRetryMs = 30_000;
 
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
@@ -75,14 +77,17 @@ export class Gateway {
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { configFile, environment, clock, log } = options;
-    const configuration = new Configuration(configFile, environment, clock.wall(), log);
-    for (const { path, message } of configuration.startProblems)
-      log.error({ path }, `configuration: ${message}`);
-    const { config } = configuration.current;
+    const configuration = new Configuration(configFile, environment, log);
+    const folder = configuration.current.config.store.path;
     const store = new StoreClient(options.onFatal);
     try {
-      const opened = await store.open(config.store.path, config.store);
-      log.info({ store: config.store.path, replayed: opened.replayed }, "store opened");
+      const opened = await store.open(folder, configuration.current.config.store);
+      // Behind the store's lock: a second process on the same store must not count as a crash of the first.
+      configuration.begin(clock.wall());
+      for (const { path, message } of configuration.startProblems)
+        log.error({ path }, `configuration: ${message}`);
+      log.info({ store: folder, replayed: opened.replayed }, "store opened");
+      const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
       const gateway = new Gateway(options, configuration, store, opened.status, factory);
       await gateway.#begin(opened);
@@ -117,7 +122,6 @@ export class Gateway {
       log: log.child({ stage: "hub" }),
       onConnected: (client) => this.#connected(client),
       onDesired: (patch) => this.#desired.patch(patch),
-      onState: () => undefined,
     });
     this.#publisher = new Publisher({
       next: (sequence) => store.next(sequence),
@@ -134,7 +138,7 @@ export class Gateway {
         this.#lastDesired = { version: desiredVersion, status: answer };
         this.#reporter.look();
       },
-      refresh: () => this.#link.withTwin((twin) => twin.get()),
+      refresh: () => this.#insist(() => this.#link.withTwin((twin) => twin.get())),
       log: log.child({ stage: "twin" }),
     });
     this.#reporter = new Reporter(
@@ -182,7 +186,10 @@ export class Gateway {
     const { clock, log } = this.#options;
     this.#stop.abort();
     await this.#housekeeping;
+    // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
+    const settled = this.#desired.stop();
     await this.#sources.stop();
+    await Promise.race([settled, aborted(deadline)]);
     const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
     // A store that fails keeps its flush waiting; the deadline ends that.
     const flushed = this.#intake
@@ -236,10 +243,27 @@ export class Gateway {
     const { twin } = client;
     if (!twin) return;
     this.#desired.connecting();
-    await twin.subscribe();
-    const document = await twin.get();
+    const document = await this.#insist(async () => {
+      await twin.subscribe();
+      return await twin.get();
+    });
     this.#reporter.synchronize(document.reported);
     this.#desired.full(document);
+  }
+
+  /** A hub that refuses a twin request still takes messages: the connection stays, and the request is repeated. */
+  async #insist<T>(request: () => Promise<T>): Promise<T> {
+    const { clock, log } = this.#options;
+    for (let refused = ""; ; ) {
+      try {
+        return await request();
+      } catch (error) {
+        if (!(error instanceof HeadgateError) || error.code !== "HUB_REJECTED") throw error;
+        if (error.message !== refused) log.warn({ reason: error.message }, "the hub refuses the twin");
+        refused = error.message;
+        await clock.sleep(twinRetryMs, this.#stop.signal);
+      }
+    }
   }
 
   /** @throws ConfigError when the layer is refused */

@@ -1,8 +1,14 @@
-import { Command, CommanderError } from "commander";
+import { Command, CommanderError, Option } from "commander";
 import { exitCode } from "./cli/exit-code.ts";
+import { stopSignal } from "./cli/lifetime.ts";
 import { formatProblem } from "./cli/problems.ts";
 import { ConfigError, errorCodes, HeadgateError, InvariantError } from "./core/errors.ts";
 import { version } from "./version.ts";
+
+const logLevel = (level: string) =>
+  new Option("--log-level <level>", "least level of log lines")
+    .choices(["trace", "debug", "info", "warn", "error"])
+    .default(level);
 
 /** Entry of the command line. Commands are loaded when they are called: a start must not pay for the others. */
 export async function main(argv: readonly string[] = process.argv): Promise<void> {
@@ -16,8 +22,11 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .command("run")
     .description("run the gateway until it is stopped")
     .option("-c, --config <file>", "configuration file (JSON)")
-    .option("--log-level <level>", "trace, debug, info, warn or error", "info")
-    .action(async (options) => (await import("./cli/run.ts")).run(options));
+    .addOption(logLevel("info"))
+    .action(async (options) => {
+      const signal = stopSignal();
+      await (await import("./cli/run.ts")).run(options, signal);
+    });
 
   program
     .command("simulate")
@@ -29,8 +38,11 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .option("--devices <n>", "number of simulated sensors, 1 to 20", "2")
     .option("--seed <n>", "seed of the simulated devices", "1")
     .option("--store <folder>", "keep the store here; otherwise it is removed at the end")
-    .option("--log-level <level>", "trace, debug, info, warn or error", "warn")
-    .action(async (options) => (await import("./cli/simulate.ts")).simulate(options));
+    .addOption(logLevel("warn"))
+    .action(async (options) => {
+      const signal = stopSignal();
+      await (await import("./cli/simulate.ts")).simulate(options, signal);
+    });
 
   program
     .command("hub")
@@ -40,7 +52,10 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .option("--module <name...>", "modules that may connect", ["gateway"])
     .option("--message-log <file>", "append every accepted message, as JSON lines")
     .option("--json", "print the environment and addresses as one JSON line")
-    .action(async (options) => (await import("./cli/hub.ts")).hub(options));
+    .action(async (options) => {
+      const signal = stopSignal();
+      await (await import("./cli/hub.ts")).hub(options, signal);
+    });
 
   program
     .command("check")
@@ -73,6 +88,9 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
       process.stderr.write(
         `headgate: ${error.code}: ${error.message}\n          ${errorCodes[error.code].fix}\n`,
       );
+      process.exitCode = exitCode.crashed;
+    } else if (error instanceof Error && "syscall" in error) {
+      process.stderr.write(`headgate: ${error.message}\n`);
       process.exitCode = exitCode.crashed;
     } else {
       process.stderr.write(

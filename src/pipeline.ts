@@ -32,7 +32,7 @@ export interface PipelineSnapshot {
   readonly timeQuality: TimeQuality;
   readonly nowMs: number;
   readonly windows: WindowsSnapshot;
-  /** Per source with times of its own: when it was last heard, and the newest of its times. */
+  /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
 }
 interface Heard {
@@ -126,8 +126,7 @@ export class Pipeline {
         return;
       case "tick":
         this.#nowMs = entry.wallMs;
-        for (const source of [...this.#windows.sources()])
-          this.#advance(source, this.#tickWatermark(source), output);
+        this.#tick(output);
         return;
       case "clock":
         this.#nowMs = entry.wallMs;
@@ -137,6 +136,9 @@ export class Pipeline {
         this.#nowMs = entry.wallMs;
         const reason = this.#compiled ? "configuration" : "start";
         this.#compiled = this.#compile(entry.config);
+        for (const [name, { decode }] of Object.entries(entry.config.sources)) {
+          if (!decode.time) this.#heard.delete(name);
+        }
         const { context } = this.#compiled;
         const inForce = { generation: ++this.#generation, sinceMs: entry.wallMs, reason } as const;
         output.entries.push(...this.#windows.configure(entry.config.windows, inForce, context));
@@ -157,6 +159,13 @@ export class Pipeline {
       default:
         entry satisfies never;
     }
+  }
+
+  #tick(output: PipelineOutput): void {
+    for (const source of [...this.#windows.sources()]) {
+      this.#advance(source, this.#tickWatermark(source), output);
+    }
+    if (this.#compiled) output.entries.push(...this.#windows.revise(this.#nowMs, this.#compiled.context));
   }
 
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
@@ -188,7 +197,11 @@ export class Pipeline {
   }
 
   #place(source: string, measurement: ReturnType<Validate>, compiled: Compiled, account: Account): void {
-    const placement = this.#windows.add(source, measurement, this.#timeQuality, compiled.config.hash);
+    const placement = this.#windows.add(source, measurement, {
+      timeQuality: this.#timeQuality,
+      configuration: compiled.config.hash,
+      ownTime: this.#hasOwnTime(source),
+    });
     if (placement.discard) countDiscard(account, placement.discard);
     for (const note of placement.notes) countNote(account, note);
   }
@@ -208,7 +221,7 @@ export class Pipeline {
    */
   #tickWatermark(source: string): number {
     const heard = this.#heard.get(source);
-    if (!heard || !this.#hasOwnTime(source)) return this.#nowMs;
+    if (!heard) return this.#nowMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
     return heard.newestMs + Math.max(0, this.#nowMs - heard.receivedMs - idleMs);
   }
@@ -216,7 +229,7 @@ export class Pipeline {
   /** How far a tick's watermark lies behind the tick. */
   #holdBackMs(source: string): number {
     const heard = this.#heard.get(source);
-    if (!heard || !this.#hasOwnTime(source)) return 0;
+    if (!heard) return 0;
     return heard.receivedMs + (this.#compiled?.config.sources[source]?.idleMs ?? 0) - heard.newestMs;
   }
 

@@ -1,6 +1,5 @@
 import { checkConfig } from "../config/check.ts";
-import { readConfigFile } from "../config/configuration.ts";
-import { defaultLayer, environmentLayer, mergePatch } from "../config/layers.ts";
+import { layersBelowTwin } from "../config/configuration.ts";
 import type { Config } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
 import { ConfigError, type Problem } from "../core/errors.ts";
@@ -28,10 +27,9 @@ interface Examination {
 
 function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Examination {
   try {
-    const fromFile = file === undefined ? {} : readConfigFile(file);
-    const merged = mergePatch(mergePatch(defaultLayer(environment), fromFile), environmentLayer(environment));
-    const { config, hash } = checkConfig(merged);
-    return { problems: unreadableSecrets(config, environment), warnings: warningsOf(config), hash };
+    const { config, hash } = checkConfig(layersBelowTwin(file, environment));
+    const warnings = [...warningsOf(config), ...storeWarnings(config, environment)];
+    return { problems: unreadableSecrets(config, environment), warnings, hash };
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
     return { problems: error.problems, warnings: [], hash: undefined };
@@ -47,6 +45,13 @@ function unreadableSecrets({ hub }: Config, environment: NodeJS.ProcessEnv): Pro
     if (!(error instanceof ConfigError)) throw error;
     return [...error.problems];
   }
+}
+
+/** The last good configuration lies beside the store; a broken file cannot say where that is. */
+function storeWarnings({ store }: Config, environment: NodeJS.ProcessEnv): Problem[] {
+  if (store.path === "data" || environment.HEADGATE__store__path !== undefined) return [];
+  const hint = `set HEADGATE__store__path=${store.path} as well`;
+  return [{ path: "store.path", message: "cannot be found when the file is broken at a start", hint }];
 }
 
 /** What is allowed and probably not meant. */

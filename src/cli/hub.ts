@@ -2,7 +2,7 @@ import { resolve } from "node:path";
 import { ConfigError } from "../core/errors.ts";
 import { startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
 import { createLog } from "../observe/log.ts";
-import { stopSignal, untilStopped } from "./lifetime.ts";
+import { stdoutClosed, untilStopped } from "./lifetime.ts";
 
 export interface HubOptions {
   readonly port: string;
@@ -13,8 +13,8 @@ export interface HubOptions {
 }
 
 /** `headgate hub`: the embedded hub alone, and the variables with which a module connects to it. */
-export async function hub(options: HubOptions): Promise<void> {
-  const signal = stopSignal();
+export async function hub(options: HubOptions, signal: Promise<unknown>): Promise<void> {
+  const reasons = [signal, stdoutClosed()];
   const log = await createLog({ level: "info", pretty: process.stderr.isTTY === true });
   const embedded = await startEmbeddedHub({
     port: port("--port", options.port),
@@ -39,11 +39,11 @@ export async function hub(options: HubOptions): Promise<void> {
     }
     process.stdout.write(`${lines.join("\n")}\n`);
   }
-  await untilStopped([signal], () => embedded.stop(), log);
+  await untilStopped(reasons, () => embedded.stop(), log);
 }
 
 function port(option: string, text: string): number {
   const value = Number(text);
-  if (Number.isInteger(value) && value >= 0 && value <= 65_535) return value;
+  if (/^\d{1,5}$/.test(text) && value <= 65_535) return value;
   throw new ConfigError("CONFIG_INVALID", [{ path: option, message: `${text} is not a port` }]);
 }

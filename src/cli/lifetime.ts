@@ -6,8 +6,8 @@ import { exitCode } from "./exit-code.ts";
 const stopDeadlineMs = 8_000;
 
 /**
- * Resolves at the first signal that asks to stop; a second one ends the process at once.
- * To be called before anything starts, so that a signal during the start is not lost.
+ * Resolves at the first signal that asks to stop; a second one, or the deadline, ends the process.
+ * To be called before anything starts: a signal during a start, even one that hangs, must not be lost.
  */
 export function stopSignal(): Promise<string> {
   let signals = 0;
@@ -15,10 +15,19 @@ export function stopSignal(): Promise<string> {
     for (const name of ["SIGTERM", "SIGINT"] as const) {
       process.on(name, () => {
         if (++signals > 1) process.exit(exitCode.crashed);
+        endWhenOverdue();
         resolve(name);
       });
     }
   });
+}
+
+function endWhenOverdue(): void {
+  const overdue = setTimeout(() => {
+    process.stderr.write("headgate: did not stop in time; what was committed is safe\n");
+    process.exit(exitCode.crashed);
+  }, stopDeadlineMs + 500);
+  overdue.unref();
 }
 
 /** Resolves when nobody reads stdout any more, as behind `| head -1`; without a listener that would be a crash. */
@@ -34,17 +43,13 @@ export async function untilStopped(
 ): Promise<never> {
   await Promise.race(reasons);
   const deadline = AbortSignal.timeout(stopDeadlineMs);
-  const overdue = setTimeout(() => {
-    log.error({ deadlineMs: stopDeadlineMs }, "did not stop in time; what was committed is safe");
-    process.exit(exitCode.crashed);
-  }, stopDeadlineMs + 500);
+  endWhenOverdue();
   try {
     await stop(deadline);
   } catch (error) {
     log.error({ reason: messageOf(error) }, "stopping failed");
     process.exit(exitCode.crashed);
   }
-  clearTimeout(overdue);
   process.exit(exitCode.stopped);
 }
 
@@ -62,10 +67,14 @@ export function fatal(log: Logger): (error: unknown) => void {
   };
 }
 
+/** Timers hold 32 bits; a longer one would fire at once. */
+const longestTimerMs = 2 ** 31 - 1;
+
 /** `30s`, `2m`, `500ms`, `1h`; a bare number is seconds. Undefined when it is none of these. */
 export function parseDuration(text: string): number | undefined {
   const match = /^(\d+(?:\.\d+)?)(ms|s|m|h)?$/.exec(text);
   if (!match) return undefined;
   const unit = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000 }[match[2] as "ms" | "s" | "m" | "h"] ?? 1_000;
-  return Math.round(Number(match[1]) * unit);
+  const ms = Math.round(Number(match[1]) * unit);
+  return ms <= longestTimerMs ? ms : undefined;
 }

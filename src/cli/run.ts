@@ -2,7 +2,7 @@ import { StatusSocket } from "../api/status-socket.ts";
 import { systemClock } from "../core/clock.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
-import { fatal, stopSignal, untilStopped } from "./lifetime.ts";
+import { fatal, untilStopped } from "./lifetime.ts";
 
 export interface RunOptions {
   readonly config?: string;
@@ -10,8 +10,7 @@ export interface RunOptions {
 }
 
 /** `headgate run`: the daemon, as it runs on a box. */
-export async function run({ config, logLevel }: RunOptions): Promise<void> {
-  const signal = stopSignal();
+export async function run({ config, logLevel }: RunOptions, signal: Promise<unknown>): Promise<void> {
   const log = await createLog({ level: logLevel, pretty: process.stderr.isTTY === true });
   const onFatal = fatal(log);
   process.on("uncaughtException", onFatal);

@@ -9,7 +9,7 @@ import { messageJson } from "../embedded-hub/messages.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
 import { type SimulatedField, startSimulatedField } from "../simulated-devices/simulated-field.ts";
-import { fatal, parseDuration, stdoutClosed, stopSignal, untilStopped } from "./lifetime.ts";
+import { fatal, parseDuration, stdoutClosed, untilStopped } from "./lifetime.ts";
 import { SimulationView } from "./simulation-view.ts";
 
 export interface SimulateOptions {
@@ -27,9 +27,9 @@ const intervalMs = 200;
 const baudRate = 115_200;
 
 /** `headgate simulate`: devices on pseudo-terminals, the gateway, and an embedded hub, in one process. */
-export async function simulate(options: SimulateOptions): Promise<void> {
+export async function simulate(options: SimulateOptions, signal: Promise<unknown>): Promise<void> {
   const { sizeMs, devices, seed, runMs } = parse(options);
-  const reasons: Promise<unknown>[] = [stopSignal(), stdoutClosed()];
+  const reasons: Promise<unknown>[] = [signal, stdoutClosed()];
   const pretty = process.stderr.isTTY === true;
   const log = await createLog({ level: options.logLevel, pretty });
   const onFatal = fatal(log);
@@ -88,6 +88,8 @@ function simulationConfig(field: SimulatedField, store: string, sizeMs: number):
       type: "serial",
       path,
       baudRate,
+      // A simulated device begins with a whole line.
+      firstLine: "keep",
       decode: { format: "json", time: { field: "time" }, ignore: ["seq"] },
       device: { field: "id" },
       intervalMs,

@@ -1,6 +1,7 @@
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
 import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
+import type { WindowEntryBody } from "../window/entry-schema.ts";
 
 export interface SimulationViewOptions {
   readonly hub: EmbeddedHub;
@@ -10,22 +11,6 @@ export interface SimulationViewOptions {
   readonly store: string;
   readonly sizeMs: number;
   readonly out: NodeJS.WriteStream;
-}
-
-interface ChannelBody {
-  readonly mean?: number;
-  readonly unit?: string;
-  readonly bad: number;
-}
-interface WindowBody {
-  readonly device: string;
-  readonly revision: number;
-  readonly windowStart: string;
-  readonly count: number;
-  readonly expected?: number;
-  readonly bad: number;
-  readonly partial?: string;
-  readonly channels: Readonly<Record<string, ChannelBody>>;
 }
 
 const flowEveryMs = 5_000;
@@ -83,9 +68,9 @@ export class SimulationView {
   }
 
   #message(message: ReceivedMessage): void {
-    let entries: WindowBody[];
+    let entries: WindowEntryBody[];
     try {
-      entries = JSON.parse(message.body.toString("utf8")) as WindowBody[];
+      entries = JSON.parse(message.body.toString("utf8")) as WindowEntryBody[];
     } catch {
       this.#print(`  a message that is not JSON, ${message.body.length} bytes`);
       return;
@@ -119,7 +104,7 @@ export class SimulationView {
   }
 }
 
-function windowLine(entry: WindowBody): string {
+function windowLine(entry: WindowEntryBody): string {
   const channels = Object.entries(entry.channels).map(([name, { mean, unit = "", bad }]) => {
     const value = mean === undefined ? "–" : `${mean.toFixed(2)} ${unit}`;
     return `${name} ${value}${bad > 0 ? ` (${bad} bad)` : ""}`;

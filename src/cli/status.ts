@@ -1,15 +1,25 @@
 import { askStatus } from "../api/status-socket.ts";
-import { readConfigFile, storePath } from "../config/configuration.ts";
-import { environmentLayer, mergePatch } from "../config/layers.ts";
-import { messageOf } from "../core/errors.ts";
+import { layersBelowTwin, storePath } from "../config/configuration.ts";
+import { environmentLayer } from "../config/layers.ts";
+import { ConfigError, messageOf } from "../core/errors.ts";
+import type { JsonObject } from "../core/json.ts";
 import { exitCode } from "./exit-code.ts";
 
 const deadlineMs = 5_000;
 
+/** A daemon may well run on its last good configuration while the file is broken. */
+function layersFor(config: string | undefined): JsonObject {
+  try {
+    return layersBelowTwin(config, process.env);
+  } catch (error) {
+    if (error instanceof ConfigError) return environmentLayer(process.env);
+    throw error;
+  }
+}
+
 /** `headgate status`: what the daemon on this store says; the container's health check. */
 export async function status({ config, json }: { config?: string; json?: boolean }): Promise<void> {
-  const file = config === undefined ? {} : readConfigFile(config);
-  const folder = storePath(mergePatch(file, environmentLayer(process.env)));
+  const folder = storePath(layersFor(config));
   try {
     const answer = await askStatus(folder, deadlineMs);
     if (json) process.stdout.write(`${JSON.stringify(answer)}\n`);

@@ -16,7 +16,16 @@ export function checkConfig(input: JsonObject): CheckedConfig {
   if (parsed.success) problems.push(...contradictions(parsed.data));
   else problems.push(...parsed.error.issues.flatMap((issue) => explain(issue, input)));
   if (!parsed.success || problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
-  return { config: deepFreeze(parsed.data), hash: fingerprint(parsed.data) };
+  return { config: deepFreeze(parsed.data), hash: orderedFingerprint(parsed.data) };
+}
+
+/** Of windows and validations the order counts, which a fingerprint of maps would not see. */
+function orderedFingerprint(config: Pick<Config, "windows" | "validate">): string {
+  return fingerprint({
+    ...config,
+    windows: Object.entries(config.windows),
+    validate: Object.entries(config.validate),
+  });
 }
 
 /** Problems of a twin's layer that no merging can mend: sections a remote change must not touch. */
@@ -29,6 +38,9 @@ export function checkTwinLayer(layer: JsonObject): Problem[] {
       hint: "set it in the configuration file or the environment, where a mistake can be mended on the spot",
     }));
 }
+
+/** Each closing looks at the windows of its device that are kept for late readings. */
+const maxKeptWindows = 1_000;
 
 /** What the schema cannot say: relations between entries. */
 function contradictions(config: Config): Problem[] {
@@ -45,8 +57,22 @@ function contradictions(config: Config): Problem[] {
       });
     }
     ports.set(source.path, name);
+    if (source.maxLineBytes * 2 > config.store.maxQueueBytes) {
+      problems.push({
+        path: `sources.${name}.maxLineBytes`,
+        message: `a line of ${source.maxLineBytes} bytes does not fit twice into store.maxQueueBytes`,
+        hint: "lower it, or raise store.maxQueueBytes",
+      });
+    }
   }
   for (const [name, window] of Object.entries(config.windows)) {
+    if (window.state === "on" && window.allowedLatenessMs > maxKeptWindows * window.sizeMs) {
+      problems.push({
+        path: `windows.${name}.allowedLatenessMs`,
+        message: `would keep more than ${maxKeptWindows} windows of each device`,
+        hint: `at most ${maxKeptWindows} times sizeMs`,
+      });
+    }
     for (const [index, source] of (window.sources ?? []).entries()) {
       if (window.state === "on" && !(source in config.sources)) {
         problems.push({
@@ -214,7 +240,7 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     validate: on(config.validate),
     windows: on(config.windows),
   };
-  return { ...parts, hash: fingerprint(parts) };
+  return { ...parts, hash: orderedFingerprint(parts) };
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

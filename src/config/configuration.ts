@@ -2,6 +2,7 @@ import { readFileSync } from "node:fs";
 import { ConfigError, messageOf, type Problem, TransientError } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
+import { version } from "../version.ts";
 import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
@@ -36,59 +37,53 @@ export function storePath(layers: JsonObject): string {
   return isObject(store) && typeof store.path === "string" && store.path !== "" ? store.path : "data";
 }
 
+/** The layers below the twin, merged and unchecked. @throws ConfigError when the file cannot be read */
+export function layersBelowTwin(file: string | undefined, environment: NodeJS.ProcessEnv): JsonObject {
+  const fromFile = file === undefined ? {} : readConfigFile(file);
+  return mergePatch(mergePatch(defaultLayer(environment), fromFile), environmentLayer(environment));
+}
+
 /** The layers, merged and checked: defaults < file < environment < twin, and the last good one behind them. */
 export class Configuration {
   readonly #base: JsonObject | undefined;
   readonly #lastGood: LastGood;
   readonly #log: Logger;
+  readonly #startProblems: Problem[] = [];
   #current: CheckedConfig;
   #twin: JsonObject;
   #twinVersion: number | undefined;
-  /** What was wrong with the layers, or with what ran before, at the start; empty when all was well. */
-  readonly startProblems: readonly Problem[];
+  /** The layers were of no use: what runs is what the last good file says. */
+  #fromLastGood = false;
 
   /**
-   * Chooses what to start with: the layers if they are good, else the last good configuration.
+   * Chooses what to start with: the layers if they are good, else the last good configuration. Writes nothing.
    * @throws ConfigError when there is neither.
    */
-  constructor(file: string | undefined, environment: NodeJS.ProcessEnv, nowMs: number, log: Logger) {
+  constructor(file: string | undefined, environment: NodeJS.ProcessEnv, log: Logger) {
     this.#log = log;
-    const problems: Problem[] = [];
-    const below = mergePatch(defaultLayer(environment), {});
-    let base: JsonObject | undefined;
     let unreadable: ConfigError | undefined;
     try {
-      base = mergePatch(
-        mergePatch(below, file === undefined ? {} : readConfigFile(file)),
-        environmentLayer(environment),
-      );
+      this.#base = layersBelowTwin(file, environment);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       unreadable = error;
     }
-    this.#base = base;
-    this.#lastGood = new LastGood(storePath(base ?? mergePatch(below, environmentLayer(environment))));
-    if (this.#lastGood.problem) problems.push({ path: "", message: this.#lastGood.problem });
-    const givenUp = this.#write(() => this.#lastGood.start(nowMs));
-    if (givenUp)
-      problems.push({
-        path: "",
-        message: `configuration ${givenUp.hash} is rolled back: ${this.#rollbackReason()}`,
-      });
+    this.#lastGood = new LastGood(storePath(this.#base ?? environmentLayer(environment)));
+    if (this.#lastGood.problem) this.#startProblems.push({ path: "", message: this.#lastGood.problem });
     const saved = this.#lastGood.current;
     this.#twin = saved?.twin ?? {};
     this.#twinVersion = saved?.twinVersion;
     try {
-      if (unreadable || !base) throw unreadable;
+      if (unreadable) throw unreadable;
       this.#current = this.candidate(this.#twin);
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
-      problems.push(...error.problems);
-      const fallback = saved && this.#check(saved);
+      this.#startProblems.push(...error.problems);
+      const fallback = saved && checkSaved(saved);
       if (!fallback) throw error;
       this.#current = fallback;
+      this.#fromLastGood = true;
     }
-    this.startProblems = problems;
   }
 
   get current(): CheckedConfig {
@@ -99,6 +94,30 @@ export class Configuration {
     return this.#twinVersion;
   }
 
+  /** What was wrong with the layers, or with what ran before; empty when all was well. */
+  get startProblems(): readonly Problem[] {
+    return this.#startProblems;
+  }
+
+  /**
+   * Notes the start, once the store is this process's own, and goes back to an earlier configuration when the
+   * chosen one has made the process crash again and again.
+   */
+  begin(nowMs: number): void {
+    const { hash } = this.#current;
+    const earlier = this.#write(() => this.#lastGood.start(hash, nowMs));
+    const checked = earlier && checkSaved(earlier);
+    if (!checked) return;
+    this.#startProblems.push({
+      path: "",
+      message: `configuration ${hash} is rolled back: ${this.#lastGood.rolledBack?.reason}`,
+    });
+    this.#current = checked;
+    this.#twin = earlier.twin;
+    this.#twinVersion = earlier.twinVersion;
+    this.#fromLastGood = true;
+  }
+
   /**
    * The configuration with another twin layer.
    * @throws ConfigError with every problem; nothing has changed then.
@@ -106,33 +125,34 @@ export class Configuration {
   candidate(twin: JsonObject): CheckedConfig {
     const problems = checkTwinLayer(twin);
     if (problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
-    if (!this.#base)
+    if (!this.#base) {
       throw new ConfigError("CONFIG_UNREADABLE", [{ path: "", message: "the configuration file is broken" }]);
+    }
     const checked = checkConfig(mergePatch(this.#base, twin));
-    if (checked.hash === this.#lastGood.rolledBack?.hash) {
-      throw new ConfigError("CONFIG_INVALID", [
-        {
-          path: "",
-          message: `this configuration was rolled back: ${this.#rollbackReason()}`,
-          hint: "change it",
-        },
-      ]);
+    const { rolledBack } = this.#lastGood;
+    if (checked.hash === rolledBack?.hash && rolledBack.version === version) {
+      const message = `this configuration was rolled back: ${rolledBack.reason}`;
+      throw new ConfigError("CONFIG_INVALID", [{ path: "", message, hint: "change it" }]);
     }
     return checked;
   }
 
-  /** The candidate is in force: it becomes the last good one. */
+  /**
+   * The candidate comes into force, and is the last good one.
+   * @throws TransientError when that cannot be saved; nothing has changed then.
+   */
   adopt(checked: CheckedConfig, twin: JsonObject, twinVersion: number | undefined, nowMs: number): void {
+    const merged = mergePatch(this.#base ?? {}, twin);
+    this.#lastGood.save({ hash: checked.hash, merged, twin, twinVersion }, nowMs);
     this.#current = checked;
     this.#twin = twin;
     this.#twinVersion = twinVersion;
-    const merged = mergePatch(this.#base ?? {}, twin);
-    this.#lastGood.save({ hash: checked.hash, merged, twin, twinVersion }, nowMs);
+    this.#fromLastGood = false;
   }
 
   /** Confirms the configuration of the start. One that came from the last good file is that already. */
   confirm(nowMs: number): void {
-    if (this.#lastGood.current?.hash === this.#current.hash) return;
+    if (this.#fromLastGood) return;
     this.#write(() => this.adopt(this.#current, this.#twin, this.#twinVersion, nowMs));
   }
 
@@ -156,17 +176,14 @@ export class Configuration {
       return undefined;
     }
   }
+}
 
-  #check(saved: SavedConfig): CheckedConfig | undefined {
-    try {
-      return checkConfig(saved.merged);
-    } catch (error) {
-      if (error instanceof ConfigError) return undefined;
-      throw error;
-    }
-  }
-
-  #rollbackReason(): string {
-    return this.#lastGood.rolledBack?.reason ?? "";
+/** A configuration that an earlier version saved may break the schema of this one. */
+function checkSaved(saved: SavedConfig): CheckedConfig | undefined {
+  try {
+    return checkConfig(saved.merged);
+  } catch (error) {
+    if (error instanceof ConfigError) return undefined;
+    throw error;
   }
 }

@@ -2,6 +2,7 @@ import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, wr
 import { dirname, join } from "node:path";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
+import { version } from "../version.ts";
 
 /** Starts that did not end in order, this many within this time, roll a configuration back. */
 const crashLimit = 3;
@@ -19,10 +20,10 @@ interface LastGoodFile {
   current?: SavedConfig;
   /** The one before `current`, kept until `current` has proved itself. */
   previous?: SavedConfig;
-  /** Wall ms of the starts since `current` came into force that have not ended in order. */
-  starts: number[];
-  /** The configuration that was rolled back, so that the same one is not put in force again. */
-  rolledBack?: { readonly hash: string; readonly reason: string };
+  /** Starts that have not ended in order, the running process's last: wall ms, and the configuration they ran. */
+  starts: { readonly at: number; readonly hash: string }[];
+  /** The configuration that was rolled back: this version of the program does not put it in force again. */
+  rolledBack?: { readonly hash: string; readonly reason: string; readonly version: string };
 }
 
 /**
@@ -53,55 +54,57 @@ export class LastGood {
   }
 
   /**
-   * Notes a start. Returns the configuration that was given up when the crash limit is reached and there is an
-   * earlier one to go back to, which then is `current`.
+   * Notes a start with the configuration of that hash, which may never have been in force yet.
+   * When that one ended badly too often and there is another to go back to, the other is returned and is `current`.
    */
-  start(nowMs: number): SavedConfig | undefined {
+  start(hash: string, nowMs: number): SavedConfig | undefined {
     const { current, previous } = this.#file;
-    const starts = this.#file.starts.filter((at) => nowMs - at < crashWindowMs && at <= nowMs);
-    if (current && previous && starts.length >= crashLimit) {
-      const reason = `the process ended ${starts.length} times within ${crashWindowMs / 60_000} minutes`;
+    const starts = this.#file.starts.filter(({ at }) => nowMs - at < crashWindowMs && at <= nowMs);
+    const crashes = starts.filter((start) => start.hash === hash).length;
+    const earlier = [previous, current].find((config) => config && config.hash !== hash);
+    if (earlier && crashes >= crashLimit) {
+      const reason = `the process ended ${crashes} times within ${crashWindowMs / 60_000} minutes`;
       this.#write({
-        current: previous,
-        starts: [nowMs],
-        rolledBack: { hash: current.hash, reason },
+        current: earlier,
+        starts: [{ at: nowMs, hash: earlier.hash }],
+        rolledBack: { hash, reason, version },
       });
-      return current;
+      return earlier;
     }
-    // Without a configuration that ever ran there is nothing to count crashes for, nor a folder to write to.
-    if (current) this.#write({ ...this.#file, starts: [...starts, nowMs] });
+    this.#write({ ...this.#file, starts: [...starts, { at: nowMs, hash }] });
     return undefined;
   }
 
   /** The process ends in order: its start was no crash. */
   stop(): void {
-    if (this.#file.current) this.#write({ ...this.#file, starts: this.#file.starts.slice(0, -1) });
+    this.#write({ ...this.#file, starts: this.#file.starts.slice(0, -1) });
   }
 
-  /** Confirms a configuration that is in force. The one before stays at hand until `prove`. */
+  /**
+   * Confirms a configuration that is in force. The one before stays at hand until `prove`; of several that come
+   * before that, it is the first, which had proved itself.
+   */
   save(config: SavedConfig, nowMs: number): void {
-    const { current, previous, rolledBack } = this.#file;
-    if (current?.hash === config.hash && current.twinVersion === config.twinVersion) return;
+    const { current, previous, starts } = this.#file;
     const same = current?.hash === config.hash;
-    const before = same ? previous : current;
+    if (same && current.twinVersion === config.twinVersion) return;
+    const before = same ? previous : (previous ?? current);
     this.#write({
+      ...this.#file,
       current: config,
       ...(before ? { previous: before } : {}),
-      // Crashes of the former configuration are not the new one's; this start is.
-      starts: same ? this.#file.starts : [nowMs],
-      ...(rolledBack ? { rolledBack } : {}),
+      // If this process crashes now, that is the new configuration's doing.
+      starts: same ? starts : [...starts.slice(0, -1), { at: nowMs, hash: config.hash }],
     });
   }
 
   /** The configuration ran long enough: what crashes from now on is not its fault alone. */
   prove(): void {
-    const { current, rolledBack } = this.#file;
-    if (!this.#file.previous) return;
-    this.#write({ ...(current ? { current } : {}), starts: [], ...(rolledBack ? { rolledBack } : {}) });
+    const { previous, ...file } = this.#file;
+    if (previous) this.#write({ ...file, starts: [] });
   }
 
   #write(file: LastGoodFile): void {
-    this.#file = file;
     const temporary = `${this.#path}.new`;
     try {
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o750 });
@@ -124,6 +127,7 @@ export class LastGood {
         cause: error,
       });
     }
+    this.#file = file;
   }
 }
 

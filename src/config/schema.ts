@@ -1,11 +1,6 @@
 import { z } from "zod";
 import { isPlainName } from "../core/reading.ts";
 
-/**
- * The one place where the shape, the defaults and the descriptions of the configuration are written.
- * Types, JSON Schema and the reference documentation derive from it.
- * Maps are keyed by name, so that a twin patch can touch one entry; `"state": "off"` hides an entry of a lower layer.
- */
 /** Names become keys of plain objects; those every object inherits (`constructor`, `__proto__`) would clash. */
 const isOrdinary = (name: string) => !(name in Object.prototype);
 
@@ -94,6 +89,12 @@ const serialSource = z.strictObject({
     .max(1_048_576)
     .default(4096)
     .describe("A longer line is a discard (`overlong`)"),
+  firstLine: z
+    .enum(["discard", "keep"])
+    .default("discard")
+    .describe(
+      "`discard`: what comes before the first line end after opening may be the tail of a line, such as `1.5` of `121.5`; `keep` for devices that start to send when the port is opened",
+    ),
   decode,
   device: z
     .union([
@@ -183,7 +184,7 @@ const hub = z.discriminatedUnion("type", [
     url: z
       .string()
       .regex(
-        /^(mqtts?|wss?):\/\/[^@/]+(\/.*)?$/,
+        /^(mqtts?|wss?):\/\/[^@/?]+(\/[^?]*)?$/,
         "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
       ),
     protocolVersion: z.union([z.literal(4), z.literal(5)]).default(4),
@@ -204,6 +205,11 @@ const hub = z.discriminatedUnion("type", [
   }),
 ]);
 
+/**
+ * The one place where the shape, the defaults and the descriptions of the configuration are written.
+ * Types, JSON Schema and the reference documentation derive from it.
+ * Maps are keyed by name, so that a twin patch can touch one entry; `"state": "off"` hides an entry of a lower layer.
+ */
 export const configSchema = z
   .strictObject({
     gateway: z.strictObject({ name: deviceName.describe("Name of this box in every entry") }),

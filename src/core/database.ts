@@ -10,16 +10,20 @@ export type Statement<P extends unknown[] = unknown[], R = unknown> = Sqlite.Sta
  * (https://www.sqlite.org/pragma.html#pragma_synchronous): with `NORMAL` a power cut may roll back commits that
  * were already answered. The exclusive lock keeps a second gateway off and spares the shared-memory file.
  *
- * @throws PermanentError STORE_BUSY, TransientError STORE_UNUSABLE
+ * @throws what `check` throws; PermanentError STORE_BUSY, TransientError STORE_UNUSABLE
  */
-export function openDatabase(path: string): Database {
+export function openDatabase(path: string, check: (database: Database) => void = () => undefined): Database {
+  let database: Database | undefined;
   try {
-    const database = new Sqlite(path, { timeout: 0 });
+    database = new Sqlite(path, { timeout: 0 });
+    // Before anything is written: a store of a newer version must stay as it is, to the byte.
+    check(database);
     database.pragma("locking_mode = EXCLUSIVE");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     return database;
   } catch (error) {
+    database?.close();
     throw storeError(`opening ${path}`, error);
   }
 }

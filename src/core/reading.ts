@@ -55,7 +55,7 @@ export const maxNameLength = 128;
 
 /** Names that devices give are values, not keys: any text of 1 to 128 characters without control characters. */
 export function isPlainName(text: string): boolean {
-  if (text.length === 0 || text.length > maxNameLength) return false;
+  if (text.length === 0 || text.length > maxNameLength || !text.isWellFormed()) return false;
   for (let i = 0; i < text.length; i++) {
     const code = text.charCodeAt(i);
     if (code < 0x20 || (code >= 0x7f && code < 0xa0)) return false;

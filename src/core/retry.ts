@@ -8,7 +8,7 @@ export interface RetrySchedule {
 
 export const reconnectSchedule: RetrySchedule = { baseMs: 500, maxMs: 60_000, healthyMs: 60_000 };
 
-/** Delay before attempt `attempt` (0 = first retry). `random` in 0…1. */
+/** Delay before retry number `attempt` (0 = the first). `random` in 0…1. */
 export function backoffMs(schedule: RetrySchedule, attempt: number, random: number): number {
   return Math.min(schedule.maxMs, schedule.baseMs * 2 ** Math.min(attempt, 30)) * random;
 }

@@ -32,6 +32,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     let timeMs: number | undefined = time ? undefined : receivedMs;
     const values: RawValue[] = [];
     const exact = new Set<string>();
+    const places = new Map<string, number>();
     for (const [name, value] of fields) {
       if (name === deviceField) {
         device = typeof value === "number" ? String(value) : value;
@@ -56,8 +57,8 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
         continue;
       }
       const channel = names.canonical(name);
-      const at = values.findIndex((v) => v.channel === channel);
-      if (at < 0) values.push({ channel, value: number });
+      const at = places.get(channel);
+      if (at === undefined) places.set(channel, values.push({ channel, value: number }) - 1);
       else {
         // The canonical spelling wins over its aliases, else the first; the other value is counted, not mixed in.
         notes.push("duplicateChannel");
@@ -172,7 +173,7 @@ function splitKeyValue(text: string, separator: string): ReturnType<Split> {
   return fields.length > 0 ? [fields] : { discard: "malformed" };
 }
 
-const numeric = /^[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?$/;
+const numeric = /^[+-]?(\d+(\.\d*)?|\.\d+)([eE][+-]?\d+)?$/;
 
 /** Numbers, and text that is nothing but a decimal number; `Number("")` and hex would be silent surprises. */
 function parseNumber(value: unknown): number | undefined {

@@ -189,7 +189,7 @@ function isRefusal(error: unknown): boolean {
 }
 
 /** Classes of the SDK whose message can never pass; everything else may pass next time. */
-const hopeless = new Set(["MessageTooLargeError", "FormatError", "ArgumentError", "TypeError"]);
+const hopeless = new Set(["MessageTooLargeError", "FormatError", "ArgumentError"]);
 
 function sendError(error: unknown): Error {
   if (error instanceof HeadgateError) return error;

@@ -39,6 +39,7 @@ class Sockets {
   readonly #open = new Set<RawClient>();
   readonly #watch: TransportWatch;
   #connects = 0;
+  #destroyed = false;
 
   constructor(watch: TransportWatch) {
     this.#watch = watch;
@@ -49,6 +50,8 @@ class Sockets {
     const mqtt = sdkRequire("mqtt") as { connect(uri: string, options: object): RawClient };
     const client = mqtt.connect(uri, options);
     this.#open.add(client);
+    // Given up while the token was still being signed: it must not take the identity from its successor.
+    if (this.#destroyed) setImmediate(() => this.destroy());
     client.on("error", (error) => this.#watch.connectError(error));
     client.on("connect", ({ sessionPresent }) => {
       if (this.#connects++ > 0 && !sessionPresent) {
@@ -60,6 +63,7 @@ class Sockets {
   }
 
   destroy(): void {
+    this.#destroyed = true;
     for (const client of this.#open) {
       client.end(true);
       client.stream?.destroy();
@@ -141,6 +145,7 @@ export function guardedTransport(
     }
 
     override getTwin(callback: Parameters<Mqtt["getTwin"]>[0]): void {
+      this.#base.twinStatus = 0;
       super.getTwin((error, twin) => {
         if (error) callback(error);
         else if (this.#base.twinStatus >= 300)
@@ -151,6 +156,7 @@ export function guardedTransport(
     }
 
     override updateTwinReportedProperties(patch: unknown, callback: (error?: Error) => void): void {
+      this.#base.twinStatus = 0;
       super.updateTwinReportedProperties(patch, (error) => {
         const status = this.#base.twinStatus;
         if (status >= 300) callback(new TwinStatusError("reporting to", status, error));

@@ -40,7 +40,7 @@ export async function hubClientFactory(
         caFile: hub.caFile,
         certFile: hub.certFile,
         keyFile: hub.keyFile,
-        topic: hub.topic.replaceAll("{gateway}", topicLevel(gateway)),
+        topic: hub.topic.replaceAll("{gateway}", () => topicLevel(gateway)),
         connectTimeoutMs: hub.connectTimeoutMs,
         sendTimeoutMs: hub.sendTimeoutMs,
         closeTimeoutMs: hub.closeTimeoutMs,

@@ -18,7 +18,6 @@ export interface HubLinkOptions {
   /** Runs once per connection, right after it stands; a rejection means that the connection is of no use. */
   readonly onConnected: (client: HubClient) => Promise<void>;
   readonly onDesired: (patch: Parameters<Parameters<HubClientFactory>[0]["desired"]>[0]) => void;
-  readonly onState: (state: HubLinkState) => void;
   readonly schedule?: RetrySchedule;
 }
 
@@ -27,8 +26,8 @@ export class HubLink {
   readonly #options: HubLinkOptions;
   readonly #stop = new AbortController();
   #client: HubClient | undefined;
-  /** Rejects when the present client is lost: nobody waits for an answer of a connection that is gone. */
-  #lost: Promise<never> | undefined;
+  /** Calls under way: nobody waits for an answer of a connection that is gone. */
+  readonly #calls = new Set<(reason: unknown) => void>();
   #lose: ((reason: Error) => void) | undefined;
   #waiting: (() => void)[] = [];
   #state: HubLinkState = { state: "stopped", reason: undefined, clients: 0 };
@@ -89,12 +88,17 @@ export class HubLink {
   async #use<T>(call: (client: HubClient) => Promise<T>): Promise<T> {
     const client = this.#client;
     const lose = this.#lose;
-    const lost = this.#lost;
-    if (!client || !lose || !lost) throw new TransientError("HUB_LOST", "not connected");
+    if (!client || !lose) throw new TransientError("HUB_LOST", "not connected");
     try {
-      return await Promise.race([call(client), lost]);
+      // Not a race with one promise per connection: each race would stay in it for as long as the connection stands.
+      return await new Promise<T>((resolve, reject) => {
+        this.#calls.add(reject);
+        const done = () => this.#calls.delete(reject);
+        call(client).then(resolve, reject).finally(done);
+      });
     } catch (error) {
-      if (error instanceof TransientError) lose(error);
+      // An answer, even a refusal, shows that the connection lives.
+      if (error instanceof TransientError && error.code !== "HUB_REJECTED") lose(error);
       throw error;
     }
   }
@@ -102,14 +106,17 @@ export class HubLink {
   async #run(): Promise<void> {
     const { clock, factory, onConnected, onDesired, schedule = reconnectSchedule } = this.#options;
     const { signal } = this.#stop;
-    let attempt = 0;
+    let attempt = -1;
     let clients = 0;
     while (!signal.aborted) {
       clients++;
       this.#set({ state: "connecting", reason: this.#state.reason, clients });
       let lose: (reason: Error) => void = () => undefined;
       const lost = new Promise<never>((_, reject) => {
-        lose = reject;
+        lose = (reason) => {
+          reject(reason);
+          for (const call of this.#calls) call(reason);
+        };
       });
       lost.catch(() => undefined);
       const client = factory({ lost: lose, desired: onDesired });
@@ -118,7 +125,6 @@ export class HubLink {
       try {
         // A stop ends the wait for a connection as well.
         this.#lose = lose;
-        this.#lost = lost;
         await Promise.race([client.connect(), lost]);
         connectedAt = clock.monotonic();
         this.#client = client;
@@ -152,12 +158,11 @@ export class HubLink {
   #set(next: HubLinkState): void {
     const before = this.#state;
     this.#state = next;
-    const { log, onState } = this.#options;
+    const { log } = this.#options;
     if (next.state === "connected" && before.state !== "connected")
       log.info({ clients: next.clients }, "hub connected");
     if (next.state === "disconnected" && next.reason !== before.reason) {
       log.warn({ reason: next.reason }, "hub disconnected");
     }
-    onState(next);
   }
 }

@@ -1,7 +1,7 @@
 import { readFile } from "node:fs/promises";
 import mqtt, { type MqttClient as Connection, type IClientOptions } from "mqtt";
 import { within } from "../core/deadline.ts";
-import { HeadgateError, messageOf, TransientError } from "../core/errors.ts";
+import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { HubClient, HubClientEvents, HubMessage } from "./hub-client.ts";
 
 export interface MqttClientOptions {
@@ -73,7 +73,7 @@ export class MqttClient implements HubClient {
   async send({ id, output, body }: HubMessage): Promise<void> {
     const connection = this.#connection;
     if (!connection) throw new TransientError("HUB_LOST", "not connected");
-    const topic = this.#options.topic.replaceAll("{output}", output);
+    const topic = this.#options.topic.replaceAll("{output}", () => output);
     const properties =
       this.#options.protocolVersion === 5
         ? { contentType: "application/json", payloadFormatIndicator: true, userProperties: { messageId: id } }
@@ -84,6 +84,12 @@ export class MqttClient implements HubClient {
       await within(sent, this.#options.sendTimeoutMs, "sending to the broker");
     } catch (error) {
       if (error instanceof HeadgateError) throw error;
+      const reason = error instanceof Error && "code" in error ? error.code : undefined;
+      if (typeof reason === "number" && hopelessReasons.has(reason)) {
+        throw new PermanentError("HUB_REJECTED", `sending to the broker: ${messageOf(error)}`, {
+          cause: error,
+        });
+      }
       throw new TransientError("HUB_LOST", `sending to the broker: ${messageOf(error)}`, { cause: error });
     }
   }
@@ -104,6 +110,9 @@ export class MqttClient implements HubClient {
     this.#events.lost(new TransientError("HUB_LOST", reason.message, { cause: reason }));
   }
 }
+
+/** Topic name invalid, packet too large, payload format invalid (MQTT 5 section 3.4.2.1): they never pass. */
+const hopelessReasons = new Set([0x90, 0x95, 0x99]);
 
 /** Refusals: CONNACK 4 and 5 of MQTT 3.1.1, reason codes 0x86 and 0x87 of MQTT 5. */
 function connectionError(error: unknown): Error {

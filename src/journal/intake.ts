@@ -117,6 +117,7 @@ export class Intake {
         gap.toMs = wallMs;
         gap.count++;
       } else this.#overruns.set(source, { fromMs: wallMs, toMs: wallMs, count: 1 });
+      this.#added(monotonicMs);
       return false;
     }
     this.#writer.frame(source, wallMs, monotonicMs, bytes);
@@ -206,8 +207,9 @@ export class Intake {
     if (this.#retry) return this.#notBeforeMs;
     // Room for the commit itself: twice what they take lately, and never more than half of what is promised.
     const margin = Math.min(maxLossMs / 2, 10 + 2 * this.#commitMs);
+    const lossDue =
+      this.#oldestMs === undefined ? Number.POSITIVE_INFINITY : this.#oldestMs + maxLossMs - margin;
     let due = Number.POSITIVE_INFINITY;
-    if (this.#oldestMs !== undefined) due = this.#oldestMs + maxLossMs - margin;
     if (this.#acknowledgedSinceMs !== undefined) {
       due = Math.min(due, this.#acknowledgedSinceMs + Math.min(acknowledgeDelayMs, maxLossMs));
     }
@@ -219,7 +221,8 @@ export class Intake {
     }
     if (composeDueMs !== undefined) due = Math.min(due, now - wall + composeDueMs + 2);
     if (this.#waiters.length > 0 || this.#writer.byteLength >= largeBatchBytes) due = now;
-    return Math.max(due, this.#notBeforeMs + minCommitMs);
+    // The spacing holds for commits that somebody wants early, not for the one that keeps the promise.
+    return Math.min(lossDue, Math.max(due, this.#notBeforeMs + minCommitMs));
   }
 
   #added(monotonicMs: number): void {

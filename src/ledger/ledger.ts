@@ -57,10 +57,10 @@ export function countDiscard(account: Account, reason: ReadingDiscard, count = 1
   account.discards[reason] = (account.discards[reason] ?? 0) + count;
 }
 
-export function countNote(account: Account, note: string): void {
+export function countNote(account: Account, note: string, count = 1): void {
   // Notes carry names from the configuration; a bound keeps a runaway from growing the row without end.
   const key = note in account.notes || Object.keys(account.notes).length < 200 ? note : "other";
-  account.notes[key] = (account.notes[key] ?? 0) + 1;
+  account.notes[key] = (account.notes[key] ?? 0) + count;
 }
 
 /** Adds `more` to `ledger`. */
@@ -76,7 +76,7 @@ export function mergeLedger(ledger: Ledger, more: Ledger): void {
     to.gaps.unknown += from.gaps.unknown;
     addAccounts(to.frameDiscards as Record<string, number>, from.frameDiscards as Accounts);
     addAccounts(to.discards as Record<string, number>, from.discards as Accounts);
-    addAccounts(to.notes, from.notes);
+    for (const [note, count] of Object.entries(from.notes)) countNote(to, note, count);
   }
 }
 

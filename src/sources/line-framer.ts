@@ -18,10 +18,14 @@ export class LineFramer {
   #length = 0;
   /** Bytes of an over-long line so far; 0 when not inside one. */
   #skipped = 0;
+  /** Inside a line whose beginning nobody saw. */
+  #headless: boolean;
 
-  constructor(maxLineBytes: number, sink: FrameSink) {
+  /** `firstLine: "discard"`: what comes before the first LF may be the tail of a line, and is a discard. */
+  constructor(maxLineBytes: number, sink: FrameSink, firstLine: "discard" | "keep" = "keep") {
     this.#buffer = new Uint8Array(maxLineBytes);
     this.#sink = sink;
+    this.#headless = firstLine === "discard";
   }
 
   /** Frames handed on are valid only during the call. */
@@ -35,7 +39,8 @@ export class LineFramer {
       }
       const rest = chunk.subarray(from, end);
       // A line within one chunk needs no copy.
-      if (this.#length === 0 && this.#skipped === 0 && rest.length <= this.#buffer.length) this.#line(rest);
+      if (!this.#headless && this.#length === 0 && this.#skipped === 0 && rest.length <= this.#buffer.length)
+        this.#line(rest);
       else {
         this.#hold(rest);
         this.#end();
@@ -65,7 +70,11 @@ export class LineFramer {
   }
 
   #end(): void {
-    if (this.#skipped > 0) this.#sink.discard("overlong", this.#skipped);
+    if (this.#headless) {
+      const lost = this.#length + this.#skipped;
+      if (lost > 0) this.#sink.discard("truncated", lost);
+      this.#headless = false;
+    } else if (this.#skipped > 0) this.#sink.discard("overlong", this.#skipped);
     else this.#line(this.#buffer.subarray(0, this.#length));
     this.#length = 0;
     this.#skipped = 0;

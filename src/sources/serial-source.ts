@@ -15,7 +15,7 @@ const closeTimeoutMs = 2_000;
 /** What of a source's configuration the port needs; when only the rest changes, the port stays open. */
 export type SerialPortConfig = Pick<
   SourceConfig,
-  "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "maxLineBytes"
+  "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "maxLineBytes" | "firstLine"
 >;
 
 /** Lines from a serial port. Opens again by itself after an unplug, for ever. */
@@ -44,11 +44,15 @@ export class SerialSource implements Source {
 
   async #run(): Promise<void> {
     const { signal } = this.#stop;
-    let attempt = 0;
+    let attempt = -1;
     while (!signal.aborted) {
       let openedAt: number | undefined;
       const port = this.#port();
-      const framer = new LineFramer(this.#config.maxLineBytes, this.#sink);
+      const framer = new LineFramer(this.#config.maxLineBytes, this.#sink, this.#config.firstLine);
+      const stop = new AbortController();
+      const onStop = () => stop.abort(signal.reason);
+      signal.addEventListener("abort", onStop, { once: true });
+      let opening: Promise<void> | undefined;
       try {
         if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });
         const gone = new Promise<string>((resolve) => {
@@ -56,16 +60,12 @@ export class SerialSource implements Source {
             resolve(error ? `unplugged: ${error.message}` : "closed"),
           );
           port.on("error", (error: Error) => resolve(error.message));
-          signal.addEventListener("abort", () => resolve("stopped"), { once: true });
+          stop.signal.addEventListener("abort", () => resolve("stopped"), { once: true });
         });
         port.on("data", (chunk: Buffer) => framer.push(chunk));
-        await within(
-          open(port),
-          openTimeoutMs,
-          `opening serial port ${this.#config.path}`,
-          signal,
-          "SERIAL_OPEN_FAILED",
-        );
+        opening = open(port);
+        const doing = `opening serial port ${this.#config.path}`;
+        await within(opening, openTimeoutMs, doing, stop.signal, "SERIAL_OPEN_FAILED");
         openedAt = this.#clock.monotonic();
         this.#set({ state: "open", reason: undefined });
         const reason = await gone;
@@ -74,7 +74,9 @@ export class SerialSource implements Source {
       } catch (error) {
         if (!signal.aborted) this.#set(failure(this.#config.path, error));
       }
-      await close(port);
+      // Per attempt, or a port that stays absent for months would leave a listener and a buffer for each.
+      signal.removeEventListener("abort", onStop);
+      await close(port, opening);
       if (signal.aborted) break;
       const healthy =
         openedAt !== undefined && this.#clock.monotonic() - openedAt >= reopenSchedule.healthyMs;
@@ -114,11 +116,16 @@ function open(port: SerialPort): Promise<void> {
   return new Promise((resolve, reject) => port.open((error) => (error ? reject(error) : resolve())));
 }
 
-/** A port that is gone reports its close on its own; one that hangs is left to the system. */
-async function close(port: SerialPort): Promise<void> {
+/**
+ * Releases the port. An open that outlived its deadline is closed as soon as it succeeds: left alone it would hold
+ * the port's lock, and nobody could open the port again.
+ */
+async function close(port: SerialPort, opening: Promise<void> | undefined): Promise<void> {
   port.removeAllListeners("data");
-  if (!port.isOpen) return;
-  const closed = new Promise<void>((resolve) => port.close(() => resolve()));
+  const closed = (async () => {
+    await opening?.catch(() => undefined);
+    if (port.isOpen) await new Promise<void>((resolve) => port.close(() => resolve()));
+  })();
   await within(closed, closeTimeoutMs, "closing the serial port").catch(() => undefined);
 }
 

@@ -25,6 +25,7 @@ export class SourceSet {
   readonly #log: Logger;
   readonly #running = new Map<string, Running>();
   readonly #status = new Map<string, SourceStatus>();
+  #stopped = false;
 
   constructor(target: FrameTarget, clock: Clock, log: Logger) {
     this.#target = target;
@@ -52,6 +53,7 @@ export class SourceSet {
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
+    if (this.#stopped) return;
     for (const [name, source] of Object.entries(config)) {
       if (source.state === "off" || this.#running.has(name)) continue;
       const made = this.#make(name, source);
@@ -60,7 +62,9 @@ export class SourceSet {
     }
   }
 
+  /** For good: what comes afterwards starts nothing. */
   async stop(): Promise<void> {
+    this.#stopped = true;
     await this.retire({});
   }
 

@@ -111,7 +111,7 @@ export class Store {
       throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
     }
     const path = join(folder, "headgate.db");
-    this.#database = openDatabase(path);
+    this.#database = openDatabase(path, (database) => refuseNewer(database, path));
     try {
       this.#storeId = prepareSchema(this.#database, path);
       this.#journal = new Journal(this.#database);
@@ -148,9 +148,18 @@ export class Store {
       this.#process(commit);
       this.#database.exec("COMMIT");
     } catch (error) {
-      if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
-      // The pipeline in memory is ahead of the disk now; what was committed is the truth.
-      this.#recover();
+      try {
+        if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
+        // The pipeline in memory is ahead of the disk now; what was committed is the truth.
+        this.#recover();
+      } catch (again) {
+        // Memory and disk differ for good: only a new start can mend that.
+        throw new PermanentError(
+          "STORE_UNUSABLE",
+          `going back after ${messageOf(error)}: ${messageOf(again)}`,
+          { cause: again },
+        );
+      }
       throw storeError("committing", error);
     }
     return this.status();
@@ -261,16 +270,19 @@ export class Store {
   }
 }
 
-/** Makes the tables of a new store, or checks that this version can read an old one. Returns the store's id. */
+/** @throws PermanentError STORE_NEWER */
+function refuseNewer(database: Database, path: string): void {
+  const version = schemaVersionOf(database);
+  if (version <= schemaVersion) return;
+  const message = `${path} has schema ${version}, this version of Headgate knows ${schemaVersion}; nothing was changed`;
+  throw new PermanentError("STORE_NEWER", message);
+}
+
+const schemaVersionOf = (database: Database) => database.pragma("user_version", { simple: true }) as number;
+
+/** Makes the tables of a new store. Returns the store's id. */
 function prepareSchema(database: Database, path: string): string {
-  const version = database.pragma("user_version", { simple: true }) as number;
-  if (version > schemaVersion) {
-    throw new PermanentError(
-      "STORE_NEWER",
-      `${path} has schema ${version}, this version of Headgate knows ${schemaVersion}; nothing was changed`,
-    );
-  }
-  if (version === 0) {
+  if (schemaVersionOf(database) === 0) {
     database.transaction(() => {
       database.exec(`
         CREATE TABLE store (id TEXT NOT NULL);

@@ -32,6 +32,7 @@ export class Desired {
   /** Patches that came before the full twin of this connection, which may hold them already. */
   #early: DesiredPatch[] | undefined = [];
   #queue: Promise<void> = Promise.resolve();
+  #closed = false;
 
   constructor(options: DesiredOptions) {
     this.#options = options;
@@ -46,16 +47,7 @@ export class Desired {
     const early = this.#early ?? [];
     this.#early = undefined;
     this.#enqueue(async () => {
-      if (document.desiredVersion === undefined) {
-        // Edge hub's first start offline answers with an empty twin: that is no wish to forget everything.
-        this.#options.log.warn(
-          {},
-          "the hub does not know the desired properties yet; the last good configuration stays",
-        );
-        return;
-      }
-      if (document.desiredVersion !== this.#version)
-        await this.#apply(document.desired, document.desiredVersion);
+      await this.#whole(document);
     });
     for (const patch of early) this.patch(patch);
   }
@@ -69,7 +61,8 @@ export class Desired {
       const { version } = patch;
       if (version !== undefined && this.#version !== undefined && version <= this.#version) return;
       if (version === undefined || this.#version === undefined || version !== this.#version + 1) {
-        this.full(await this.#options.refresh());
+        // At once and not behind the queue: patches that wait there are compared with what this brings.
+        await this.#whole(await this.#options.refresh());
         return;
       }
       await this.#apply(mergePatch(this.#desired, patch.patch), version);
@@ -79,6 +72,22 @@ export class Desired {
   /** Resolves when everything that came so far is answered. */
   async settled(): Promise<void> {
     await this.#queue;
+  }
+
+  /** Nothing is applied any more; resolves when what is under way is done. */
+  async stop(): Promise<void> {
+    this.#closed = true;
+    await this.settled();
+  }
+
+  async #whole(document: TwinDocument): Promise<void> {
+    if (document.desiredVersion === undefined) {
+      // Edge hub's first start offline answers with an empty twin: that is no wish to forget everything.
+      const message = "the hub does not know the desired properties yet; the last good configuration stays";
+      this.#options.log.warn({}, message);
+    } else if (document.desiredVersion !== this.#version) {
+      await this.#apply(document.desired, document.desiredVersion);
+    }
   }
 
   async #apply(desired: JsonObject, version: number): Promise<void> {
@@ -105,9 +114,11 @@ export class Desired {
   }
 
   #enqueue(work: () => Promise<void>): void {
-    this.#queue = this.#queue.then(work).catch((error: unknown) => {
-      // Only `refresh` can fail here: the connection broke, and the next one brings the full twin.
-      this.#options.log.debug({ reason: messageOf(error) }, "getting the twin again failed");
-    });
+    this.#queue = this.#queue
+      .then(() => (this.#closed ? undefined : work()))
+      .catch((error: unknown) => {
+        // Only `refresh` can fail here: the connection broke, and the next one brings the full twin.
+        this.#options.log.debug({ reason: messageOf(error) }, "getting the twin again failed");
+      });
   }
 }

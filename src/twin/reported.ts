@@ -38,10 +38,9 @@ export function reportedProperties(
   if (box.lastDesiredVersion !== undefined) answers.lastDesiredVersion = box.lastDesiredVersion;
   if (box.lastDesiredStatus) answers.lastDesiredStatus = { ...box.lastDesiredStatus };
   if (report.state === "off") return { telling: answers, figures: {} };
-  const sources = Object.entries(box.sources).map(([name, status]) => [name, withReason(status)] as const);
   const telling: JsonObject = {
     ...answers,
-    sources: Object.fromEntries(sources),
+    ...sourcesThatFit(box.sources),
     clock: { quality: box.clockQuality },
     store: withReason(box.store),
   };
@@ -52,6 +51,25 @@ export function reportedProperties(
     ...(report.freeRam === "on" ? { freeRam: box.freeRam } : {}),
   };
   return { telling, figures };
+}
+
+/** Of the 32 KB of a twin half, what the sources may take. */
+const sourcesBytes = 20_000;
+
+/** With very many sources the open ones are left out first, then the reasons, then the rest; it says how many. */
+function sourcesThatFit(all: BoxState["sources"]): JsonObject {
+  const entries = Object.entries(all);
+  const troubled = entries.filter(([, { state }]) => state !== "open");
+  const bare = troubled.map(([name, { state }]) => [name, { state, reason: undefined }] as const);
+  for (const some of [entries, troubled, bare]) {
+    const sources = Object.fromEntries(some.map(([name, status]) => [name, withReason(status)]));
+    if (JSON.stringify(sources).length > sourcesBytes) continue;
+    return {
+      sources,
+      ...(some.length < entries.length ? { sourcesLeftOut: entries.length - some.length } : {}),
+    };
+  }
+  return { sources: {}, sourcesLeftOut: entries.length };
 }
 
 function withReason({ state, reason }: { state: string; reason: string | undefined }): JsonObject {

@@ -124,13 +124,13 @@ export class Reporter {
 export function difference(from: JsonObject, to: JsonObject): JsonObject {
   const patch: [string, JsonValue][] = [];
   for (const [key, value] of Object.entries(to)) {
-    const before = from[key];
+    const before = Object.hasOwn(from, key) ? from[key] : undefined;
     if (isObject(value) && isObject(before)) {
       const below = difference(before, value);
       if (Object.keys(below).length > 0) patch.push([key, below]);
     } else if (fingerprint(value) !== fingerprint(before ?? null) || before === undefined)
       patch.push([key, value]);
   }
-  for (const key of Object.keys(from)) if (!(key in to)) patch.push([key, null]);
+  for (const key of Object.keys(from)) if (!Object.hasOwn(to, key)) patch.push([key, null]);
   return Object.fromEntries(patch);
 }

@@ -1,9 +1,5 @@
 import { z } from "zod";
 
-/**
- * The body of an entry as receivers see it. The type is what the code builds, the JSON Schema in
- * `config/message.schema.json` is generated from it, and tests hold real messages against it.
- */
 const number = z.number();
 const channelBody = z
   .strictObject({
@@ -24,6 +20,10 @@ const channelBody = z
   })
   .describe("Aggregates of one channel, as configured; without a good value there is no mean, min, max …");
 
+/**
+ * The body of an entry as receivers see it. The type is what the code builds, the JSON Schema in
+ * `config/message.schema.json` is generated from it, and tests hold real messages against it.
+ */
 export const windowEntryBody = z
   .strictObject({
     id: z

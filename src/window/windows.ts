@@ -2,7 +2,7 @@ import type { PipelineConfig, WindowConfig } from "../config/schema.ts";
 import { addAccounts, type Entry } from "../core/entry.ts";
 import { canonicalJson, fingerprint } from "../core/json.ts";
 import type { Measurement, ReadingDiscard, TimeQuality } from "../core/reading.ts";
-import { addValue, emptyAggregate } from "./channel-aggregate.ts";
+import { addValue, type ChannelAggregate, emptyAggregate } from "./channel-aggregate.ts";
 import { type Definition, type EntryContext, type OpenWindow, windowEntry } from "./window-entry.ts";
 
 /** More windows than this at once would be a source that invents device names; their readings are discarded. */
@@ -19,9 +19,10 @@ export interface Placement {
 export interface WindowsSnapshot {
   readonly definitions: readonly {
     readonly definition: Definition;
+    readonly since: readonly (readonly [source: string, timeMs: number])[];
     readonly windows: readonly (Omit<OpenWindow, "channels"> & { channels: [string, unknown][] })[];
   }[];
-  readonly watermarks: Readonly<Record<string, number>>;
+  readonly watermarks: readonly (readonly [source: string, watermarkMs: number])[];
 }
 
 /** Which configuration entry brings definitions into force: its number, wall time, and why it came. */
@@ -31,8 +32,19 @@ export interface InForce {
   readonly reason: Definition["sinceReason"];
 }
 
+/** What a reading's window has to know of where and when it came in. */
+export interface Origin {
+  readonly timeQuality: TimeQuality;
+  /** Hash of the configuration in force. */
+  readonly configuration: string;
+  /** The source stamps its readings itself, by a clock of its own. */
+  readonly ownTime: boolean;
+}
+
 interface Running {
   readonly definition: Definition;
+  /** First time of each source with times of its own. */
+  readonly since: Map<string, number>;
   /** Windows by source, device and start. */
   readonly open: Map<string, Map<string, Map<number, OpenWindow>>>;
 }
@@ -44,8 +56,10 @@ interface Running {
 export class Windows {
   #running: Running[] = [];
   readonly #watermarks = new Map<string, number>();
-  /** Per source, the watermark at which its next window closes or is forgotten. */
+  /** Per source, the watermark at which its next window closes or is forgotten; always ahead of the watermark. */
   readonly #due = new Map<string, number>();
+  /** Some window that the watermark has passed got a late reading, which the next tick tells. */
+  #late = false;
   #openCount = 0;
 
   /**
@@ -62,7 +76,11 @@ export class Windows {
       }
       const hash = fingerprint([window, inForce.generation]);
       const { sinceMs, reason } = inForce;
-      return { definition: { name, config: window, hash, sinceMs, sinceReason: reason }, open: new Map() };
+      return {
+        definition: { name, config: window, hash, sinceMs, sinceReason: reason },
+        open: new Map(),
+        since: new Map(),
+      };
     });
     const entries: Entry[] = [];
     for (const { definition, open } of old.values()) {
@@ -78,19 +96,20 @@ export class Windows {
   }
 
   /** Adds a measurement to every window it matches; the first of them accounts for it. */
-  add(source: string, measurement: Measurement, timeQuality: TimeQuality, configuration: string): Placement {
+  add(source: string, measurement: Measurement, origin: Origin): Placement {
     const notes: string[] = [];
     let route: "none" | "accounted" | ReadingDiscard = "none";
     for (const running of this.#running) {
       const { name, config } = running.definition;
       if (!matches(config, source, measurement.device)) continue;
-      const window = this.#windowFor(running, source, measurement);
+      const window = this.#windowFor(running, source, measurement, origin);
       if (typeof window === "string") {
         if (route === "none") route = window;
         else notes.push(`${window}:${name}`);
         continue;
       }
-      const ignored = addTo(window, measurement, timeQuality, configuration);
+      if (window.startMs + config.sizeMs <= this.watermark(source)) this.#late = true;
+      const ignored = addTo(window, measurement, origin);
       for (let i = 0; i < ignored; i++) notes.push(`tooManyChannels:${name}`);
       if (route === "none") {
         window.accounted++;
@@ -121,8 +140,23 @@ export class Windows {
         }
         if (windows.size === 0) ofSource.delete(device);
       }
+      // Or the order of sources would differ from that after a restore.
+      if (ofSource.size === 0) open.delete(source);
     }
     this.#reckonDue(source);
+    return entries;
+  }
+
+  /** A tick: late readings become new revisions, many at a time. */
+  revise(nowMs: number, context: EntryContext): Entry[] {
+    if (!this.#late) return [];
+    this.#late = false;
+    const entries: Entry[] = [];
+    for (const { definition, open } of this.#running) {
+      for (const window of windowsOf(open)) {
+        if (this.#isBehind(definition, window)) entries.push(tell(definition, window, context, nowMs));
+      }
+    }
     return entries;
   }
 
@@ -155,33 +189,47 @@ export class Windows {
 
   snapshot(): WindowsSnapshot {
     return {
-      definitions: this.#running.map(({ definition, open }) => ({
+      definitions: this.#running.map(({ definition, open, since }) => ({
         definition,
+        since: [...since],
         windows: [...windowsOf(open)].map((window) => ({ ...window, channels: [...window.channels] })),
       })),
-      watermarks: Object.fromEntries(this.#watermarks),
+      watermarks: [...this.#watermarks],
     };
   }
 
   /** Takes the snapshot over; the caller does not use it afterwards. */
   restore(snapshot: WindowsSnapshot): void {
     this.#openCount = 0;
-    this.#running = snapshot.definitions.map(({ definition, windows }) => {
-      const running: Running = { definition, open: new Map() };
+    this.#running = snapshot.definitions.map(({ definition, since, windows }) => {
+      const running: Running = { definition, open: new Map(), since: new Map(since) };
       for (const plain of windows) {
-        const window = { ...plain, channels: new Map(plain.channels) } as OpenWindow;
+        const channels = new Map(plain.channels.map(([name, aggregate]) => [name, revived(aggregate)]));
+        const window = { ...plain, channels } as OpenWindow;
         this.#put(running, window);
       }
       return running;
     });
     this.#watermarks.clear();
-    for (const [source, watermark] of Object.entries(snapshot.watermarks)) {
+    for (const [source, watermark] of snapshot.watermarks) {
       this.#watermarks.set(source, watermark);
       this.#reckonDue(source);
     }
+    this.#late = this.#running.some(({ definition, open }) =>
+      [...windowsOf(open)].some((window) => this.#isBehind(definition, window)),
+    );
   }
 
-  #windowFor(running: Running, source: string, { device, timeMs }: Measurement): OpenWindow | ReadingDiscard {
+  #isBehind({ config }: Definition, window: OpenWindow): boolean {
+    return window.changed && window.startMs + config.sizeMs <= this.watermark(window.source);
+  }
+
+  #windowFor(
+    running: Running,
+    source: string,
+    { device, timeMs }: Measurement,
+    origin: Origin,
+  ): OpenWindow | ReadingDiscard {
     const { sizeMs, allowedLatenessMs } = running.definition.config;
     const startMs = Math.floor(timeMs / sizeMs) * sizeMs;
     const existing = running.open.get(source)?.get(device)?.get(startMs);
@@ -189,7 +237,7 @@ export class Windows {
     // A window that was forgotten must never come back: its revisions would repeat those already sent.
     if (startMs + sizeMs + allowedLatenessMs <= this.watermark(source)) return "late";
     if (this.#openCount >= maxOpenWindows) return "tooManyWindows";
-    const { sinceMs, sinceReason } = running.definition;
+    const { sinceReason } = running.definition;
     const window: OpenWindow = {
       source,
       device,
@@ -197,7 +245,7 @@ export class Windows {
       revision: 0,
       closed: false,
       changed: false,
-      partial: startMs < sinceMs ? sinceReason : undefined,
+      partial: startMs < sinceOf(running, source, timeMs, origin) ? sinceReason : undefined,
       readings: 0,
       accounted: 0,
       bad: 0,
@@ -206,8 +254,17 @@ export class Windows {
       configurations: [],
     };
     this.#put(running, window);
-    this.#due.set(source, Math.min(startMs + sizeMs, this.#due.get(source) ?? Number.POSITIVE_INFINITY));
+    this.#due.set(
+      source,
+      Math.min(this.#dueOf(running.definition, window), this.#due.get(source) ?? Number.POSITIVE_INFINITY),
+    );
     return window;
+  }
+
+  /** What the watermark has passed is told by a tick; only being forgotten is still ahead of it. */
+  #dueOf({ config }: Definition, { source, startMs }: OpenWindow): number {
+    const endMs = startMs + config.sizeMs;
+    return endMs > this.watermark(source) ? endMs : endMs + config.allowedLatenessMs;
   }
 
   #put({ open }: Running, window: OpenWindow): void {
@@ -222,16 +279,40 @@ export class Windows {
   #reckonDue(source: string): void {
     let due = Number.POSITIVE_INFINITY;
     for (const { definition, open } of this.#running) {
-      const { sizeMs, allowedLatenessMs } = definition.config;
       for (const windows of open.get(source)?.values() ?? []) {
-        for (const window of windows.values()) {
-          due = Math.min(due, window.startMs + sizeMs + (window.changed ? 0 : allowedLatenessMs));
-        }
+        for (const window of windows.values()) due = Math.min(due, this.#dueOf(definition, window));
       }
     }
     if (due === Number.POSITIVE_INFINITY) this.#due.delete(source);
     else this.#due.set(source, due);
   }
+}
+
+/**
+ * From when on a source's windows are whole. A source stamped on receipt shares the wall clock of the definition;
+ * one with times of its own may be hours off, so there its first reading counts.
+ */
+function sinceOf(
+  { definition, since }: Running,
+  source: string,
+  timeMs: number,
+  { ownTime }: Origin,
+): number {
+  if (!ownTime) return definition.sinceMs;
+  const known = since.get(source) ?? timeMs;
+  since.set(source, known);
+  return known;
+}
+
+/** JSON has no Infinity and no NaN; a number that overflowed never becomes finite again. */
+function revived(plain: unknown): ChannelAggregate {
+  const aggregate = plain as ChannelAggregate;
+  return {
+    ...aggregate,
+    sum: aggregate.sum ?? Number.NaN,
+    runningMean: aggregate.runningMean ?? Number.NaN,
+    squares: aggregate.squares ?? Number.NaN,
+  };
 }
 
 function matches({ sources, devices }: WindowConfig, source: string, device: string): boolean {
@@ -256,12 +337,7 @@ function tell(definition: Definition, window: OpenWindow, context: EntryContext,
 const timeQualityRank: Record<TimeQuality, number> = { synced: 0, holdover: 1, unsynced: 2 };
 
 /** Returns how many values found no room. */
-function addTo(
-  window: OpenWindow,
-  measurement: Measurement,
-  timeQuality: TimeQuality,
-  configuration: string,
-): number {
+function addTo(window: OpenWindow, measurement: Measurement, { timeQuality, configuration }: Origin): number {
   let bad = false;
   let ignored = 0;
   for (const value of measurement.values) {
