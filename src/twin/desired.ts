@@ -93,7 +93,10 @@ export class Desired {
   async #apply(desired: JsonObject, version: number): Promise<void> {
     this.#desired = desired;
     this.#version = version;
-    this.#options.answered(version, await this.#try(desired, version));
+    const status = await this.#try(desired, version);
+    // Not the configuration's fault: the next full twin tries it again.
+    if (status.code === 500) this.#version = undefined;
+    this.#options.answered(version, status);
   }
 
   async #try(desired: JsonObject, version: number): Promise<DesiredStatus> {
