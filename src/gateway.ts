@@ -55,6 +55,8 @@ const twinRetryMs = 30_000;
 
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
+  /** Where the store is open; a configuration that was rolled back may name another. */
+  readonly storeFolder: string;
   readonly #options: GatewayOptions;
   readonly #configuration: Configuration;
   readonly #store: StoreClient;
@@ -89,7 +91,7 @@ export class Gateway {
       log.info({ store: folder, replayed: opened.replayed }, "store opened");
       const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
-      const gateway = new Gateway(options, configuration, store, opened.status, factory);
+      const gateway = new Gateway(options, configuration, folder, store, opened.status, factory);
       await gateway.#begin(opened);
       return gateway;
     } catch (error) {
@@ -101,12 +103,14 @@ export class Gateway {
   private constructor(
     options: GatewayOptions,
     configuration: Configuration,
+    storeFolder: string,
     store: StoreClient,
     status: StoreStatus,
     factory: Awaited<ReturnType<typeof hubClientFactory>>,
   ) {
     const { clock, log, onFatal } = options;
     const { config } = configuration.current;
+    this.storeFolder = storeFolder;
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
@@ -170,10 +174,6 @@ export class Gateway {
       publisher: this.#publisher.status,
       store: this.#storeStatus,
     };
-  }
-
-  get storeFolder(): string {
-    return this.#configuration.current.config.store.path;
   }
 
   /** The books, with `held` counted anew from windows and rows. */
@@ -328,7 +328,7 @@ export class Gateway {
         store: { state, reason },
         freeRam: freeRam(),
         load: load(),
-        freeDisk: freeDisk(config.store.path),
+        freeDisk: freeDisk(this.storeFolder),
         outbox: {
           entries,
           messages,
