@@ -58,6 +58,24 @@ test("the hash is that of the meaning: order and written defaults do not count, 
   expect(hash({ store: { maxLossMs: 5_001 } })).not.toBe(hash({}));
 });
 
+describe.each([
+  ["windows", { a: { sizeMs: 1_000 }, b: { sizeMs: 1_000 } }],
+  ["validate", { a: { channels: { t: { max: 5 } } }, b: { channels: { t: { max: 5 } } } }],
+] as const)("the order of %s", (section, { a, b }) => {
+  test("counts in the hash, because the first that matches counts", () => {
+    const one = checkConfig({ ...good, [section]: { a, b } });
+    const other = checkConfig({ ...good, [section]: { b, a } });
+    expect(one.hash).not.toBe(other.hash);
+    expect(pipelineConfig(one).hash).not.toBe(pipelineConfig(other).hash);
+  });
+
+  test("is the only one that does: keys within an entry may stand as they like", () => {
+    const turned = Object.fromEntries(Object.entries({ state: "on", ...a }).reverse());
+    const one = checkConfig({ ...good, [section]: { a: { state: "on", ...a } } });
+    expect(checkConfig({ ...good, [section]: { a: turned } }).hash).toBe(one.hash);
+  });
+});
+
 describe("problems", () => {
   test("all of the schema come at once, each with its path", () => {
     expect(
@@ -207,6 +225,29 @@ describe("contradictions", () => {
   test("two devices may be calibrated alike", () => {
     const calibrate = { a: { device: "a", channels: { t: {} } }, b: { device: "b", channels: { t: {} } } };
     expect(paths({ calibrate })).toEqual([]);
+  });
+});
+
+describe("bounds that depend on each other", () => {
+  test("a line must fit twice into the queue, on the border to the byte", () => {
+    const sections = (maxLineBytes: number, state = "on"): JsonObject => ({
+      store: { maxQueueBytes: 100_000 },
+      sources: { s: jsonSource("s", { maxLineBytes, state }) },
+    });
+    expect(paths(sections(50_000))).toEqual([]);
+    expect(paths(sections(50_001))).toEqual(["sources.s.maxLineBytes"]);
+    expect(problemsOf(sections(50_001)).get("sources.s.maxLineBytes")?.hint).toBeDefined();
+    expect(paths(sections(50_001, "off"))).toEqual([]);
+  });
+
+  test("a window keeps at most a thousand of its size for late readings, on the border to the millisecond", () => {
+    const sections = (allowedLatenessMs: number, state = "on"): JsonObject => ({
+      windows: { w: { sizeMs: 1_000, allowedLatenessMs, state } },
+    });
+    expect(paths(sections(1_000_000))).toEqual([]);
+    expect(paths(sections(1_000_001))).toEqual(["windows.w.allowedLatenessMs"]);
+    expect(problemsOf(sections(1_000_001)).get("windows.w.allowedLatenessMs")?.hint).toBeDefined();
+    expect(paths(sections(1_000_001, "off"))).toEqual([]);
   });
 });
 

@@ -1,50 +1,13 @@
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
+import { existsSync, mkdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { Configuration, readConfigFile, storePath } from "../../src/config/configuration.ts";
-import { ConfigError } from "../../src/core/errors.ts";
+import { ConfigError, TransientError } from "../../src/core/errors.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { codeOf } from "../core/codes.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
-
-const minute = 60_000;
-
-/** A box with a file and a store; each `start` is a start of the process. */
-function box(file: JsonObject | string = {}) {
-  const folder = temporaryFolder();
-  const path = join(folder, "headgate.json");
-  const store = join(folder, "data");
-  const write = (content: JsonObject | string) =>
-    writeFileSync(
-      path,
-      typeof content === "string"
-        ? content
-        : JSON.stringify({ hub: { type: "edge" }, gateway: { name: "box" }, ...content }),
-    );
-  write(file);
-  const environment: NodeJS.ProcessEnv = { HEADGATE__store__path: store };
-  return {
-    path,
-    store,
-    write,
-    environment,
-    start: () => new Configuration(path, environment, recordingLog()),
-    /** A start that comes as far as confirming what it runs. */
-    run(nowMs: number) {
-      const configuration = this.start();
-      configuration.begin(nowMs);
-      configuration.confirm(nowMs);
-      return configuration;
-    },
-  };
-}
-/** Puts a twin layer in force, as a desired configuration does. */
-function adopt(configuration: Configuration, twin: JsonObject, version: number, nowMs: number) {
-  configuration.adopt(configuration.candidate(twin), twin, version, nowMs);
-}
-const windowOf = (configuration: Configuration) => configuration.current.config.windows.w?.sizeMs;
-const twin = (sizeMs: number): JsonObject => ({ windows: { w: { sizeMs } } });
+import { adopt, box, minute, twin, windowOf } from "./box.ts";
 
 describe("layers", () => {
   test("defaults < file < environment < twin", () => {
@@ -205,103 +168,26 @@ describe("a restart", () => {
   });
 });
 
-describe("a crash loop", () => {
-  /** A box that proved one configuration and then got another at `t`. */
-  const changed = (t = 10 * minute) => {
-    const b = box();
-    const proven = b.run(0);
-    adopt(proven, twin(1_000), 1, 0);
-    proven.prove();
-    adopt(proven, twin(2_000), 2, t);
-    return { ...b, proven };
-  };
-
-  test("of three within five minutes rolls back, once, and says so", () => {
-    const b = changed();
-    const t = 10 * minute;
-    // The first crash was of the process that adopted it; these are the starts after the first and the second.
-    expect(windowOf(b.run(t + 10_000))).toBe(2_000);
-    expect(windowOf(b.run(t + 20_000))).toBe(2_000);
-    const back = b.run(t + 30_000);
-    expect([windowOf(back), back.twinVersion]).toEqual([1_000, 1]);
-    expect(back.startProblems.length).toBeGreaterThan(0);
-    const next = b.run(t + 40_000);
-    expect([windowOf(next), next.startProblems]).toEqual([1_000, []]);
-  });
-
-  test("the rolled-back configuration is refused from then on, also after restarts; another one is not", () => {
-    const b = changed();
-    for (const at of [10_000, 20_000, 30_000]) b.run(10 * minute + at);
-    const later = b.run(30 * minute);
-    expect(() => later.candidate(twin(2_000))).toThrow(ConfigError);
-    adopt(later, twin(3_000), 3, 30 * minute);
-    expect(windowOf(later)).toBe(3_000);
-    expect(() => later.candidate(twin(2_000))).toThrow(ConfigError);
-  });
-
-  test("a file that was rolled back is not taken at the next start; a changed one is", () => {
+describe("adopting", () => {
+  test("fails when it cannot be saved, changes nothing then, and works when it can again", async () => {
     const b = box({ windows: { w: { sizeMs: 1_000 } } });
-    b.run(0).ended();
-    b.write({ windows: { w: { sizeMs: 2_000 } } });
-    for (const at of [10_000, 20_000, 30_000]) expect(windowOf(b.run(at))).toBe(2_000);
-    const back = b.run(40_000);
-    expect(windowOf(back)).toBe(1_000);
-    expect(back.startProblems.length).toBeGreaterThan(0);
-    back.ended();
-    expect(windowOf(b.run(50_000))).toBe(1_000);
-    b.write({ windows: { w: { sizeMs: 3_000 } } });
-    expect(windowOf(b.run(60_000))).toBe(3_000);
-  });
-
-  test("orderly stops are no crashes", () => {
-    const b = changed();
-    b.proven.ended();
-    for (let i = 1; i < 10; i++) {
-      const configuration = b.run(10 * minute + i * 1_000);
-      expect(windowOf(configuration)).toBe(2_000);
-      configuration.ended();
-    }
-  });
-
-  test("crashes further apart than five minutes roll nothing back", () => {
-    const b = changed();
-    for (let i = 1; i < 8; i++) expect(windowOf(b.run(10 * minute + i * 3 * minute))).toBe(2_000);
-  });
-
-  test("a configuration that proved itself is never rolled back", () => {
-    const b = changed();
-    b.proven.prove();
-    for (let i = 1; i < 8; i++) expect(windowOf(b.run(20 * minute + i * 1_000))).toBe(2_000);
-  });
-
-  test("crashes before the change are not the new configuration's", () => {
-    const b = box();
-    for (const at of [0, 1_000, 2_000]) b.run(at);
-    const running = b.run(3_000);
-    adopt(running, twin(2_000), 1, 4_000);
-    expect(windowOf(b.run(5_000))).toBe(2_000);
-    expect(windowOf(b.run(6_000))).toBe(2_000);
-    expect(windowOf(b.run(7_000))).toBeUndefined();
-  });
-
-  test("a patch that changes nothing but the twin's version does not forget the one before", () => {
-    const b = changed();
-    adopt(b.proven, twin(2_000), 3, 10 * minute + 1_000);
-    b.run(10 * minute + 10_000);
-    b.run(10 * minute + 20_000);
-    expect(windowOf(b.run(10 * minute + 30_000))).toBe(1_000);
-  });
-
-  test("two changes within five minutes still lead back to the one that had proved itself", () => {
-    const b = changed();
-    adopt(b.proven, twin(3_000), 3, 10 * minute + 1_000);
-    let at = 10 * minute + 1_000;
-    let configuration = b.proven;
-    for (let crashes = 0; crashes < 12; crashes++) {
-      at += 10_000;
-      configuration = b.run(at);
-    }
-    expect(windowOf(configuration)).toBe(1_000);
+    const configuration = b.run(0);
+    adopt(configuration, twin(2_000), 7, 0);
+    const before = configuration.current;
+    rmSync(b.store, { recursive: true });
+    writeFileSync(b.store, "a file in the folder's place");
+    const candidate = configuration.candidate(twin(3_000));
+    const failure = await Promise.resolve()
+      .then(() => configuration.adopt(candidate, twin(3_000), 8, 0))
+      .catch((error: unknown) => error);
+    expect(failure).toBeInstanceOf(TransientError);
+    expect(failure).toMatchObject({ code: "STORE_UNUSABLE" });
+    expect(configuration.current).toBe(before);
+    expect(configuration.twinVersion).toBe(7);
+    rmSync(b.store);
+    configuration.adopt(candidate, twin(3_000), 8, 0);
+    expect([windowOf(configuration), configuration.twinVersion]).toEqual([3_000, 8]);
+    expect(windowOf(b.start())).toBe(3_000);
   });
 });
 

@@ -4,7 +4,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { AzureClient } from "../../src/hub/azure-client.ts";
-import type { HubClient, HubClientEvents, HubMessage } from "../../src/hub/hub-client.ts";
+import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "../../src/hub/hub-client.ts";
 import { HubLink } from "../../src/hub/hub-link.ts";
 import { memoryLog } from "../support/log.ts";
 import { until } from "../support/until.ts";
@@ -18,7 +18,7 @@ afterEach(async () => {
 
 /** A client that does what a test tells it; the link cannot tell it from a real one. */
 class HandMadeClient implements HubClient {
-  readonly twin = undefined;
+  twin: TwinClient | undefined = undefined;
   readonly events: HubClientEvents;
   closed = 0;
   onConnect: () => Promise<void> = async () => undefined;
@@ -96,6 +96,86 @@ test("a transient failure of a send gives the client up; a permanent one does no
   expect(clients[0]?.closed).toBe(1);
   await expect(subject.send(message)).rejects.toBeInstanceOf(PermanentError);
   expect(subject.state.state).toBe("connected");
+});
+
+test.each([
+  ["for good", new PermanentError("HUB_REJECTED", "400")],
+  ["for now", new TransientError("HUB_REJECTED", "503")],
+])(
+  "a twin request that the hub answers with a refusal %s keeps the client, also for sends",
+  async (_, error) => {
+    const { link: subject, clients } = link((client) => {
+      client.twin = {
+        subscribe: async () => undefined,
+        get: () => Promise.reject(error),
+        report: () => Promise.reject(error),
+      };
+    });
+    await subject.connected(signal());
+    await expect(subject.withTwin((twin) => twin.get())).rejects.toBe(error);
+    await expect(subject.withTwin((twin) => twin.report({}))).rejects.toBe(error);
+    await subject.send(message);
+    expect(subject.state).toMatchObject({ state: "connected", clients: 1 });
+    expect(clients[0]?.closed).toBe(0);
+  },
+);
+
+test("a twin request without an answer gives the client up", async () => {
+  const { link: subject, clients } = link((client) => {
+    client.twin = {
+      subscribe: async () => undefined,
+      get: () => Promise.reject(new TransientError("HUB_TIMEOUT", "late")),
+      report: async () => undefined,
+    };
+  });
+  await subject.connected(signal());
+  await expect(subject.withTwin((twin) => twin.get())).rejects.toMatchObject({ code: "HUB_TIMEOUT" });
+  await until("another client", () => clients.length === 2 && subject.state.state === "connected");
+  expect(clients[0]?.closed).toBe(1);
+});
+
+test("a report that a real hub refuses, and one it cannot take now, leave the connection to the messages", async () => {
+  const hub = await startEmbeddedHub();
+  try {
+    const subject = new HubLink({
+      factory: (events) =>
+        new AzureClient(
+          {
+            connectionString: () => hub.connectionString("edge", "gateway", { gateway: true }),
+            caFile: hub.caFile,
+            connectTimeoutMs: 10_000,
+            sendTimeoutMs: 10_000,
+            twinTimeoutMs: 10_000,
+            closeTimeoutMs: 500,
+          },
+          events,
+        ),
+      clock: systemClock,
+      log: memoryLog(),
+      onConnected: async () => undefined,
+      onDesired: () => undefined,
+      schedule,
+    });
+    links.push(subject);
+    subject.start();
+    await subject.connected(signal());
+    for (const status of [400, 429, 503]) {
+      hub.setFault("reportedRejected", { status });
+      await expect(subject.withTwin((twin) => twin.report({ a: 1 }))).rejects.toMatchObject({
+        code: "HUB_REJECTED",
+      });
+      await subject.send({ ...message, id: `after-${status}` });
+    }
+    expect(hub.messages.map((m) => m.systemProperties.messageId)).toEqual([
+      "after-400",
+      "after-429",
+      "after-503",
+    ]);
+    expect(subject.state).toMatchObject({ state: "connected", clients: 1 });
+  } finally {
+    await Promise.all(links.splice(0).map((each) => each.stop()));
+    await hub.stop();
+  }
 });
 
 test("a send in flight fails as soon as the connection is lost, and as soon as the link stops", async () => {

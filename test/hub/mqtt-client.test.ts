@@ -2,7 +2,7 @@
 import { createServer, type Server, type Socket } from "node:net";
 import { Aedes, type AedesPublishPacket } from "aedes";
 import mqttPacket, { type Packet } from "mqtt-packet";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { MqttClient, type MqttClientOptions } from "../../src/hub/mqtt-client.ts";
 import { until } from "../support/until.ts";
 
@@ -104,8 +104,8 @@ test("a broker that goes away is told as lost, once, and one that is not there i
   });
 });
 
-test("with MQTT 5 content type and message id travel as properties", async () => {
-  // aedes speaks 3.1.1 only; this much of a broker answers CONNECT and PUBLISH with the real codec.
+/** aedes speaks 3.1.1 only; this much of a broker answers CONNECT and PUBLISH of MQTT 5 with the real codec. */
+async function brokerOfMqtt5(reasonOf: (body: string) => number = () => 0) {
   const packets: Packet[] = [];
   const broker = createServer((socket) => {
     const parser = mqttPacket.parser({ protocolVersion: 5 });
@@ -115,7 +115,11 @@ test("with MQTT 5 content type and message id travel as properties", async () =>
         packet.cmd === "connect"
           ? { cmd: "connack", reasonCode: 0, sessionPresent: false }
           : packet.cmd === "publish"
-            ? { cmd: "puback", messageId: packet.messageId ?? 0, reasonCode: 0 }
+            ? {
+                cmd: "puback",
+                messageId: packet.messageId ?? 0,
+                reasonCode: reasonOf(packet.payload.toString()),
+              }
             : undefined;
       if (answer) socket.write(mqttPacket.generate(answer, { protocolVersion: 5 }));
     });
@@ -123,17 +127,42 @@ test("with MQTT 5 content type and message id travel as properties", async () =>
     socket.on("error", () => socket.destroy());
   });
   await new Promise<void>((resolve) => broker.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => {
+    broker.close();
+  });
   const address = broker.address();
   const url = `mqtt://127.0.0.1:${typeof address === "object" && address ? address.port : 0}`;
+  return { url, packets };
+}
+
+test("with MQTT 5 content type and message id travel as properties", async () => {
+  const { url, packets } = await brokerOfMqtt5();
   const { client: subject } = client({ protocolVersion: 5, url });
   await subject.connect();
   await subject.send(message);
   await subject.close();
-  broker.close();
   expect(packets.find((packet) => packet.cmd === "connect")).toMatchObject({ protocolVersion: 5 });
   expect(packets.find((packet) => packet.cmd === "publish")).toMatchObject({
     topic: "headgate/box/readings",
     qos: 1,
     properties: { contentType: "application/json", userProperties: { messageId: "m-1" } },
   });
+});
+
+// MQTT 5 section 3.4.2.1: about the message, which never passes, or about the broker's present state.
+test.each([
+  ["payload format invalid", 0x99, "PermanentError", "HUB_REJECTED"],
+  ["topic name invalid", 0x90, "PermanentError", "HUB_REJECTED"],
+  ["quota exceeded", 0x97, "TransientError", "HUB_LOST"],
+  ["not authorized", 0x87, "TransientError", "HUB_LOST"],
+] as const)("a PUBACK of MQTT 5 that says %s (%i) is a %s", async (_, reason, name, code) => {
+  const { url } = await brokerOfMqtt5((body) => (body === "refused" ? reason : 0));
+  const { client: subject, lost } = client({ protocolVersion: 5, url });
+  await subject.connect();
+  const failure = await subject
+    .send({ ...message, body: Buffer.from("refused") })
+    .catch((error: unknown) => error);
+  expect(failure).toMatchObject({ name, code });
+  await subject.send(message);
+  expect(lost).toEqual([]);
 });

@@ -3,12 +3,18 @@ import { expect, test } from "vitest";
 import { LineFramer } from "../../src/sources/line-framer.ts";
 
 /** What a framer made of chunks: frames as hex, discards as reason and bytes. */
-function framed(maxLineBytes: number, chunks: readonly Uint8Array[], reset = false): string[] {
+function framed(
+  maxLineBytes: number,
+  chunks: readonly Uint8Array[],
+  reset = false,
+  firstLine: "discard" | "keep" = "keep",
+): string[] {
   const seen: string[] = [];
-  const framer = new LineFramer(maxLineBytes, {
-    frame: (bytes) => seen.push(Buffer.from(bytes).toString("hex")),
-    discard: (reason, bytes) => seen.push(`${reason} ${bytes}`),
-  });
+  const sink = {
+    frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
+    discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
+  };
+  const framer = new LineFramer(maxLineBytes, sink, firstLine);
   for (const chunk of chunks) framer.push(chunk);
   if (reset) framer.reset();
   return seen;
@@ -71,6 +77,25 @@ test("a reset between two lines discards nothing, and the next line is whole", (
   expect(seen).toEqual(["31", "truncated 2", "34"]);
 });
 
+test("a first line whose beginning nobody saw is one discard, and what follows its end is kept", () => {
+  expect(framed(16, [hex("31 32 0a 33 0a")], false, "discard")).toEqual(["truncated 2", "33"]);
+  expect(framed(16, [hex("31"), hex("32"), hex("0a 33"), hex("0a")], false, "discard")).toEqual([
+    "truncated 2",
+    "33",
+  ]);
+});
+
+test("a first line that is empty is no discard, and the second is kept", () => {
+  expect(framed(16, [hex("0a 31 0a")], false, "discard")).toEqual(["31"]);
+});
+
+test("a first line longer than a line may be is one discard with its size", () => {
+  expect(framed(4, [Buffer.alloc(100, "x"), hex("0a 31 0a")], false, "discard")).toEqual([
+    "truncated 100",
+    "31",
+  ]);
+});
+
 /** Short lines of few bytes, so that ends, empty lines and over-long ones are frequent. */
 const stream = fc.array(fc.constantFrom(0x0a, 0x0d, 0x00, 0x31, 0x32, 0xff), { maxLength: 120 });
 
@@ -88,6 +113,22 @@ test("any split of the same bytes gives the same frames and discards", () => {
         expect(framed(max, chunks, reset)).toEqual(framed(max, [whole], reset));
       },
     ),
+    { numRuns: 1_000 },
+  );
+});
+
+test("a headless first line: any split of any bytes discards what comes before the first end, and frames the rest", () => {
+  fc.assert(
+    fc.property(stream, fc.array(fc.nat(120)), fc.integer({ min: 1, max: 12 }), (bytes, cuts, max) => {
+      const whole = Uint8Array.from([...bytes, 0x0a]);
+      const at = [0, ...cuts.filter((cut) => cut <= whole.length).sort((a, b) => a - b), whole.length];
+      const chunks = at.slice(1).map((end, i) => whole.subarray(at[i], end));
+      const first = whole.indexOf(0x0a);
+      expect(framed(max, chunks, true, "discard")).toEqual([
+        ...(first > 0 ? [`truncated ${first}`] : []),
+        ...framed(max, [whole.subarray(first + 1)], true),
+      ]);
+    }),
     { numRuns: 1_000 },
   );
 });

@@ -1,10 +1,11 @@
 /** The serial source with the real serialport package on a pseudo-terminal. */
+import { getEventListeners } from "node:events";
 import { writeFileSync } from "node:fs";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { systemClock } from "../../src/core/clock.ts";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
 import type { FrameDiscard } from "../../src/core/reading.ts";
-import { SerialSource } from "../../src/sources/serial-source.ts";
-import type { SourceStatus } from "../../src/sources/source.ts";
+import { type SerialPortConfig, SerialSource } from "../../src/sources/serial-source.ts";
+import type { SourceSink, SourceStatus } from "../../src/sources/source.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { until } from "../support/until.ts";
 
@@ -14,6 +15,33 @@ let source: SerialSource;
 let frames: string[];
 let discards: [FrameDiscard, number][];
 let statuses: SourceStatus[];
+const made: SerialSource[] = [];
+
+/** A source on the device's path; what all of them tell comes together. */
+function sourceOf(more: Partial<SerialPortConfig> = {}, clock: Clock = systemClock): SerialSource {
+  const config: SerialPortConfig = {
+    path,
+    baudRate: 115_200,
+    dataBits: 8,
+    stopBits: 1,
+    parity: "none",
+    flowControl: "none",
+    maxLineBytes: 64,
+    firstLine: "keep",
+    ...more,
+  };
+  const sink: SourceSink = {
+    frame: (bytes) => {
+      frames.push(Buffer.from(bytes).toString("latin1"));
+      return true;
+    },
+    discard: (reason, bytes) => discards.push([reason, bytes]),
+    status: (status) => statuses.push(status),
+  };
+  const one = new SerialSource(config, sink, clock);
+  made.push(one);
+  return one;
+}
 
 beforeEach(() => {
   device = new SerialDevice();
@@ -21,31 +49,11 @@ beforeEach(() => {
   frames = [];
   discards = [];
   statuses = [];
-  source = new SerialSource(
-    {
-      path,
-      baudRate: 115_200,
-      dataBits: 8,
-      stopBits: 1,
-      parity: "none",
-      flowControl: "none",
-      maxLineBytes: 64,
-      firstLine: "keep",
-    },
-    {
-      frame: (bytes) => {
-        frames.push(Buffer.from(bytes).toString("latin1"));
-        return true;
-      },
-      discard: (reason, bytes) => discards.push([reason, bytes]),
-      status: (status) => statuses.push(status),
-    },
-    systemClock,
-  );
+  source = sourceOf();
 });
 
 afterEach(async () => {
-  await source.stop();
+  await Promise.all(made.splice(0).map((one) => one.stop()));
   await device.stop();
 });
 
@@ -88,7 +96,9 @@ test("an unplug in the middle of a line discards its beginning, and after the re
   await send("back\n");
   await until("the frame", () => frames.length === 2);
   expect(frames).toEqual(["whole", "back"]);
-  expect(statuses.map((status) => status.state)).toEqual(["opening", "open", "absent", "open"]);
+  // While it is absent the reason may change, which is told as well.
+  const states = statuses.map((status) => status.state).filter((state, i, all) => state !== all[i - 1]);
+  expect(states).toEqual(["opening", "open", "absent", "open"]);
 });
 
 test("an over-long line is one discard with its size, and the next line is read", async () => {
@@ -107,4 +117,56 @@ test("a port that is no serial port is a failure with its reason, and stop ends 
   await until("failed", () => state() === "failed");
   await source.stop();
   expect(state()).toBe("stopped");
+});
+
+test("a source stopped while it opens its port leaves the port to the next one", async () => {
+  device.line.plug();
+  for (let i = 0; i < 5; i++) {
+    const brief = sourceOf();
+    brief.start();
+    await brief.stop();
+  }
+  statuses = [];
+  source.start();
+  await until("open", () => state() === "open");
+  expect(statuses.map((status) => status.state)).toEqual(["opening", "open"]);
+  await send("x\n");
+  await until("the frame", () => frames.length === 1);
+});
+
+test("with the first line discarded, what comes before its end is no frame, at every opening", async () => {
+  device.line.plug();
+  source = sourceOf({ firstLine: "discard" });
+  source.start();
+  await until("open", () => state() === "open");
+  await send("tail");
+  await send(" of one\nwhole\n");
+  await until("the frame", () => frames.length === 1);
+  await device.line.unplug();
+  await until("absent", () => state() === "absent");
+  device.line.plug();
+  await until("open again", () => state() === "open");
+  await send("tail\nnext\n");
+  await until("the frame", () => frames.length === 2);
+  expect(frames).toEqual(["whole", "next"]);
+  expect(discards).toEqual([
+    ["truncated", 11],
+    ["truncated", 4],
+  ]);
+});
+
+test("a port that stays absent leaves no listener behind, however often it is tried", async () => {
+  const listeners: number[] = [];
+  const hasty: Clock = {
+    ...systemClock,
+    sleep: (_, signal) => {
+      if (signal) listeners.push(getEventListeners(signal, "abort").length);
+      return systemClock.sleep(1, signal);
+    },
+  };
+  source = sourceOf({}, hasty);
+  source.start();
+  await until("fifty attempts", () => listeners.length >= 50);
+  await source.stop();
+  expect(new Set(listeners)).toEqual(new Set([0]));
 });

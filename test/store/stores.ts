@@ -4,7 +4,7 @@ import { onTestFinished } from "vitest";
 import type { JsonObject } from "../../src/core/json.ts";
 import type { JournalEntry } from "../../src/journal/batch.ts";
 import type { OutboxMessage } from "../../src/outbox/outbox.ts";
-import { type Commit, Store, type StoreSettings } from "../../src/store/store.ts";
+import { type Commit, Store, type StoreSettings, type StoreStatus } from "../../src/store/store.ts";
 import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { batchOf, frame } from "../journal/batches.ts";
 
@@ -60,4 +60,11 @@ export function messagesOf(store: Store): (Omit<OutboxMessage, "body"> & { body:
     all.push({ ...next, body: Buffer.from(next.body).toString("utf8") });
   }
   return all;
+}
+
+/** What must not depend on restarts. */
+export function truth(store: Store, status: StoreStatus) {
+  const { position, outbox, openWindows, books } = status;
+  // Cloned: the books share their inner counts with the running ledger.
+  return structuredClone({ position, outbox, openWindows, books, messages: messagesOf(store) });
 }

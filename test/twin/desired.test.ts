@@ -182,6 +182,27 @@ test("a failure of our own is answered 500", async () => {
   expect(r.answers).toEqual([[1, 500, ""]]);
 });
 
+test("a configuration that failed by a failure of our own is tried again with the next connection; a refused one is not", async () => {
+  const r = running();
+  r.refuse(() => new ConfigError("CONFIG_INVALID", [{ path: "bad", message: "no" }]));
+  await r.full(1, { bad: 1 });
+  r.refuse(undefined);
+  r.desired.connecting();
+  await r.full(1, { bad: 1 });
+  expect(r.applied).toEqual([]);
+  r.refuse(() => new Error("the disk is full"));
+  await r.full(2, { a: 1 });
+  r.refuse(undefined);
+  r.desired.connecting();
+  await r.full(2, { a: 1 });
+  expect(r.applied).toEqual([[2, { a: 1 }]]);
+  expect(r.answers.map(([version, code]) => [version, code])).toEqual([
+    [1, 400],
+    [2, 500],
+    [2, 200],
+  ]);
+});
+
 test("an answer is never longer than a twin's string may be", async () => {
   const r = running();
   let description = "";
@@ -224,4 +245,52 @@ test("versions are applied one after the other, in order, however long each take
   }
   await settled;
   expect(order).toEqual(["begin 1", "end 1", "answer 1", "begin 2", "end 2", "answer 2"]);
+});
+
+/** A twin whose versions are applied only as the test lets them. */
+function gated() {
+  const begun: (number | undefined)[] = [];
+  const answered: (number | undefined)[] = [];
+  const gates: (() => void)[] = [];
+  const desired = new Desired({
+    apply: async (_, version) => {
+      begun.push(version);
+      await new Promise<void>((resolve) => gates.push(resolve));
+    },
+    answered: (version) => answered.push(version),
+    refresh: async () => ({ desired: { refreshed: true }, desiredVersion: 99, reported: {} }),
+    log: recordingLog(),
+  });
+  return { desired, begun, answered, open: () => gates.shift()?.() };
+}
+
+test("after a stop nothing is applied: what is under way is done, what waits is not begun", async () => {
+  const { desired, begun, answered, open } = gated();
+  desired.full({ desired: {}, desiredVersion: 1, reported: {} });
+  desired.patch({ version: 2, patch: { a: 1 } });
+  desired.patch({ version: 9, patch: { b: 1 } });
+  while (begun.length === 0) await Promise.resolve();
+  const stopped = desired.stop();
+  open();
+  await stopped;
+  expect([begun, answered]).toEqual([[1], [1]]);
+  desired.patch({ version: 2, patch: { a: 1 } });
+  desired.connecting();
+  desired.full({ desired: { a: 2 }, desiredVersion: 3, reported: {} });
+  await desired.stop();
+  expect([begun, answered]).toEqual([[1], [1]]);
+});
+
+test("a burst of patches behind a gap in the versions gets the whole twin once", async () => {
+  const r = running();
+  await r.full(1, { a: 1 });
+  r.twinIs({ desired: { a: 1, b: 5, c: 6 }, desiredVersion: 6, reported: {} });
+  for (const version of [4, 5, 6]) r.desired.patch({ version, patch: { [`p${version}`]: 1 } });
+  r.desired.patch({ version: 7, patch: { d: 7 } });
+  await r.desired.settled();
+  expect(r.refreshes).toBe(1);
+  expect(r.applied.slice(1)).toEqual([
+    [6, { a: 1, b: 5, c: 6 }],
+    [7, { a: 1, b: 5, c: 6, d: 7 }],
+  ]);
 });

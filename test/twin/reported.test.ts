@@ -1,4 +1,4 @@
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
 import { type BoxState, reportedProperties } from "../../src/twin/reported.ts";
 
 const box: BoxState = {
@@ -66,4 +66,55 @@ test("with reports off, answers to desired configurations are reported all the s
 test("a reason is cut to what a twin's string may hold", () => {
   const { telling } = reportedProperties(box, { state: "on", freeRam: "on" });
   expect(JSON.stringify(telling).length).toBeLessThan(4_096);
+});
+
+describe("with very many sources", () => {
+  /** That many sources of each state, the troubled ones with reasons as long as a reason can be. */
+  const told = (counts: Readonly<Record<string, number>>, reason = "x".repeat(9_000)) => {
+    const sources = Object.entries(counts).flatMap(([state, count]) =>
+      Array.from({ length: count }, (_, i) => [
+        `${state}-${i}`,
+        { state, reason: state === "open" ? undefined : reason },
+      ]),
+    );
+    const { telling, figures } = reportedProperties(
+      { ...box, sources: Object.fromEntries(sources) },
+      { state: "on", freeRam: "on" },
+    );
+    // The limit of a twin half (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins), in bytes.
+    expect(Buffer.byteLength(JSON.stringify({ ...telling, ...figures }))).toBeLessThan(32_768);
+    expect(telling).toMatchObject({
+      lastDesiredVersion: 7,
+      lastDesiredStatus: { code: 400, description: "no", path: "hub" },
+      configuration: { hash: "abc" },
+    });
+    return telling;
+  };
+
+  test("all that fit are told, and nothing is said of others", () => {
+    const telling = told({ open: 50, absent: 20 });
+    expect(Object.keys(telling.sources as object)).toHaveLength(70);
+    expect(telling).not.toHaveProperty("sourcesLeftOut");
+  });
+
+  test("the open ones are left out first, and their number is told", () => {
+    const telling = told({ open: 150, absent: 50 });
+    expect(telling.sourcesLeftOut).toBe(150);
+    expect(Object.values(telling.sources as Record<string, object>)).toEqual(
+      Array(50).fill({ state: "absent", reason: "x".repeat(300) }),
+    );
+  });
+
+  test("then the reasons: two hundred absent ones are all told, without", () => {
+    const telling = told({ absent: 200 });
+    expect(Object.values(telling.sources as Record<string, object>)).toEqual(
+      Array(200).fill({ state: "absent" }),
+    );
+    expect(telling).not.toHaveProperty("sourcesLeftOut");
+    expect(told({ absent: 200, open: 30 }).sourcesLeftOut).toBe(30);
+  });
+
+  test("then all of them, and their number is told", () => {
+    expect(told({ absent: 3_000, open: 10 })).toMatchObject({ sources: {}, sourcesLeftOut: 3_010 });
+  });
 });

@@ -1,0 +1,101 @@
+/** The set of sources, with real ports on pseudo-terminals. */
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { checkConfig } from "../../src/config/check.ts";
+import type { Config } from "../../src/config/schema.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { SourceSet } from "../../src/sources/source-set.ts";
+import { jsonSource } from "../config/pipelines.ts";
+import { recordingLog } from "../core/recording-log.ts";
+import { SerialDevice } from "../support/serial-device.ts";
+import { until } from "../support/until.ts";
+
+let devices: SerialDevice[];
+let set: SourceSet;
+let frames: string[];
+
+beforeEach(() => {
+  devices = [new SerialDevice(), new SerialDevice()];
+  for (const { line } of devices) line.plug();
+  frames = [];
+  set = new SourceSet(
+    {
+      frame: (source, bytes) => {
+        frames.push(`${source} ${Buffer.from(bytes).toString("latin1")}`);
+        return true;
+      },
+      discard: () => undefined,
+    },
+    systemClock,
+    recordingLog(),
+  );
+});
+afterEach(async () => {
+  await set.stop();
+  await Promise.all(devices.map((device) => device.stop()));
+});
+
+/** Sources by name: which device each reads, and what else its configuration says. */
+function sources(entries: Record<string, [device: number, more?: JsonObject]>): Config["sources"] {
+  const made = Object.entries(entries).map(([name, [device, more]]) => [
+    name,
+    jsonSource(name, { path: devices[device]?.path ?? "", firstLine: "keep", ...more }),
+  ]);
+  const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: Object.fromEntries(made) };
+  return checkConfig(config).config.sources;
+}
+const states = () => Object.entries(set.status).map(([name, { state }]) => `${name} ${state}`);
+const open = (...names: string[]) =>
+  until(`${names} open`, () => states().join() === names.map((name) => `${name} open`).join());
+
+test("sources start, and each frame says whose it is", async () => {
+  await set.configure(sources({ a: [0], b: [1] }));
+  await open("a", "b");
+  await devices[1]?.send("x\n");
+  await until("the frame", () => frames.length === 1);
+  expect(frames).toEqual(["b x"]);
+});
+
+test("a source that goes is stopped, and its port is free for the one that takes its place", async () => {
+  await set.configure(sources({ a: [0], b: [1] }));
+  await open("a", "b");
+  await set.configure(sources({ c: [1], a: [0] }));
+  await open("a", "c");
+  await devices[1]?.send("x\n");
+  await until("the frame", () => frames.length === 1);
+  expect(frames).toEqual(["c x"]);
+});
+
+test("what only the pipeline needs does not touch the port", async () => {
+  await set.configure(sources({ a: [0] }));
+  await open("a");
+  await devices[0]?.send("half ");
+  await set.configure(sources({ a: [0, { device: "other", intervalMs: 50, idleMs: 7_000 }] }));
+  await devices[0]?.send("a line\n");
+  await until("the frame", () => frames.length === 1);
+  expect(frames).toEqual(["a half a line"]);
+});
+
+test("a source that is off is not started, and stopped when it ran", async () => {
+  await set.configure(sources({ a: [0], b: [1, { state: "off" }] }));
+  await open("a");
+  await set.configure(sources({ a: [0, { state: "off" }], b: [1] }));
+  await open("b");
+});
+
+test("a configuration that comes after the stop starts nothing", async () => {
+  await set.configure(sources({ a: [0] }));
+  await open("a");
+  await set.stop();
+  await set.configure(sources({ a: [0], b: [1] }));
+  expect(states()).toEqual([]);
+});
+
+test("a configuration that waits for a port to close while the stop comes starts nothing", async () => {
+  await set.configure(sources({ a: [0] }));
+  await open("a");
+  const configured = set.configure(sources({ b: [1] }));
+  await set.stop();
+  await configured;
+  expect(states()).toEqual([]);
+});
