@@ -1,3 +1,4 @@
+import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "./errors.ts";
 
@@ -10,14 +11,16 @@ export type Statement<P extends unknown[] = unknown[], R = unknown> = Sqlite.Sta
  * (https://www.sqlite.org/pragma.html#pragma_synchronous): with `NORMAL` a power cut may roll back commits that
  * were already answered. The exclusive lock keeps a second gateway off and spares the shared-memory file.
  *
+ * `check` is given the version of an existing file's schema before anything is written.
  * @throws what `check` throws; PermanentError STORE_BUSY, TransientError STORE_UNUSABLE
  */
-export function openDatabase(path: string, check: (database: Database) => void = () => undefined): Database {
+export function openDatabase(path: string, check: (version: number) => void = () => undefined): Database {
   let database: Database | undefined;
   try {
+    // From the bytes of the file first: SQLite's own look would make, merge or delete files beside it.
+    check(versionInHeader(path));
     database = new Sqlite(path, { timeout: 0 });
-    // Before anything is written: a store of a newer version must stay as it is, to the byte.
-    check(database);
+    check(database.pragma("user_version", { simple: true }) as number);
     database.pragma("locking_mode = EXCLUSIVE");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
@@ -25,6 +28,21 @@ export function openDatabase(path: string, check: (database: Database) => void =
   } catch (error) {
     database?.close();
     throw storeError(`opening ${path}`, error);
+  }
+}
+
+/** `user_version` as the file's header has it (https://www.sqlite.org/fileformat.html section 1.3); 0 without one. */
+function versionInHeader(path: string): number {
+  if (!existsSync(path)) return 0;
+  const header = Buffer.alloc(64);
+  const file = openSync(path, "r");
+  try {
+    const length = readSync(file, header);
+    return length === 64 && header.toString("latin1", 0, 15) === "SQLite format 3"
+      ? header.readInt32BE(60)
+      : 0;
+  } finally {
+    closeSync(file);
   }
 }
 

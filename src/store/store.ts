@@ -111,7 +111,7 @@ export class Store {
       throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
     }
     const path = join(folder, "headgate.db");
-    this.#database = openDatabase(path, (database) => refuseNewer(database, path));
+    this.#database = openDatabase(path, (version) => refuseNewer(version, path));
     try {
       this.#storeId = prepareSchema(this.#database, path);
       this.#journal = new Journal(this.#database);
@@ -271,18 +271,15 @@ export class Store {
 }
 
 /** @throws PermanentError STORE_NEWER */
-function refuseNewer(database: Database, path: string): void {
-  const version = schemaVersionOf(database);
+function refuseNewer(version: number, path: string): void {
   if (version <= schemaVersion) return;
   const message = `${path} has schema ${version}, this version of Headgate knows ${schemaVersion}; nothing was changed`;
   throw new PermanentError("STORE_NEWER", message);
 }
 
-const schemaVersionOf = (database: Database) => database.pragma("user_version", { simple: true }) as number;
-
 /** Makes the tables of a new store. Returns the store's id. */
 function prepareSchema(database: Database, path: string): string {
-  if (schemaVersionOf(database) === 0) {
+  if (database.pragma("user_version", { simple: true }) === 0) {
     database.transaction(() => {
       database.exec(`
         CREATE TABLE store (id TEXT NOT NULL);

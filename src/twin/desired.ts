@@ -91,6 +91,7 @@ export class Desired {
   }
 
   async #apply(desired: JsonObject, version: number): Promise<void> {
+    if (this.#closed) return;
     this.#desired = desired;
     this.#version = version;
     const status = await this.#try(desired, version);
@@ -112,7 +113,7 @@ export class Desired {
         { version, code, reason: messageOf(error) },
         "desired configuration refused; the running one stays",
       );
-      return { code, description: messageOf(error).slice(0, 1_000), path: path.slice(0, 1_000) };
+      return { code, description: cut(messageOf(error)), path: cut(path) };
     }
   }
 
@@ -125,3 +126,6 @@ export class Desired {
       });
   }
 }
+
+/** Twin strings end at 4 KB; a cut must not leave half a character. */
+const cut = (text: string) => text.slice(0, 1_000).toWellFormed();

@@ -63,7 +63,7 @@ function sourcesThatFit(all: BoxState["sources"]): JsonObject {
   const bare = troubled.map(([name, { state }]) => [name, { state, reason: undefined }] as const);
   for (const some of [entries, troubled, bare]) {
     const sources = Object.fromEntries(some.map(([name, status]) => [name, withReason(status)]));
-    if (JSON.stringify(sources).length > sourcesBytes) continue;
+    if (Buffer.byteLength(JSON.stringify(sources)) > sourcesBytes) continue;
     return {
       sources,
       ...(some.length < entries.length ? { sourcesLeftOut: entries.length - some.length } : {}),
@@ -73,5 +73,5 @@ function sourcesThatFit(all: BoxState["sources"]): JsonObject {
 }
 
 function withReason({ state, reason }: { state: string; reason: string | undefined }): JsonObject {
-  return reason === undefined ? { state } : { state, reason: reason.slice(0, reasonLength) };
+  return reason === undefined ? { state } : { state, reason: reason.slice(0, reasonLength).toWellFormed() };
 }
