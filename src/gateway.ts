@@ -3,7 +3,7 @@ import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Config } from "./config/schema.ts";
 import type { Clock } from "./core/clock.ts";
-import { HeadgateError, messageOf } from "./core/errors.ts";
+import { HeadgateError, messageOf, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
@@ -50,6 +50,8 @@ export interface GatewayStatus {
 const housekeepingMs = 10_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
+/** And how long the hub's client may take to close after that. */
+const hubStopMs = 2_500;
 /** Between repetitions of a twin request that the hub refused, each of which may be billed. */
 const twinRetryMs = 30_000;
 
@@ -72,6 +74,8 @@ export class Gateway {
   #clockQuality: TimeQuality = "unsynced";
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
+  /** Monotonic ms since which the present configuration is in force. */
+  #configuredMs: number;
 
   /**
    * Starts a gateway: resolves when it reads its sources.
@@ -111,6 +115,7 @@ export class Gateway {
     const { clock, log, onFatal } = options;
     const { config } = configuration.current;
     this.storeFolder = storeFolder;
+    this.#configuredMs = options.clock.monotonic();
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
@@ -204,11 +209,19 @@ export class Gateway {
       await clock.sleep(50, drained).catch(() => undefined);
     }
     const idle = Promise.all([this.#reporter.stop(), this.#publisher.stop()]);
-    await this.#link.stop();
-    await idle;
-    await this.#intake.stop(deadline);
+    // Whatever the hub does, there must be time left for the last commit.
+    const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
+    await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
+    const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     this.#configuration.ended();
+    if (!isDurable) {
+      const { queuedBytes, reason } = this.#intake.status;
+      throw new TransientError(
+        "STORE_UNUSABLE",
+        `${queuedBytes} bytes could not be stored before the end: ${reason}`,
+      );
+    }
     log.info({}, "stopped");
   }
 
@@ -272,6 +285,7 @@ export class Gateway {
     const before = this.#configuration.current;
     this.#configuration.adopt(checked, twin, desiredVersion, this.#options.clock.wall());
     if (checked.hash === before.hash) return;
+    this.#configuredMs = this.#options.clock.monotonic();
     const { config } = checked;
     this.#intake.configure(intakeSettings(config));
     this.#reporter.configure(config.report);
@@ -296,8 +310,6 @@ export class Gateway {
   async #housekeep(): Promise<void> {
     const { clock } = this.#options;
     const { signal } = this.#stop;
-    const provenAt = clock.monotonic() + provenAfterMs;
-    let proven = false;
     while (!signal.aborted) {
       await clock.sleep(housekeepingMs, signal).catch(() => undefined);
       if (signal.aborted) return;
@@ -306,10 +318,7 @@ export class Gateway {
         this.#clockQuality = quality;
         this.#intake.clock(bootId(), quality);
       }
-      if (!proven && clock.monotonic() >= provenAt) {
-        proven = true;
-        this.#configuration.prove();
-      }
+      if (clock.monotonic() - this.#configuredMs >= provenAfterMs) this.#configuration.prove();
     }
   }
 

@@ -31,11 +31,13 @@ export interface PipelineSnapshot {
   readonly generation: number;
   readonly timeQuality: TimeQuality;
   readonly nowMs: number;
+  readonly monotonicMs: number;
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
 }
 interface Heard {
+  /** Monotonic: a step of the wall clock must not pass for silence. */
   receivedMs: number;
   newestMs: number;
 }
@@ -60,6 +62,7 @@ export class Pipeline {
   #generation = 0;
   #timeQuality: TimeQuality = "unsynced";
   #nowMs = 0;
+  #monotonicMs = 0;
 
   constructor(storeId: string) {
     this.#storeId = storeId;
@@ -91,7 +94,7 @@ export class Pipeline {
   wakeAtMs(): number | undefined {
     let wake: number | undefined;
     for (const [source, due] of this.#windows.due()) {
-      const at = due + this.#holdBackMs(source);
+      const at = this.#wakeFor(source, due);
       wake = wake === undefined ? at : Math.min(wake, at);
     }
     return wake;
@@ -103,6 +106,7 @@ export class Pipeline {
       generation: this.#generation,
       timeQuality: this.#timeQuality,
       nowMs: this.#nowMs,
+      monotonicMs: this.#monotonicMs,
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
     };
@@ -113,6 +117,7 @@ export class Pipeline {
     this.#generation = snapshot.generation;
     this.#timeQuality = snapshot.timeQuality;
     this.#nowMs = snapshot.nowMs;
+    this.#monotonicMs = snapshot.monotonicMs;
     this.#windows.restore(snapshot.windows);
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
@@ -121,15 +126,15 @@ export class Pipeline {
   #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
     switch (entry.type) {
       case "frame":
-        this.#nowMs = entry.wallMs;
+        this.#at(entry);
         this.#frame(entry, output);
         return;
       case "tick":
-        this.#nowMs = entry.wallMs;
+        this.#at(entry);
         this.#tick(output);
         return;
       case "clock":
-        this.#nowMs = entry.wallMs;
+        this.#at(entry);
         this.#timeQuality = entry.quality;
         return;
       case "configuration": {
@@ -159,6 +164,14 @@ export class Pipeline {
       default:
         entry satisfies never;
     }
+  }
+
+  #at({ wallMs, monotonicMs }: { readonly wallMs: number; readonly monotonicMs: number }): void {
+    this.#nowMs = wallMs;
+    // After a boot it starts anew, and silence is reckoned from there.
+    if (monotonicMs < this.#monotonicMs)
+      for (const heard of this.#heard.values()) heard.receivedMs = monotonicMs;
+    this.#monotonicMs = monotonicMs;
   }
 
   #tick(output: PipelineOutput): void {
@@ -191,7 +204,7 @@ export class Pipeline {
     if (this.#hasOwnTime(frame.source)) {
       const heard = this.#heard.get(frame.source);
       newestMs = Math.max(newestMs, heard?.newestMs ?? Number.NEGATIVE_INFINITY);
-      this.#heard.set(frame.source, { receivedMs: frame.wallMs, newestMs });
+      this.#heard.set(frame.source, { receivedMs: frame.monotonicMs, newestMs });
     }
     this.#advance(frame.source, newestMs, output);
   }
@@ -223,14 +236,16 @@ export class Pipeline {
     const heard = this.#heard.get(source);
     if (!heard) return this.#nowMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    return heard.newestMs + Math.max(0, this.#nowMs - heard.receivedMs - idleMs);
+    return heard.newestMs + Math.max(0, this.#monotonicMs - heard.receivedMs - idleMs);
   }
 
-  /** How far a tick's watermark lies behind the tick. */
-  #holdBackMs(source: string): number {
+  /** Wall ms at which a tick's watermark reaches `dueMs`. */
+  #wakeFor(source: string, dueMs: number): number {
     const heard = this.#heard.get(source);
-    if (!heard) return 0;
-    return heard.receivedMs + (this.#compiled?.config.sources[source]?.idleMs ?? 0) - heard.newestMs;
+    if (!heard) return dueMs;
+    const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
+    const silentMs = this.#monotonicMs - heard.receivedMs;
+    return this.#nowMs + idleMs - silentMs + dueMs - heard.newestMs;
   }
 
   #compile(config: PipelineConfig): Compiled {

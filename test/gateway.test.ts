@@ -251,6 +251,31 @@ test("a hub that confirms nothing is left and tried again; the repeat is byte-id
   expect(new Set(ids).size).toBe(1);
 });
 
+test("a stop while the hub confirms nothing is in order all the same", async () => {
+  await start();
+  await until("connected", () => gateway?.status.hub.state === "connected");
+  hub.setFault("withholdPuback");
+  await send({ temperature: 1 });
+  await send({ temperature: 1 }, 2_000);
+  await until("a message is on its way", () => hub.messages.length > 0);
+  await stop();
+  hub.clearFaults();
+  await start();
+  expect(log.lines.filter((line) => line.message.includes("did not stop in order"))).toEqual([]);
+  await until("it is confirmed now", async () => (await gateway?.audit())?.oven?.published === 1);
+});
+
+test("a change in the twin during a stop starts nothing", async () => {
+  await start();
+  await until("the first twin is answered", answered(1));
+  const stopping = gateway;
+  gateway = undefined;
+  const stopped = stopping?.stop(AbortSignal.timeout(8_000));
+  hub.updateDesired("edge", "gateway", { windows: { second: { sizeMs: 2_000 } } });
+  await stopped;
+  expect(log.lines.filter((line) => line.message === "source opening")).toHaveLength(1);
+});
+
 test("a wrong key does not stop the collecting, and is told once", async () => {
   hub.setFault("connackRefused");
   await start();

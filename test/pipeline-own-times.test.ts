@@ -84,3 +84,13 @@ describe.each([
     ]);
   });
 });
+
+test("a step of the wall clock is no silence: what the device sends afterwards is not late", () => {
+  const { feed, account } = running();
+  feed(configuration(-5_000, timedSource));
+  feed(reading(0, { t: 1, ts: t0 }));
+  // The first synchronisation of a box without a clock of its own: an hour forward, a second later.
+  feed({ type: "tick", wallMs: t0 + hour, monotonicMs: t0 + 1_000 });
+  for (let at = 1_000; at < 20_000; at += 1_000) feed(reading(at, { t: 1, ts: t0 + at }));
+  expect(account()?.discards).toEqual({});
+});

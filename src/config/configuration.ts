@@ -2,7 +2,6 @@ import { readFileSync } from "node:fs";
 import { ConfigError, messageOf, type Problem, TransientError } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
-import { version } from "../version.ts";
 import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
@@ -52,8 +51,8 @@ export class Configuration {
   #current: CheckedConfig;
   #twin: JsonObject;
   #twinVersion: number | undefined;
-  /** The layers were of no use: what runs is what the last good file says. */
-  #fromLastGood = false;
+  /** What runs is not what the layers say; the last good file stays as it is until a configuration is adopted. */
+  #isFallback = false;
 
   /**
    * Chooses what to start with: the layers if they are good, else the last good configuration. Writes nothing.
@@ -79,10 +78,10 @@ export class Configuration {
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       this.#startProblems.push(...error.problems);
-      const fallback = saved && checkSaved(saved);
+      const fallback = (saved && checkSaved(saved)) ?? this.#withoutTwin(saved);
       if (!fallback) throw error;
       this.#current = fallback;
-      this.#fromLastGood = true;
+      this.#isFallback = true;
     }
   }
 
@@ -105,17 +104,15 @@ export class Configuration {
    */
   begin(nowMs: number): void {
     const { hash } = this.#current;
-    const earlier = this.#write(() => this.#lastGood.start(hash, nowMs));
+    const earlier = this.#write(() => this.#lastGood.start(hash, nowMs, (saved) => checkSaved(saved)?.hash));
     const checked = earlier && checkSaved(earlier);
     if (!checked) return;
-    this.#startProblems.push({
-      path: "",
-      message: `configuration ${hash} is rolled back: ${this.#lastGood.rolledBack?.reason}`,
-    });
+    const message = `configuration ${hash} is rolled back: ${this.#lastGood.rollbackOf(hash)}`;
+    this.#startProblems.push({ path: "", message });
     this.#current = checked;
     this.#twin = earlier.twin;
     this.#twinVersion = earlier.twinVersion;
-    this.#fromLastGood = true;
+    this.#isFallback = true;
   }
 
   /**
@@ -129,9 +126,9 @@ export class Configuration {
       throw new ConfigError("CONFIG_UNREADABLE", [{ path: "", message: "the configuration file is broken" }]);
     }
     const checked = checkConfig(mergePatch(this.#base, twin));
-    const { rolledBack } = this.#lastGood;
-    if (checked.hash === rolledBack?.hash && rolledBack.version === version) {
-      const message = `this configuration was rolled back: ${rolledBack.reason}`;
+    const rollback = this.#lastGood.rollbackOf(checked.hash);
+    if (rollback !== undefined) {
+      const message = `this configuration was rolled back: ${rollback}`;
       throw new ConfigError("CONFIG_INVALID", [{ path: "", message, hint: "change it" }]);
     }
     return checked;
@@ -147,13 +144,30 @@ export class Configuration {
     this.#current = checked;
     this.#twin = twin;
     this.#twinVersion = twinVersion;
-    this.#fromLastGood = false;
+    this.#isFallback = false;
   }
 
   /** Confirms the configuration of the start. One that came from the last good file is that already. */
   confirm(nowMs: number): void {
-    if (this.#fromLastGood) return;
+    if (this.#isFallback) return;
     this.#write(() => this.adopt(this.#current, this.#twin, this.#twinVersion, nowMs));
+  }
+
+  /**
+   * A saved twin layer that an upgrade no longer accepts must not keep the box from fetching a better one.
+   * The twin's version counts as unknown then, so that the hub's twin is applied, or answered, anew.
+   */
+  #withoutTwin(saved: SavedConfig | undefined): CheckedConfig | undefined {
+    if (!saved || !this.#base) return undefined;
+    try {
+      const checked = this.candidate({});
+      this.#twin = {};
+      this.#twinVersion = undefined;
+      return checked;
+    } catch (error) {
+      if (error instanceof ConfigError) return undefined;
+      throw error;
+    }
   }
 
   /** It ran long enough to be trusted: crashes from now on do not roll it back. */

@@ -22,9 +22,17 @@ interface LastGoodFile {
   previous?: SavedConfig;
   /** Starts that have not ended in order, the running process's last: wall ms, and the configuration they ran. */
   starts: { readonly at: number; readonly hash: string }[];
-  /** The configuration that was rolled back: this version of the program does not put it in force again. */
-  rolledBack?: { readonly hash: string; readonly reason: string; readonly version: string };
+  /** Configurations that were rolled back, newest first: that version of the program runs them no more. */
+  rolledBack?: readonly RolledBack[];
 }
+interface RolledBack {
+  readonly hash: string;
+  readonly reason: string;
+  readonly version: string;
+}
+
+/** How many rolled-back configurations are remembered. */
+const rolledBackLimit = 16;
 
 /**
  * The configuration that last ran, in a file beside the store, written so that a power cut leaves the old or the
@@ -49,25 +57,36 @@ export class LastGood {
     return this.#file.current;
   }
 
-  get rolledBack(): LastGoodFile["rolledBack"] {
-    return this.#file.rolledBack;
+  /** Why this version of the program gave that configuration up, if it did. */
+  rollbackOf(hash: string): string | undefined {
+    return this.#file.rolledBack?.find((entry) => entry.hash === hash && entry.version === version)?.reason;
   }
 
   /**
    * Notes a start with the configuration of that hash, which may never have been in force yet.
    * When that one ended badly too often and there is another to go back to, the other is returned and is `current`.
+   * `hashOf` gives what a saved configuration comes to today, or undefined when it is of no use any more: an upgrade
+   * can change both.
    */
-  start(hash: string, nowMs: number): SavedConfig | undefined {
+  start(
+    hash: string,
+    nowMs: number,
+    hashOf: (saved: SavedConfig) => string | undefined,
+  ): SavedConfig | undefined {
     const { current, previous } = this.#file;
-    const starts = this.#file.starts.filter(({ at }) => nowMs - at < crashWindowMs && at <= nowMs);
+    const starts = this.#file.starts.filter(({ at }) => Math.abs(nowMs - at) < crashWindowMs);
     const crashes = starts.filter((start) => start.hash === hash).length;
-    const earlier = [previous, current].find((config) => config && config.hash !== hash);
+    const usable = [previous, current].flatMap((saved) => {
+      const today = saved && hashOf(saved);
+      return saved && today !== undefined && today !== hash ? [{ ...saved, hash: today }] : [];
+    });
+    const earlier = usable[0];
     if (earlier && crashes >= crashLimit) {
       const reason = `the process ended ${crashes} times within ${crashWindowMs / 60_000} minutes`;
       this.#write({
         current: earlier,
         starts: [{ at: nowMs, hash: earlier.hash }],
-        rolledBack: { hash, reason, version },
+        rolledBack: [{ hash, reason, version }, ...(this.#file.rolledBack ?? [])].slice(0, rolledBackLimit),
       });
       return earlier;
     }
@@ -137,7 +156,11 @@ export const provenAfterMs = crashWindowMs;
 function load(path: string): { file: LastGoodFile; problem: string | undefined } {
   try {
     const file: unknown = JSON.parse(readFileSync(path, "utf8"));
-    if (isObject(file) && Array.isArray(file.starts)) {
+    if (
+      isObject(file) &&
+      isListOf(file.starts, "at", "hash") &&
+      isListOf(file.rolledBack ?? [], "hash", "reason")
+    ) {
       return { file: file as unknown as LastGoodFile, problem: undefined };
     }
     return { file: { starts: [] }, problem: `${path} is not what this program writes; it is ignored` };
@@ -148,4 +171,8 @@ function load(path: string): { file: LastGoodFile; problem: string | undefined }
       problem: missing ? undefined : `${path} cannot be read: ${messageOf(error)}`,
     };
   }
+}
+
+function isListOf(value: unknown, ...keys: readonly string[]): boolean {
+  return Array.isArray(value) && value.every((item) => isObject(item) && keys.every((key) => key in item));
 }

@@ -165,7 +165,7 @@ const hubDeadlines = {
   connectTimeoutMs: ms(100, 29_000).default(20_000),
   sendTimeoutMs: ms(100, 29_000).default(20_000).describe("A send not confirmed by then rebuilds the client"),
   twinTimeoutMs: ms(100, 29_000).default(15_000),
-  closeTimeoutMs: ms(100, 10_000).default(2_000),
+  closeTimeoutMs: ms(100, 3_000).default(2_000),
 };
 const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
 const hub = z.discriminatedUnion("type", [

@@ -27,7 +27,7 @@ export class HubLink {
   readonly #stop = new AbortController();
   #client: HubClient | undefined;
   /** Calls under way: nobody waits for an answer of a connection that is gone. */
-  readonly #calls = new Set<(reason: unknown) => void>();
+  #calls = new Set<(reason: unknown) => void>();
   #lose: ((reason: Error) => void) | undefined;
   #waiting: (() => void)[] = [];
   #state: HubLinkState = { state: "stopped", reason: undefined, clients: 0 };
@@ -92,8 +92,9 @@ export class HubLink {
     try {
       // Not a race with one promise per connection: each race would stay in it for as long as the connection stands.
       return await new Promise<T>((resolve, reject) => {
-        this.#calls.add(reject);
-        const done = () => this.#calls.delete(reject);
+        const calls = this.#calls;
+        calls.add(reject);
+        const done = () => calls.delete(reject);
         call(client).then(resolve, reject).finally(done);
       });
     } catch (error) {
@@ -111,11 +112,13 @@ export class HubLink {
     while (!signal.aborted) {
       clients++;
       this.#set({ state: "connecting", reason: this.#state.reason, clients });
+      const calls = new Set<(reason: unknown) => void>();
+      this.#calls = calls;
       let lose: (reason: Error) => void = () => undefined;
       const lost = new Promise<never>((_, reject) => {
         lose = (reason) => {
           reject(reason);
-          for (const call of this.#calls) call(reason);
+          for (const call of calls) call(reason);
         };
       });
       lost.catch(() => undefined);
@@ -135,6 +138,8 @@ export class HubLink {
         await lost;
       } catch (error) {
         reason = error instanceof Error ? error : new Error(messageOf(error));
+        // Also when the twin failed and not the connection: calls under way must not wait for a client that goes.
+        lose(reason);
       }
       this.#client = undefined;
       this.#lose = undefined;

@@ -178,8 +178,8 @@ export class Intake {
     this.#running ??= this.#run().catch((error) => this.#options.onFatal(error));
   }
 
-  /** Commits what is left, with a snapshot, unless the deadline comes first. */
-  async stop(deadline: AbortSignal): Promise<void> {
+  /** Commits what is left, with a snapshot. False when the deadline came first: something is lost then. */
+  async stop(deadline: AbortSignal): Promise<boolean> {
     this.#stopping = true;
     this.#nudge();
     await this.#running;
@@ -187,9 +187,10 @@ export class Intake {
       // A batch that has to be repeated goes alone; what came behind it follows in the last commit.
       const last = this.#retry === undefined;
       const done = await this.#commit(last);
-      if (done && last) return;
+      if (done && last) return true;
       if (!done) await this.#options.clock.sleep(100, deadline).catch(() => undefined);
     }
+    return false;
   }
 
   async #run(): Promise<void> {

@@ -112,6 +112,8 @@ export class Reporter {
         if (!(error instanceof PermanentError)) throw error;
         if (this.#refused !== error.message) log.error({ reason: error.message }, "the hub refused a report");
         this.#refused = error.message;
+        // Not again before something changes or the interval is over: each attempt is billed.
+        this.#told = fingerprint(telling);
         return;
       }
     }

@@ -3,6 +3,8 @@ import { describe, expect, test } from "vitest";
 import { ConfigError } from "../../src/core/errors.ts";
 import { adopt, box, minute, twin, windowOf } from "./box.ts";
 
+const hour = 60 * minute;
+
 describe("a crash loop", () => {
   /** A box that proved one configuration and then got another at `t`. */
   const changed = (t = 10 * minute) => {
@@ -184,7 +186,69 @@ test("another version of the program tries a rolled-back configuration again", (
   b.run(40_000).ended();
   expect(windowOf(b.start())).toBe(1_000);
   const file = JSON.parse(readFileSync(b.saved, "utf8"));
-  writeFileSync(b.saved, JSON.stringify({ ...file, rolledBack: { ...file.rolledBack, version: "0.0.0" } }));
+  writeFileSync(
+    b.saved,
+    JSON.stringify({ ...file, rolledBack: [{ ...file.rolledBack[0], version: "0.0.0" }] }),
+  );
   const configuration = b.run(50_000);
   expect([windowOf(configuration), configuration.startProblems]).toEqual([2_000, []]);
 });
+
+test("an earlier configuration that an upgrade no longer accepts is not gone back to", () => {
+  const b = box({ windows: { w: { sizeMs: 1_000 } } });
+  b.run(0).ended();
+  const file = JSON.parse(readFileSync(b.saved, "utf8"));
+  file.current.merged.windows.w.oldKey = 1;
+  writeFileSync(b.saved, JSON.stringify(file));
+  b.write({ windows: { w: { sizeMs: 2_000 } } });
+  for (let at = 10_000; at < 120_000; at += 10_000) expect(windowOf(b.crash(at))).toBe(2_000);
+});
+
+test("a configuration whose hash alone an upgrade changed is not rolled back to itself", () => {
+  const b = box({ windows: { w: { sizeMs: 1_000 } } });
+  b.run(0).ended();
+  const file = JSON.parse(readFileSync(b.saved, "utf8"));
+  file.current.hash = "0123456789abcdef";
+  writeFileSync(b.saved, JSON.stringify(file));
+  for (let at = 10_000; at < 120_000; at += 10_000) {
+    expect([windowOf(b.run(at)), b.start().startProblems]).toEqual([1_000, []]);
+  }
+});
+
+test("a saved twin layer that an upgrade no longer accepts does not keep a good file from running", () => {
+  const b = box({ windows: { w: { sizeMs: 1_000 } } });
+  const first = b.run(0);
+  adopt(first, { windows: { w: { allowedLatenessMs: 100 } } }, 7, 0);
+  first.ended();
+  const file = JSON.parse(readFileSync(b.saved, "utf8"));
+  for (const layer of [file.current.twin, file.current.merged]) layer.windows.w.oldKey = 1;
+  writeFileSync(b.saved, JSON.stringify(file));
+  const configuration = b.run(10_000);
+  expect([windowOf(configuration), configuration.twinVersion]).toEqual([1_000, undefined]);
+  expect(configuration.startProblems.map((problem) => problem.path)).toContain("windows.w.oldKey");
+  // What was saved stays, for the version that can read it.
+  expect(JSON.parse(readFileSync(b.saved, "utf8")).current).toEqual(file.current);
+});
+
+test("two configurations that were rolled back one after the other are both remembered", () => {
+  const b = box({ windows: { w: { sizeMs: 1_000 } } });
+  b.run(0).ended();
+  b.write({ windows: { w: { sizeMs: 2_000 } } });
+  for (const at of [10_000, 20_000, 30_000, 40_000]) b.crash(at);
+  const stable = b.run(hour);
+  adopt(stable, { report: { intervalMs: 5_000 } }, 2, hour);
+  for (const at of [10_000, 20_000, 30_000]) b.crash(hour + at);
+  for (let at = 2 * hour; at < 3 * hour; at += 10 * minute) expect(windowOf(b.run(at))).toBe(1_000);
+});
+
+test.each(['{"starts":[1,null]}', '{"starts":[],"rolledBack":{"hash":"x"}}', '{"starts":[{"at":1}]}'])(
+  "a saved file of another shape is ignored: %s",
+  (text) => {
+    const b = box({ windows: { w: { sizeMs: 1_000 } } });
+    b.run(0).ended();
+    writeFileSync(b.saved, text);
+    const configuration = b.run(10_000);
+    expect(windowOf(configuration)).toBe(1_000);
+    expect(configuration.startProblems).toHaveLength(1);
+  },
+);

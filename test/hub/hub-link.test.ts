@@ -194,6 +194,34 @@ test("a send in flight fails as soon as the connection is lost, and as soon as t
   await expect(subject.connected(signal())).rejects.toBeInstanceOf(Error);
 });
 
+test("when the twin fails, calls under way fail with the connection and not with the next one", async () => {
+  let failTwin: (error: Error) => void = () => undefined;
+  let connections = 0;
+  const clients: HandMadeClient[] = [];
+  const subject = new HubLink({
+    factory: (events) => {
+      const client = new HandMadeClient(events);
+      client.onSend = forever;
+      clients.push(client);
+      return client;
+    },
+    clock: systemClock,
+    log: memoryLog(),
+    onConnected: async () => {
+      if (connections++ === 0) await new Promise<void>((_, reject) => (failTwin = reject));
+    },
+    onDesired: () => undefined,
+    schedule,
+  });
+  links.push(subject);
+  subject.start();
+  await subject.connected(signal());
+  const sent = subject.send(message);
+  failTwin(new TransientError("HUB_TIMEOUT", "no twin"));
+  await expect(sent).rejects.toMatchObject({ code: "HUB_TIMEOUT" });
+  await until("the next connection", () => clients.length === 2 && subject.state.state === "connected");
+});
+
 test("stop ends a connection attempt that hangs", async () => {
   const { link: subject, clients } = link((client) => {
     client.onConnect = forever;

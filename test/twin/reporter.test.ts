@@ -12,12 +12,14 @@ function running(settings = { intervalMs: 300_000, minSpacingMs: 10_000 }) {
   const state = { telling: { store: "ok" } as JsonObject, figures: { freeRam: 100 } as JsonObject };
   const reports: { readonly atMs: number; readonly patch: JsonObject }[] = [];
   let failure: Error | undefined;
+  let attempts = 0;
   const log = recordingLog();
   const reporter = new Reporter(
     {
       properties: () => structuredClone(state),
       connected: async () => undefined,
       report: async (patch) => {
+        attempts++;
         if (failure) throw failure;
         reports.push({ atMs: clock.monotonic(), patch });
       },
@@ -33,6 +35,7 @@ function running(settings = { intervalMs: 300_000, minSpacingMs: 10_000 }) {
     state,
     reports,
     log,
+    attempts: () => attempts,
     patches: () => reports.map((r) => r.patch),
     fail: (error: Error | undefined) => {
       failure = error;
@@ -125,15 +128,19 @@ test("a report that failed is made again, and nothing of it is taken as held", a
   expect(patches()).toEqual([{ store: "ok", freeRam: 100 }]);
 });
 
-test("a report that the hub refuses is logged once, however often it is refused", async () => {
-  const { clock, log, reporter, fail, patches } = running();
+test("a report that the hub refuses is logged once, and repeated at the interval or when something changes", async () => {
+  const { clock, log, reporter, state, fail, patches, attempts } = running();
   reporter.synchronize({});
   fail(new PermanentError("HUB_REJECTED", "too large"));
-  await clock.advance(120_000);
+  await clock.advance(1_000_000);
+  expect(attempts()).toBe(4);
+  state.telling = { store: "failing" };
+  await clock.advance(20_000);
+  expect(attempts()).toBe(5);
   expect(log.lines.filter((l) => l.level === "error")).toHaveLength(1);
   fail(undefined);
-  await clock.advance(30_000);
-  expect(patches()).toEqual([{ store: "ok", freeRam: 100 }]);
+  await clock.advance(300_000);
+  expect(patches()).toEqual([{ store: "failing", freeRam: 100 }]);
 });
 
 test("a look reports at once what waits, but not before the spacing is over", async () => {
