@@ -1,5 +1,5 @@
 import type { Clock } from "../core/clock.ts";
-import { messageOf, TransientError } from "../core/errors.ts";
+import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { backoffMs, type RetrySchedule, reconnectSchedule } from "../core/retry.ts";
 import type { HubClient, HubClientFactory, HubMessage } from "./hub-client.ts";
@@ -79,8 +79,8 @@ export class HubLink {
 
   /** Like `send`, for twin calls; rejects when the hub has no twins. */
   async withTwin<T>(call: (twin: NonNullable<HubClient["twin"]>) => Promise<T>): Promise<T> {
-    return await this.#use((client) => {
-      if (!client.twin) throw new TransientError("HUB_LOST", "this hub has no twin");
+    return await this.#use(async (client) => {
+      if (!client.twin) throw new PermanentError("HUB_REJECTED", "this hub has no twin");
       return call(client.twin);
     });
   }
