@@ -66,8 +66,9 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
   const stop = async (deadline: AbortSignal) => {
     view?.stop();
     await socket.stop();
-    await field.stop();
+    // The devices last: pulled out from under the gateway, they would be reported as unplugged.
     await gateway.stop(deadline);
+    await field.stop();
     await hub.stop();
     await drained(process.stdout);
     rmSync(folder, { recursive: true, force: true });
