@@ -18,10 +18,13 @@ export class SerialDevice {
   /** Sends until the kernel took it: what leaves the device before somebody listens is lost, as on a real line. */
   async send(text: string): Promise<void> {
     for (;;) {
-      const fate = await new Promise<Fate>((resolve, reject) => {
-        this.line.send(Buffer.from(text, "latin1"), resolve).catch(reject);
+      // The fate may be known before the line has had its time on the wire, or after; both have to be over.
+      let settle: (fate: Fate) => void = () => undefined;
+      const fate = new Promise<Fate>((resolve) => {
+        settle = resolve;
       });
-      if (fate.outcome === "sent") return;
+      await this.line.send(Buffer.from(text, "latin1"), settle);
+      if ((await fate).outcome === "sent") return;
       await systemClock.sleep(20);
     }
   }
