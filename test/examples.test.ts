@@ -11,7 +11,7 @@ import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded
 import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/window/entry-schema.ts";
-import { memoryLog } from "./support/log.ts";
+import { recordingLog } from "./core/recording-log.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
 
@@ -136,7 +136,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     configFile: join(examples, name),
     environment,
     clock: systemClock,
-    log: memoryLog(),
+    log: recordingLog(),
     onFatal: (error) => fatal.push(error),
   });
   try {

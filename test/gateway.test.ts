@@ -8,7 +8,7 @@ import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded
 import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/window/entry-schema.ts";
-import { memoryLog } from "./support/log.ts";
+import { recordingLog } from "./core/recording-log.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
 
@@ -29,7 +29,7 @@ let folder: string;
 let hub: EmbeddedHub;
 let device: SerialDevice;
 let gateway: Gateway | undefined;
-let log: ReturnType<typeof memoryLog>;
+let log: ReturnType<typeof recordingLog>;
 let fatal: unknown[];
 /** The device's own clock: windows then follow from what it sends, not from when a test machine gets round to it. */
 let deviceMs: number;
@@ -39,7 +39,7 @@ beforeEach(async () => {
   hub = await startEmbeddedHub();
   device = new SerialDevice();
   device.line.plug();
-  log = memoryLog();
+  log = recordingLog();
   fatal = [];
   deviceMs = Math.floor(Date.now() / 1000) * 1000 - 100_000;
 });

@@ -280,7 +280,6 @@ export const configSchema = z
 
 export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config["sources"][string];
-export type DecodeConfig = SourceConfig["decode"];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;

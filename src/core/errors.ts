@@ -55,10 +55,6 @@ export const errorCodes = {
     cause: "The hub refused a message or a patch for good.",
     fix: "Read the reason; the message is counted as discarded and the rest goes on.",
   },
-  PROTOCOL_ERROR: {
-    cause: "A peer answered in a way its protocol does not allow.",
-    fix: "Check what stands at the other end; the message says what came.",
-  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

@@ -6,7 +6,7 @@ import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { AzureClient } from "../../src/hub/azure-client.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "../../src/hub/hub-client.ts";
 import { HubLink } from "../../src/hub/hub-link.ts";
-import { memoryLog } from "../support/log.ts";
+import { recordingLog } from "../core/recording-log.ts";
 import { until } from "../support/until.ts";
 
 const schedule = { baseMs: 20, maxMs: 100, healthyMs: 60_000 };
@@ -39,7 +39,7 @@ class HandMadeClient implements HubClient {
 
 function link(prepare: (client: HandMadeClient, number: number) => void = () => undefined) {
   const clients: HandMadeClient[] = [];
-  const log = memoryLog();
+  const log = recordingLog();
   const made = new HubLink({
     factory: (events) => {
       const client = new HandMadeClient(events);
@@ -151,7 +151,7 @@ test("a report that a real hub refuses, and one it cannot take now, leave the co
           events,
         ),
       clock: systemClock,
-      log: memoryLog(),
+      log: recordingLog(),
       onConnected: async () => undefined,
       onDesired: () => undefined,
       schedule,
@@ -206,7 +206,7 @@ test("when the twin fails, calls under way fail with the connection and not with
       return client;
     },
     clock: systemClock,
-    log: memoryLog(),
+    log: recordingLog(),
     onConnected: async () => {
       if (connections++ === 0) await new Promise<void>((_, reject) => (failTwin = reject));
     },
@@ -263,7 +263,7 @@ test("two gateways with one identity do not storm the hub: the SDK alone makes h
           );
         },
         clock: systemClock,
-        log: memoryLog(),
+        log: recordingLog(),
         onConnected: async (client) => client.twin?.subscribe(),
         onDesired: () => undefined,
       });
