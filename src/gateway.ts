@@ -7,6 +7,7 @@ import { HeadgateError, messageOf, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
+import { enterPhase } from "./core/phase.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
@@ -83,6 +84,7 @@ export class Gateway {
    */
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { configFile, environment, clock, log } = options;
+    enterPhase("start");
     const configuration = new Configuration(configFile, environment, log);
     const folder = configuration.current.config.store.path;
     const store = new StoreClient(options.onFatal);
@@ -189,6 +191,7 @@ export class Gateway {
   /** Stops in order: what was received is durable afterwards. Ends soon after `deadline` in any case. */
   async stop(deadline: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
+    enterPhase("shutdown");
     this.#stop.abort();
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.

@@ -186,7 +186,8 @@ export class Pipeline {
     account.frames++;
     const compiled = this.#compiled;
     const decode = compiled?.decoders.get(frame.source);
-    const decoded = decode?.(frame.bytes, frame.wallMs) ?? ({ discard: "unknownSource" } as const);
+    const decoded =
+      decode?.(frame.bytes, frame.wallMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
       countFrameDiscard(account, "discard" in decoded ? decoded.discard : "unknownSource");
       return;

@@ -65,7 +65,7 @@ function warningsOf(config: Config): Problem[] {
       const hint = "add a window, or it will all be counted as discarded (unrouted)";
       warnings.push({ path: `sources.${name}`, message: "no window takes its readings", hint });
     }
-    if (/^\/dev\/tty(USB|ACM)\d+$/.test(source.path)) {
+    if (source.type === "serial" && /^\/dev\/tty(USB|ACM)\d+$/.test(source.path)) {
       const hint = "prefer /dev/serial/by-id/…: numbers change when adapters are plugged in another order";
       warnings.push({ path: `sources.${name}.path`, message: `${source.path} may change`, hint });
     }

@@ -47,7 +47,7 @@ function contradictions(config: Config): Problem[] {
   const problems: Problem[] = [];
   const ports = new Map<string, string>();
   for (const [name, source] of Object.entries(config.sources)) {
-    if (source.state === "off") continue;
+    if (source.state === "off" || source.type !== "serial") continue;
     const other = ports.get(source.path);
     if (other !== undefined) {
       problems.push({
@@ -229,12 +229,14 @@ function deepFreeze<T>(value: T): T {
 /** What of the configuration the pipeline needs, with entries that are off left out. */
 export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
-    const { decode, device, idleMs, intervalMs } = source;
-    return [name, { decode, device, idleMs, ...(intervalMs === undefined ? {} : { intervalMs }) }] as const;
+    const { decode, device, dedupe, idleMs, intervalMs } = source;
+    const interval = intervalMs === undefined ? {} : { intervalMs };
+    return [name, { decode, device, dedupe, idleMs, ...interval }] as const;
   });
   const parts = {
     gateway: config.gateway.name,
     sources: Object.fromEntries(sources),
+    clock: config.clock,
     channels: on(config.channels),
     calibrate: on(config.calibrate),
     validate: on(config.validate),

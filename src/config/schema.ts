@@ -68,8 +68,73 @@ const decode = z
   ])
   .describe("How a frame becomes a reading");
 
-const serialSource = z.strictObject({
+const device = z
+  .union([
+    deviceName,
+    z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+  ])
+  .describe("The device's name, or the field that holds it");
+
+const remembered = z
+  .int()
+  .min(1)
+  .max(100_000)
+  .default(1_000)
+  .describe("How many are remembered, across restarts; a repeat that comes later than that is new");
+const dedupe = z
+  .discriminatedUnion("by", [
+    z.strictObject({ by: z.literal("none") }),
+    z.strictObject({
+      by: z.literal("sequence").describe("Device and sequence number"),
+      field: z.string().min(1).describe("Field that holds the number"),
+      remembered,
+    }),
+    z.strictObject({ by: z.literal("timestamp").describe("Device and the reading's own time"), remembered }),
+    z.strictObject({ by: z.literal("payload").describe("The frame's bytes, and its topic"), remembered }),
+    z.strictObject({
+      by: z.literal("key").describe("A field that is unique for each reading"),
+      field: z.string().min(1),
+      remembered,
+    }),
+  ])
+  .default({ by: "none" })
+  .describe(
+    "What makes a reading a repeat, which is a discard (`duplicate`); without it input is at least once",
+  );
+
+/** What every source has, whatever its transport. */
+const sourceCommon = {
   state,
+  decode,
+  dedupe,
+  intervalMs: ms(1, day)
+    .optional()
+    .describe("How often the device sends; gives a window its `expected` count"),
+  idleMs: ms(100, day)
+    .default(10_000)
+    .describe("After this silence a source with its own times no longer holds windows open"),
+  priority: z
+    .int()
+    .min(0)
+    .max(9)
+    .default(5)
+    .describe("When the store is full, entries of a lower number are thinned and evicted first"),
+  share: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe("Part of `store.maxBytes` that other sources cannot take from this one"),
+  whenFull: z
+    .enum(["evict", "keep"])
+    .default("evict")
+    .describe(
+      "`keep`: its entries are never evicted; when nothing else can go, the store takes no more data until the hub does",
+    ),
+};
+
+const serialSource = z.strictObject({
+  ...sourceCommon,
   type: z.literal("serial"),
   path: z
     .string()
@@ -95,22 +160,68 @@ const serialSource = z.strictObject({
     .describe(
       "`discard`: what comes before the first line end after opening may be the tail of a line, such as `1.5` of `121.5`; `keep` for devices that start to send when the port is opened",
     ),
-  decode,
+  device,
+});
+
+const brokerUrl = z
+  .string()
+  .regex(
+    /^(mqtts?|wss?):\/\/[^@/?]+(\/[^?]*)?$/,
+    "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
+  );
+const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
+
+const mqttSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("mqtt"),
+  url: brokerUrl,
+  topic: z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(/^([^#+\p{C}/]*|\+)(\/([^#+\p{C}/]*|\+))*(\/#)?$|^#$/u, "must be an MQTT topic filter")
+    .describe("Topic filter; `+` stands for one level, `#` at the end for all that follow"),
+  qos: z
+    .union([z.literal(0), z.literal(1)])
+    .default(1)
+    .describe(
+      "1: the broker is answered only after the commit; 0: what comes while there is no room is lost",
+    ),
+  clientId: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
+  username: z.string().optional(),
+  password: secret.optional(),
+  caFile,
+  certFile: z.string().min(1).optional(),
+  keyFile: z.string().min(1).optional(),
+  maxPayloadBytes: z
+    .int()
+    .min(16)
+    .max(1_048_576)
+    .default(65_536)
+    .describe("A larger payload is a discard (`overlong`)"),
   device: z
     .union([
       deviceName,
       z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+      z.strictObject({
+        topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
+      }),
     ])
-    .describe("The device's name, or the field that holds it"),
-  intervalMs: ms(1, day)
-    .optional()
-    .describe("How often the device sends; gives a window its `expected` count"),
-  idleMs: ms(100, day)
-    .default(10_000)
-    .describe("After this silence a source with its own times no longer holds windows open"),
+    .describe("The device's name, or where it stands"),
 });
 
-const source = z.discriminatedUnion("type", [serialSource]);
+const httpSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("http").describe("`POST /api/readings` of the local API"),
+  device,
+});
+
+const source = z.discriminatedUnion("type", [serialSource, mqttSource, httpSource]);
 
 const channel = z.strictObject({
   state,
@@ -167,7 +278,6 @@ const hubDeadlines = {
   twinTimeoutMs: ms(100, 29_000).default(15_000),
   closeTimeoutMs: ms(100, 3_000).default(2_000),
 };
-const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
 const hub = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("edge").describe("IoT Edge module, from the IOTEDGE_* environment"),
@@ -181,12 +291,7 @@ const hub = z.discriminatedUnion("type", [
   }),
   z.strictObject({
     type: z.literal("mqtt").describe("Any MQTT 3.1.1 or 5 broker"),
-    url: z
-      .string()
-      .regex(
-        /^(mqtts?|wss?):\/\/[^@/?]+(\/[^?]*)?$/,
-        "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
-      ),
+    url: brokerUrl,
     protocolVersion: z.union([z.literal(4), z.literal(5)]).default(4),
     clientId: z.string().min(1).max(128).optional().describe("Default: `headgate-` and the gateway's name"),
     username: z.string().optional(),
@@ -250,6 +355,14 @@ export const configSchema = z
     store: z
       .strictObject({
         path: z.string().min(1).default("data").describe("Folder of the store"),
+        maxBytes: z
+          .int()
+          .min(4_194_304)
+          .max(1_000_000_000_000)
+          .default(1_000_000_000)
+          .describe(
+            "Size of the store's files; when it is reached, old entries are thinned to summaries, then evicted",
+          ),
         maxLossMs: ms(20, 600_000)
           .default(5_000)
           .describe("What a power cut may cost: from last byte received to finished sync"),
@@ -274,19 +387,55 @@ export const configSchema = z
           .describe("Journal kept below the snapshot, for a replay by hand; compressed bytes"),
       })
       .prefault({}),
+    clock: z
+      .strictObject({
+        maxHoldMs: ms(0, 3_600_000)
+          .default(30_000)
+          .describe(
+            "How long after a start readings wait for the clock to be known good; then they pass as `unsynced`",
+          ),
+      })
+      .prefault({}),
+    api: z
+      .strictObject({
+        state: z
+          .enum(["on", "off"])
+          .default("on")
+          .describe("Local HTTP: readings in, ledger, status, metrics"),
+        host: z.string().min(1).default("127.0.0.1").describe("Address to listen on"),
+        port: z.int().min(0).max(65_535).default(9_600).describe("0 takes any free port"),
+        token: secret
+          .optional()
+          .describe("Token of the callers; without it one is made in `api-token` in the store's folder"),
+        metrics: z
+          .enum(["token", "open"])
+          .default("token")
+          .describe("`open`: `/metrics` is served without a token, for collectors that send none"),
+        maxBodyBytes: z
+          .int()
+          .min(1_024)
+          .max(16_777_216)
+          .default(1_048_576)
+          .describe("A larger request is answered with 413"),
+      })
+      .prefault({}),
     hub,
   })
   .describe("Configuration of Headgate");
 
 export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config["sources"][string];
+export type SerialSourceConfig = Extract<SourceConfig, { type: "serial" }>;
+export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
+export type HttpSourceConfig = Extract<SourceConfig, { type: "http" }>;
+export type DedupeConfig = SourceConfig["dedupe"];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;
 export type AggregateName = (typeof aggregateNames)[number];
 
-/** Sections that only the file and the environment may set: a remote change of these could cut the box off. */
-export const localSections: readonly (keyof Config)[] = ["store", "hub"];
+/** Sections that only the file and the environment may set: a remote change of these could cut the box off, or open it. */
+export const localSections: readonly (keyof Config)[] = ["store", "hub", "api"];
 
 /**
  * The part of the configuration that decides what readings become.
@@ -296,8 +445,9 @@ export interface PipelineConfig {
   readonly gateway: string;
   readonly hash: string;
   readonly sources: Readonly<
-    Record<string, Pick<SourceConfig, "decode" | "device" | "intervalMs" | "idleMs">>
+    Record<string, Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs">>
   >;
+  readonly clock: Config["clock"];
   readonly channels: Config["channels"];
   readonly calibrate: Config["calibrate"];
   readonly validate: Config["validate"];

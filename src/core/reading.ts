@@ -45,10 +45,20 @@ export type FrameDiscard =
   | "noTime"
   | "future"
   | "noChannels"
-  | "unknownSource";
+  | "unknownSource"
+  | "duplicate"
+  | "pipelineFault";
 
 /** Why a decoded reading left otherwise than in a message. */
-export type ReadingDiscard = "unrouted" | "late" | "tooManyWindows" | "rejected";
+export type ReadingDiscard =
+  | "unrouted"
+  | "late"
+  | "tooManyWindows"
+  | "rejected"
+  | "duplicate"
+  | "evicted"
+  | "damaged"
+  | "pipelineFault";
 
 /** Most characters of a name from the field; IoT Hub's own limit for identifiers. */
 export const maxNameLength = 128;

@@ -14,8 +14,8 @@ export type Decoded =
   | { readonly readings: readonly Reading[]; readonly notes: readonly ValueNote[] }
   | { readonly discard: FrameDiscard };
 
-/** Bytes of one frame and the wall time of its receipt in; readings or the reason why not out. Pure. */
-export type Decode = (bytes: Uint8Array, receivedMs: number) => Decoded;
+/** Bytes of one frame, the wall time of its receipt and its topic in; readings or the reason why not out. Pure. */
+export type Decode = (bytes: Uint8Array, receivedMs: number, origin?: string) => Decoded;
 
 type Source = PipelineConfig["sources"][string];
 type Split = (text: string) => readonly Fields[] | { readonly discard: FrameDiscard };
@@ -24,11 +24,16 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
   const { time } = source.decode;
   const ignored = new Set(source.decode.ignore);
-  const deviceField = typeof source.device === "string" ? undefined : source.device.field;
-  const fixedDevice = typeof source.device === "string" ? source.device : undefined;
+  const place = typeof source.device === "string" ? { name: source.device } : source.device;
+  const deviceField = "field" in place ? place.field : undefined;
 
-  const toReading = (fields: Fields, receivedMs: number, notes: ValueNote[]): Reading | FrameDiscard => {
-    let device: unknown = fixedDevice;
+  const toReading = (
+    fields: Fields,
+    receivedMs: number,
+    named: string | undefined,
+    notes: ValueNote[],
+  ): Reading | FrameDiscard => {
+    let device: unknown = named;
     let timeMs: number | undefined = time ? undefined : receivedMs;
     const values: RawValue[] = [];
     const exact = new Set<string>();
@@ -74,7 +79,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     return { device, timeMs, values };
   };
 
-  return (bytes, receivedMs) => {
+  return (bytes, receivedMs, origin = "") => {
     if (bytes.length === 0) return { discard: "empty" };
     if (bytes.includes(0)) return { discard: "nul" };
     if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
@@ -82,9 +87,11 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     if ("discard" in frames) return frames;
     const notes: ValueNote[] = [];
     const readings: Reading[] = [];
+    const named =
+      "name" in place ? place.name : "topicLevel" in place ? origin.split("/")[place.topicLevel] : undefined;
     for (const fields of frames) {
       // A frame counts as decoded or as discarded, never as both: one bad reading in it discards it whole.
-      const reading = toReading(fields, receivedMs, notes);
+      const reading = toReading(fields, receivedMs, named, notes);
       if (typeof reading === "string") return { discard: reading };
       readings.push(reading);
     }

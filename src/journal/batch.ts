@@ -13,6 +13,8 @@ export type JournalEntry =
       readonly wallMs: number;
       readonly monotonicMs: number;
       readonly bytes: Uint8Array;
+      /** Where in the source it came from, such as the MQTT topic; empty where the source has one place only. */
+      readonly origin: string;
     }
   | { readonly type: "tick"; readonly wallMs: number; readonly monotonicMs: number }
   | {
@@ -37,18 +39,22 @@ export type JournalEntry =
       readonly fromMs: number;
       readonly toMs: number;
       readonly count: number | "unknown";
-      readonly reason: "uncleanStop" | "overrun";
+      readonly reason: GapReason;
     };
+
+/** What was lost before a commit, and how. */
+export type GapReason = "uncleanStop" | "overrun" | "damage";
 
 /** Entries that are not frames or ticks are rare: they travel as JSON. */
 type RareEntry = Exclude<JournalEntry, { type: "frame" | "tick" }>;
 
-const kind = { frame: 1, tick: 2, rare: 3, source: 4 } as const;
+const kind = { frame: 1, tick: 2, rare: 3, source: 4, origin: 5 } as const;
 
 /**
  * Layout, little endian, records one after the other:
  * - source: u8 4, u32 length, UTF-8 name; gives the name the next free number, from 0
- * - frame: u8 1, u32 source number, f64 wall ms, f64 monotonic ms, u32 length, bytes
+ * - origin: u8 5, u32 source number, u32 length, UTF-8 text; gives source and origin together the next free number
+ * - frame: u8 1, u32 number of its source or origin, f64 wall ms, f64 monotonic ms, u32 length, bytes
  * - tick: u8 2, f64 wall ms, f64 monotonic ms
  * - rare: u8 3, u32 length, UTF-8 JSON of the entry
  */
@@ -56,6 +62,8 @@ export class BatchWriter {
   #buffer = Buffer.allocUnsafeSlow(16_384);
   #length = 0;
   #sources = new Map<string, number>();
+  #origins = new Map<string, Map<string, number>>();
+  #numbers = 0;
   #entries = 0;
 
   get byteLength(): number {
@@ -65,8 +73,8 @@ export class BatchWriter {
     return this.#entries;
   }
 
-  frame(source: string, wallMs: number, monotonicMs: number, bytes: Uint8Array): void {
-    const number = this.#sourceNumber(source);
+  frame(source: string, wallMs: number, monotonicMs: number, bytes: Uint8Array, origin = ""): void {
+    const number = origin === "" ? this.#sourceNumber(source) : this.#originNumber(source, origin);
     this.#reserve(25 + bytes.length);
     let at = this.#buffer.writeUInt8(kind.frame, this.#length);
     at = this.#buffer.writeUInt32LE(number, at);
@@ -98,15 +106,35 @@ export class BatchWriter {
     this.#length = 0;
     this.#entries = 0;
     this.#sources = new Map();
+    this.#origins = new Map();
+    this.#numbers = 0;
     return bytes;
   }
 
   #sourceNumber(name: string): number {
     const known = this.#sources.get(name);
     if (known !== undefined) return known;
-    const number = this.#sources.size;
+    const number = this.#numbers++;
     this.#sources.set(name, number);
     this.#text(kind.source, name);
+    return number;
+  }
+
+  #originNumber(source: string, origin: string): number {
+    const sourceNumber = this.#sourceNumber(source);
+    const known = this.#origins.get(source) ?? new Map<string, number>();
+    this.#origins.set(source, known);
+    const before = known.get(origin);
+    if (before !== undefined) return before;
+    const number = this.#numbers++;
+    known.set(origin, number);
+    const bytes = Buffer.from(origin, "utf8");
+    this.#reserve(9 + bytes.length);
+    let at = this.#buffer.writeUInt8(kind.origin, this.#length);
+    at = this.#buffer.writeUInt32LE(sourceNumber, at);
+    at = this.#buffer.writeUInt32LE(bytes.length, at);
+    this.#buffer.set(bytes, at);
+    this.#length = at + bytes.length;
     return number;
   }
 
@@ -133,7 +161,7 @@ export class BatchWriter {
  */
 export function* readBatch(batch: Uint8Array): Generator<JournalEntry> {
   const view = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength);
-  const sources: string[] = [];
+  const places: { readonly source: string; readonly origin: string }[] = [];
   let at = 0;
   const bytes = (lengthAt: number): Buffer => {
     const length = view.readUInt32LE(lengthAt);
@@ -147,15 +175,18 @@ export function* readBatch(batch: Uint8Array): Generator<JournalEntry> {
     const type = view.readUInt8(at);
     switch (type) {
       case kind.source:
-        sources.push(bytes(at + 1).toString("utf8"));
+        places.push({ source: bytes(at + 1).toString("utf8"), origin: "" });
         break;
+      case kind.origin: {
+        const place = placeOf(places, view.readUInt32LE(at + 1), at);
+        places.push({ source: place.source, origin: bytes(at + 5).toString("utf8") });
+        break;
+      }
       case kind.frame: {
-        const source = sources[view.readUInt32LE(at + 1)];
-        if (source === undefined)
-          throw new InvariantError(`a frame at ${at} names a source that the batch does not`);
+        const { source, origin } = placeOf(places, view.readUInt32LE(at + 1), at);
         const wallMs = view.readDoubleLE(at + 5);
         const monotonicMs = view.readDoubleLE(at + 13);
-        yield { type: "frame", source, wallMs, monotonicMs, bytes: bytes(at + 21) };
+        yield { type: "frame", source, wallMs, monotonicMs, bytes: bytes(at + 21), origin };
         break;
       }
       case kind.tick:
@@ -169,4 +200,10 @@ export function* readBatch(batch: Uint8Array): Generator<JournalEntry> {
         throw new InvariantError(`a record of unknown type ${type} at ${at}`);
     }
   }
+}
+
+function placeOf<T>(places: readonly T[], number: number, at: number): T {
+  const place = places[number];
+  if (!place) throw new InvariantError(`a record at ${at} names a source that the batch does not`);
+  return place;
 }

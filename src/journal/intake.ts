@@ -5,7 +5,7 @@ import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
 import type { Commit, StoreStatus } from "../store/store.ts";
-import { BatchWriter, type JournalEntry } from "./batch.ts";
+import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
 
 /** The store as the intake sees it. */
 export interface CommitTarget {
@@ -107,7 +107,7 @@ export class Intake {
    * Takes a frame; the bytes are copied. False when there is no room: the frame is lost then,
    * counted as a gap of its source, unless the caller can wait and repeat.
    */
-  frame(source: string, bytes: Uint8Array): boolean {
+  frame(source: string, bytes: Uint8Array, origin = ""): boolean {
     const wallMs = this.#options.clock.wall();
     const monotonicMs = this.#options.clock.monotonic();
     const queued = this.#writer.byteLength + this.#inFlightBytes;
@@ -120,7 +120,7 @@ export class Intake {
       this.#added(monotonicMs);
       return false;
     }
-    this.#writer.frame(source, wallMs, monotonicMs, bytes);
+    this.#writer.frame(source, wallMs, monotonicMs, bytes, origin);
     this.#added(monotonicMs);
     return true;
   }
@@ -134,7 +134,7 @@ export class Intake {
     this.#added(this.#options.clock.monotonic());
   }
 
-  gap(source: string, fromMs: number, count: number | "unknown", reason: "uncleanStop" | "overrun"): void {
+  gap(source: string, fromMs: number, count: number | "unknown", reason: GapReason): void {
     this.#writer.rare({ type: "gap", source, fromMs, toMs: this.#options.clock.wall(), count, reason });
     this.#added(this.#options.clock.monotonic());
   }

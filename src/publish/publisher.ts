@@ -1,5 +1,6 @@
 import { PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { enterPhase } from "../core/phase.ts";
 import type { HubMessage } from "../hub/hub-client.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 
@@ -89,6 +90,7 @@ export class Publisher {
     for (;;) {
       await connected(this.#stop.signal);
       try {
+        enterPhase("publish");
         await send(message);
         return;
       } catch (error) {

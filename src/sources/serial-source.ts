@@ -1,5 +1,5 @@
 import { SerialPort } from "serialport";
-import type { SourceConfig } from "../config/schema.ts";
+import type { SerialSourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
@@ -14,7 +14,7 @@ const closeTimeoutMs = 2_000;
 
 /** What of a source's configuration the port needs; when only the rest changes, the port stays open. */
 export type SerialPortConfig = Pick<
-  SourceConfig,
+  SerialSourceConfig,
   "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "maxLineBytes" | "firstLine"
 >;
 

@@ -8,7 +8,7 @@ import type { Source, SourceStatus } from "./source.ts";
 
 /** Where all sources deliver to. */
 export interface FrameTarget {
-  frame(source: string, bytes: Uint8Array): boolean;
+  frame(source: string, bytes: Uint8Array, origin?: string): boolean;
   discard(source: string, reason: FrameDiscard, bytes: number): void;
 }
 
@@ -71,7 +71,7 @@ export class SourceSet {
   #make(name: string, config: SourceConfig): Source {
     const log = this.#log.child({ source: name });
     const sink = {
-      frame: (bytes: Uint8Array) => this.#target.frame(name, bytes),
+      frame: (bytes: Uint8Array, origin?: string) => this.#target.frame(name, bytes, origin),
       discard: (reason: FrameDiscard, bytes: number) => this.#target.discard(name, reason, bytes),
       status: (status: SourceStatus) => {
         this.#status.set(name, status);
@@ -79,16 +79,30 @@ export class SourceSet {
         log[lost ? "warn" : "info"]({ ...status }, `source ${status.state}`);
       },
     };
-    return new SerialSource(config, sink, this.#clock);
+    switch (config.type) {
+      case "serial":
+        return new SerialSource(config, sink, this.#clock);
+      case "mqtt":
+      case "http":
+        throw new Error("not built yet");
+      default:
+        return config satisfies never;
+    }
   }
 }
 
-function transportOf({
-  decode: _1,
-  device: _2,
-  intervalMs: _3,
-  idleMs: _4,
-  ...transport
-}: SourceConfig): string {
-  return fingerprint(transport);
+/** What the pipeline or the store reads, and no source does. */
+const beyondTransport = [
+  "decode",
+  "device",
+  "dedupe",
+  "intervalMs",
+  "idleMs",
+  "priority",
+  "share",
+  "whenFull",
+];
+
+function transportOf(config: SourceConfig): string {
+  return fingerprint(Object.entries(config).filter(([key]) => !beyondTransport.includes(key)));
 }

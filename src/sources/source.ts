@@ -9,7 +9,7 @@ export interface SourceStatus {
 /** Where a source's frames go. */
 export interface SourceSink {
   /** The bytes are copied. False when there is no room; a source that can wait repeats, others lose the frame. */
-  frame(bytes: Uint8Array): boolean;
+  frame(bytes: Uint8Array, origin?: string): boolean;
   discard(reason: FrameDiscard, bytes: number): void;
   /** Called on every change, and only then. */
   status(status: SourceStatus): void;

@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
 import type { Accounts } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { enterPhase } from "../core/phase.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
 import {
   type Account,
@@ -146,6 +147,7 @@ export class Store {
     try {
       this.#database.exec("BEGIN IMMEDIATE");
       this.#process(commit);
+      enterPhase("commit");
       this.#database.exec("COMMIT");
     } catch (error) {
       try {
@@ -220,8 +222,10 @@ export class Store {
   }
 
   #snapshot(): void {
+    enterPhase("snapshot");
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(this.#pipeline.snapshot())));
     this.#writeSnapshot.run(this.#state.position, checksum, bytes);
+    enterPhase("trim");
     this.#journal.trim(this.#state.position, this.#settings.replayBytes);
     this.#sinceSnapshot = 0;
   }
@@ -252,6 +256,7 @@ export class Store {
           `the journal goes from position ${from + replayed - 1} to ${position}`,
         );
       }
+      enterPhase("replay");
       this.#sinceSnapshot += this.#pipeline.apply(batch).journalEntries;
     }
     if (from + replayed !== this.#state.position) {

@@ -313,7 +313,13 @@ describe("what the pipeline gets", () => {
     });
     const pipeline = pipelineConfig(checked);
     expect(pipeline.sources).toEqual({
-      s: { decode: { format: "json", ignore: [] }, device: "s-1", idleMs: 10_000, intervalMs: 100 },
+      s: {
+        decode: { format: "json", ignore: [] },
+        device: "s-1",
+        dedupe: { by: "none" },
+        idleMs: 10_000,
+        intervalMs: 100,
+      },
     });
     expect(Object.keys(pipeline.windows)).toEqual(["w"]);
     expect(pipeline.channels).toEqual({});

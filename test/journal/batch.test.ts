@@ -19,6 +19,7 @@ const entry: fc.Arbitrary<JournalEntry> = fc.oneof(
     wallMs: ms,
     monotonicMs: ms,
     bytes: fc.uint8Array({ maxLength: 40 }),
+    origin: fc.oneof(fc.constant(""), source),
   }),
   fc.record({ type: fc.constant("tick" as const), wallMs: ms, monotonicMs: ms }),
   fc.record({
