@@ -17,7 +17,7 @@ import { freeDisk, freeRam, load } from "./observe/health.ts";
 import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import { SourceSet } from "./sources/source-set.ts";
-import type { StoreStatus } from "./store/store.ts";
+import type { Opened, StoreSettings, StoreStatus } from "./store/store.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { Desired, type DesiredStatus } from "./twin/desired.ts";
 import { reportedProperties } from "./twin/reported.ts";
@@ -53,6 +53,20 @@ const housekeepingMs = 10_000;
 const drainMs = 3_000;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
+/** Between looks for messages while the store cannot be read. */
+const storeRetryMs = 1_000;
+/** What is known of a store that was never opened. */
+const unopened: StoreStatus = {
+  storeId: "",
+  position: 0,
+  outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
+  openWindows: 0,
+  books: {},
+  windowDueMs: undefined,
+  composeDueMs: undefined,
+  damage: undefined,
+  lastFault: undefined,
+};
 /** Between repetitions of a twin request that the hub refused, each of which may be billed. */
 const twinRetryMs = 30_000;
 
@@ -70,7 +84,7 @@ export class Gateway {
   readonly #desired: Desired;
   readonly #reporter: Reporter;
   readonly #stop = new AbortController();
-  #storeStatus: StoreStatus;
+  #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
   #clockQuality: TimeQuality = "unsynced";
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
@@ -87,18 +101,23 @@ export class Gateway {
     enterPhase("start");
     const configuration = new Configuration(configFile, environment, log);
     const folder = configuration.current.config.store.path;
-    const store = new StoreClient(options.onFatal);
+    const openings: Opened[] = [];
+    let onOpened = (opened: Opened): void => {
+      openings.push(opened);
+    };
+    const store = new StoreClient((opened) => onOpened(opened), options.onFatal);
     try {
-      const opened = await store.open(folder, configuration.current.config.store);
+      const isOpen = await opens(store, folder, configuration.current.config, log);
       // Behind the store's lock: a second process on the same store must not count as a crash of the first.
-      configuration.begin(clock.wall());
+      if (isOpen) configuration.begin(clock.wall());
       for (const { path, message } of configuration.startProblems)
         log.error({ path }, `configuration: ${message}`);
-      log.info({ store: folder, replayed: opened.replayed }, "store opened");
       const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
-      const gateway = new Gateway(options, configuration, folder, store, opened.status, factory);
-      await gateway.#begin(opened);
+      const gateway = new Gateway(options, configuration, folder, store, factory);
+      for (const opened of openings) gateway.#opened(opened);
+      onOpened = (opened) => gateway.#opened(opened);
+      await gateway.#begin(isOpen);
       return gateway;
     } catch (error) {
       await store.close();
@@ -111,7 +130,6 @@ export class Gateway {
     configuration: Configuration,
     storeFolder: string,
     store: StoreClient,
-    status: StoreStatus,
     factory: Awaited<ReturnType<typeof hubClientFactory>>,
   ) {
     const { clock, log, onFatal } = options;
@@ -121,7 +139,6 @@ export class Gateway {
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
-    this.#storeStatus = status;
     this.#intake = new Intake(
       { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
       intakeSettings(config),
@@ -140,6 +157,7 @@ export class Gateway {
       send: (message) => this.#link.send(message),
       acknowledge: (sequence) => this.#intake.acknowledge(sequence),
       reject: (sequence) => this.#intake.reject(sequence),
+      pause: (signal) => clock.sleep(storeRetryMs, signal),
       onFatal,
       log: log.child({ stage: "publish" }),
     });
@@ -228,24 +246,39 @@ export class Gateway {
     log.info({}, "stopped");
   }
 
-  async #begin(opened: Awaited<ReturnType<StoreClient["open"]>>): Promise<void> {
+  /** The store was opened, at the start or again after trouble with its disk. */
+  #opened({ status, replayed, configHash, uncleanSinceMs, sources }: Opened): void {
     const { log } = this.#options;
-    this.#pipelineHash = opened.configHash;
-    this.#intake.start();
-    if (opened.uncleanSinceMs !== undefined) {
-      log.warn(
-        { since: new Date(opened.uncleanSinceMs).toISOString() },
-        "the last process did not stop in order",
-      );
-      for (const source of opened.sources)
-        this.#intake.gap(source, opened.uncleanSinceMs, "unknown", "uncleanStop");
+    log.info({ store: this.storeFolder, replayed }, "store opened");
+    const { damage } = status;
+    if (damage && damage.atMs !== this.#storeStatus.damage?.atMs)
+      log.error({ ...damage }, "the store was damaged; what could be read goes on");
+    const isFirst = this.#storeStatus === unopened;
+    this.#storeStatus = status;
+    this.#publisher.restart();
+    // Only the first finds what another process left; this one's own configuration may be missing from a new store.
+    if (!isFirst) {
+      if (configHash !== this.#pipelineHash) this.#rejournalConfiguration();
+      return;
     }
+    this.#pipelineHash = configHash;
+    if (uncleanSinceMs === undefined) return;
+    log.warn({ since: new Date(uncleanSinceMs).toISOString() }, "the last process did not stop in order");
+    for (const source of sources) this.#intake.gap(source, uncleanSinceMs, "unknown", "uncleanStop");
+  }
+
+  async #begin(isOpen: boolean): Promise<void> {
+    const { log, onFatal } = this.#options;
+    this.#intake.start();
     this.#clockQuality = clockQuality();
     this.#intake.clock(bootId(), this.#clockQuality);
-    await this.#journalConfiguration();
     // Committed before the first byte is read: from here on a crash is noticed at the next start.
-    await this.#intake.flush();
-    this.#configuration.confirm(this.#options.clock.wall());
+    const committed = this.#journalConfiguration()
+      .then(() => this.#intake.flush())
+      .then(() => this.#configuration.confirm(this.#options.clock.wall()));
+    // A store that cannot be opened now must not keep the box from reading: memory holds what it can.
+    if (isOpen) await committed;
+    else committed.catch(onFatal);
     this.#publisher.start();
     this.#reporter.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
@@ -291,6 +324,7 @@ export class Gateway {
     this.#configuredMs = this.#options.clock.monotonic();
     const { config } = checked;
     this.#intake.configure(intakeSettings(config));
+    await this.#store.configure(storeSettings(config));
     this.#reporter.configure(config.report);
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);
@@ -305,7 +339,15 @@ export class Gateway {
     this.#pipelineHash = pipeline.hash;
   }
 
+  #rejournalConfiguration(): void {
+    this.#pipelineHash = undefined;
+    this.#journalConfiguration().catch(this.#options.onFatal);
+  }
+
   #committed(status: StoreStatus): void {
+    if (status.lastFault !== this.#storeStatus.lastFault) {
+      this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
+    }
     this.#storeStatus = status;
     if (status.outbox.messages > 0) this.#publisher.wake();
   }
@@ -357,6 +399,30 @@ function intakeSettings({ store, publish }: Config): IntakeSettings {
   const { maxLossMs, minCommitMs, maxQueueBytes } = store;
   const { maxDelayMs, maxMessageBytes, output } = publish;
   return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+}
+
+function storeSettings({ store, sources }: Config): StoreSettings {
+  const { snapshotEvery, replayBytes, maxBytes } = store;
+  const retention = Object.entries(sources).map(([name, { priority, share, whenFull }]) => [
+    name,
+    { priority, share, whenFull },
+  ]);
+  return { snapshotEvery, replayBytes, maxBytes, retention: Object.fromEntries(retention) };
+}
+
+/** False when the store cannot be opened now; it is tried again with each commit. */
+async function opens(store: StoreClient, folder: string, config: Config, log: Logger): Promise<boolean> {
+  try {
+    await store.open(folder, storeSettings(config));
+    return true;
+  } catch (error) {
+    if (!(error instanceof TransientError)) throw error;
+    log.error(
+      { code: error.code, reason: error.message },
+      "the store cannot be opened; it is tried for ever",
+    );
+    return false;
+  }
 }
 
 function aborted(signal: AbortSignal): Promise<void> {

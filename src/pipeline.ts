@@ -5,6 +5,7 @@ import type { TimeQuality } from "./core/reading.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
+import { PipelineFault } from "./journal/fault.ts";
 import {
   type Account,
   accountOf,
@@ -13,6 +14,7 @@ import {
   countNote,
   type Ledger,
 } from "./ledger/ledger.ts";
+import { gapEntry } from "./outbox/gap-entry.ts";
 import { compileValidation, type Validate } from "./validate/validation.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 import { Windows, type WindowsSnapshot } from "./window/windows.ts";
@@ -35,6 +37,7 @@ export interface PipelineSnapshot {
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
+  readonly gaps?: number;
 }
 interface Heard {
   /** Monotonic: a step of the wall clock must not pass for silence. */
@@ -63,6 +66,8 @@ export class Pipeline {
   #timeQuality: TimeQuality = "unsynced";
   #nowMs = 0;
   #monotonicMs = 0;
+  /** How many gaps were told, for their ids. */
+  #gaps = 0;
 
   constructor(storeId: string) {
     this.#storeId = storeId;
@@ -71,7 +76,11 @@ export class Pipeline {
   apply(batch: Uint8Array): PipelineOutput {
     const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0 };
     for (const entry of readBatch(batch)) {
-      this.#applyEntry(entry, output);
+      try {
+        this.#applyEntry(entry, output);
+      } catch (error) {
+        throw new PipelineFault(output.journalEntries, error);
+      }
       output.journalEntries++;
     }
     return output;
@@ -84,6 +93,11 @@ export class Pipeline {
   /** Readings in open windows that no entry accounts for yet, per source. */
   held(): Record<string, number> {
     return this.#windows.held();
+  }
+
+  /** A part of what the open windows held is lost; they say so when they are told. */
+  markDamaged(): void {
+    this.#windows.markDamaged();
   }
 
   get openWindows(): number {
@@ -109,6 +123,7 @@ export class Pipeline {
       monotonicMs: this.#monotonicMs,
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
+      gaps: this.#gaps,
     };
   }
 
@@ -119,6 +134,7 @@ export class Pipeline {
     this.#nowMs = snapshot.nowMs;
     this.#monotonicMs = snapshot.monotonicMs;
     this.#windows.restore(snapshot.windows);
+    this.#gaps = snapshot.gaps ?? 0;
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
   }
@@ -159,6 +175,13 @@ export class Pipeline {
         const { gaps } = accountOf(output.ledger, entry.source);
         if (entry.count === "unknown") gaps.unknown++;
         else gaps.counted += entry.count;
+        if (this.#compiled) output.entries.push(this.#gapEntry(entry, this.#compiled.context));
+        return;
+      }
+      case "fault": {
+        const account = accountOf(output.ledger, entry.source);
+        account.frames++;
+        countFrameDiscard(account, "pipelineFault");
         return;
       }
       default:
@@ -172,6 +195,11 @@ export class Pipeline {
     if (monotonicMs < this.#monotonicMs)
       for (const heard of this.#heard.values()) heard.receivedMs = monotonicMs;
     this.#monotonicMs = monotonicMs;
+  }
+
+  #gapEntry(gap: Extract<JournalEntry, { type: "gap" }>, { storeId, gateway }: EntryContext): Entry {
+    const { source, fromMs, toMs, count, reason } = gap;
+    return gapEntry(storeId, `${this.#gaps++}`, { gateway, source, fromMs, toMs, count, reason });
   }
 
   #tick(output: PipelineOutput): void {

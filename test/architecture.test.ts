@@ -89,7 +89,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/check.ts",
     "config/json-schema.ts",
     "config/schema.ts",
-    "window/entry-schema.ts",
+    "outbox/entry-schema.ts",
   ]);
 });
 

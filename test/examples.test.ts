@@ -10,7 +10,7 @@ import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
-import { messageBody } from "../src/window/entry-schema.ts";
+import { messageBody } from "../src/outbox/entry-schema.ts";
 import { recordingLog } from "./core/recording-log.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";

@@ -1,7 +1,7 @@
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
+import type { WindowEntryBody } from "../outbox/entry-schema.ts";
 import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
-import type { WindowEntryBody } from "../window/entry-schema.ts";
 
 export interface SimulationViewOptions {
   readonly hub: EmbeddedHub;

@@ -1,5 +1,6 @@
-import { closeSync, fsyncSync, mkdirSync, openSync, readFileSync, renameSync, writeFileSync } from "node:fs";
+import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
+import { writeDurably } from "../core/durable-file.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 import { version } from "../version.ts";
@@ -124,23 +125,9 @@ export class LastGood {
   }
 
   #write(file: LastGoodFile): void {
-    const temporary = `${this.#path}.new`;
     try {
       mkdirSync(dirname(this.#path), { recursive: true, mode: 0o750 });
-      const handle = openSync(temporary, "w", 0o640);
-      try {
-        writeFileSync(handle, JSON.stringify(file));
-        fsyncSync(handle);
-      } finally {
-        closeSync(handle);
-      }
-      renameSync(temporary, this.#path);
-      const folder = openSync(dirname(this.#path), "r");
-      try {
-        fsyncSync(folder);
-      } finally {
-        closeSync(folder);
-      }
+      writeDurably(this.#path, JSON.stringify(file));
     } catch (error) {
       throw new TransientError("STORE_UNUSABLE", `writing ${this.#path}: ${messageOf(error)}`, {
         cause: error,

@@ -31,8 +31,55 @@ export function openDatabase(path: string, check: (version: number) => void = ()
   }
 }
 
+/**
+ * Opens a file to read what can be read of it, and changes nothing. A write-ahead log beside it counts.
+ * @throws PermanentError STORE_CORRUPT, STORE_BUSY; TransientError STORE_UNUSABLE
+ */
+export function openForReading(path: string): Database {
+  let database: Database | undefined;
+  try {
+    database = new Sqlite(path, { readonly: true, fileMustExist: true, timeout: 0 });
+    database.pragma("schema_version");
+    return database;
+  } catch (error) {
+    database?.close();
+    throw storeError(`reading ${path}`, error);
+  }
+}
+
+/**
+ * A new file that is filled in one go and is of no use before it is whole: nothing is synced or journaled on the way.
+ * The caller syncs it when it is closed.
+ */
+export function createDatabase(path: string): Database {
+  try {
+    const database = new Sqlite(path);
+    database.pragma("journal_mode = OFF");
+    database.pragma("synchronous = OFF");
+    return database;
+  } catch (error) {
+    throw storeError(`making ${path}`, error);
+  }
+}
+
+/**
+ * Bounds the write-ahead log: SQLite merges it into the file when it has grown to `bytes`, and cuts it back to that
+ * after a larger transaction (https://www.sqlite.org/pragma.html#pragma_journal_size_limit).
+ */
+export function boundLog(database: Database, bytes: number): void {
+  const pageBytes = database.pragma("page_size", { simple: true }) as number;
+  database.pragma(`wal_autocheckpoint = ${Math.max(16, Math.floor(bytes / pageBytes))}`);
+  database.pragma(`journal_size_limit = ${Math.floor(bytes)}`);
+}
+
+/** Bytes of the file that hold something: its pages, without those that are free to be used again. */
+export function usedBytes(database: Database): number {
+  const figure = (name: string) => database.pragma(name, { simple: true }) as number;
+  return (figure("page_count") - figure("freelist_count")) * figure("page_size");
+}
+
 /** `user_version` as the file's header has it (https://www.sqlite.org/fileformat.html section 1.3); 0 without one. */
-function versionInHeader(path: string): number {
+export function versionInHeader(path: string): number {
   if (!existsSync(path)) return 0;
   const header = Buffer.alloc(64);
   const file = openSync(path, "r");

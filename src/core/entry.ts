@@ -5,6 +5,8 @@
 export interface Entry {
   readonly id: string;
   readonly revision: number;
+  /** Source that it comes from or tells about. */
+  readonly source: string;
   /** JSON text of the entry as it will stand in a message. */
   readonly body: string;
   /** When the entry was finished, wall ms: its window's end, or earlier when it was cut short. */

@@ -28,8 +28,12 @@ export const errorCodes = {
     fix: "Stop the other `headgate run` on this `store.path`.",
   },
   STORE_CORRUPT: {
-    cause: "A checksum in the store does not match its data.",
-    fix: "Check the disk; move the store aside and start with an empty one.",
+    cause: "Something in the store is not what was written there.",
+    fix: "Nothing to do at once: the damaged file is set aside with a report, what can be read goes on. Check the disk.",
+  },
+  STORE_FULL: {
+    cause: "The store has reached `store.maxBytes`, or its disk is full, and no source allows eviction.",
+    fix: "Bring the hub back, raise `store.maxBytes`, or let sources be evicted (`whenFull`). Data waits meanwhile.",
   },
   SERIAL_OPEN_FAILED: {
     cause: "The serial port is absent, busy, or the process has no permission.",

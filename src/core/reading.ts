@@ -58,6 +58,7 @@ export type ReadingDiscard =
   | "duplicate"
   | "evicted"
   | "damaged"
+  | "unaccounted"
   | "pipelineFault";
 
 /** Most characters of a name from the field; IoT Hub's own limit for identifiers. */

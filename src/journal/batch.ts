@@ -40,6 +40,14 @@ export type JournalEntry =
       readonly toMs: number;
       readonly count: number | "unknown";
       readonly reason: GapReason;
+    }
+  | {
+      /** A frame that a stage of the pipeline threw at, again and again; it is a discard. */
+      readonly type: "fault";
+      readonly source: string;
+      readonly error: string;
+      /** The beginning of the frame, base64. */
+      readonly bytes: string;
     };
 
 /** What was lost before a commit, and how. */

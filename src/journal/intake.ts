@@ -59,6 +59,8 @@ const largeBatchBytes = 1_048_576;
 const longestSleepMs = 1_000;
 /** Acknowledged messages may wait this long for company; a crash in between repeats them, no more. */
 const acknowledgeDelayMs = 1_000;
+/** So many make room for the next messages to be composed, which waits for a commit. */
+const manyAcknowledged = 32;
 const commitRetry = { baseMs: 200, maxMs: 5_000, healthyMs: 0 };
 
 /**
@@ -221,7 +223,12 @@ export class Intake {
       due = Math.min(due, now - wall + windowDueMs + Math.max(2, compose.maxDelayMs - margin));
     }
     if (composeDueMs !== undefined) due = Math.min(due, now - wall + composeDueMs + 2);
-    if (this.#waiters.length > 0 || this.#writer.byteLength >= largeBatchBytes) due = now;
+    if (
+      this.#waiters.length > 0 ||
+      this.#writer.byteLength >= largeBatchBytes ||
+      this.#acknowledged.length >= manyAcknowledged
+    )
+      due = now;
     // The spacing holds for commits that somebody wants early, not for the one that keeps the promise.
     return Math.min(lossDue, Math.max(due, this.#notBeforeMs + minCommitMs));
   }

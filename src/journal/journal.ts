@@ -14,6 +14,7 @@ export class Journal {
   readonly #read: Statement<[number], { position: number; checksum: number; batch: Buffer }>;
   readonly #sizes: Statement<[number], { position: number; size: number }>;
   readonly #trim: Statement<[number]>;
+  readonly #replace: Statement<[number, Uint8Array, number]>;
 
   static readonly schema =
     "CREATE TABLE journal (position INTEGER PRIMARY KEY, checksum INTEGER NOT NULL, batch BLOB NOT NULL)";
@@ -26,12 +27,19 @@ export class Journal {
     this.#sizes = database.prepare(
       "SELECT position, length(batch) AS size FROM journal WHERE position <= ? ORDER BY position DESC",
     );
+    this.#replace = database.prepare("UPDATE journal SET checksum = ?, batch = ? WHERE position = ?");
     this.#trim = database.prepare("DELETE FROM journal WHERE position <= ?");
   }
 
   append(position: number, batch: Uint8Array): void {
     const { bytes, checksum } = pack(batch);
     this.#append.run(position, checksum, bytes);
+  }
+
+  /** Puts another batch in the place of one that the pipeline cannot take. */
+  replace(position: number, batch: Uint8Array): void {
+    const { bytes, checksum } = pack(batch);
+    this.#replace.run(checksum, bytes, position);
   }
 
   /** @throws PermanentError STORE_CORRUPT when a checksum does not match. */

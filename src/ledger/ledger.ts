@@ -91,6 +91,25 @@ export function balances(ledger: Ledger, held: Accounts): Record<string, Balance
   );
 }
 
+/**
+ * Makes the second identity hold where a part of what was held is gone, by discards of that reason.
+ * Returns what was missing, per source. More held than the books know of means that they are older: it came in, so it
+ * counts.
+ */
+export function settle(ledger: Ledger, held: Accounts, reason: ReadingDiscard): Record<string, number> {
+  const missing: Record<string, number> = {};
+  for (const source of Object.keys(held)) accountOf(ledger, source);
+  for (const [source, account] of ledger) {
+    const discarded = Object.values(account.discards).reduce((sum: number, count) => sum + count, 0);
+    const lost = account.ingested - account.published - discarded - (held[source] ?? 0);
+    if (lost < 0) account.ingested -= lost;
+    if (lost <= 0) continue;
+    countDiscard(account, reason, lost);
+    missing[source] = lost;
+  }
+  return missing;
+}
+
 /** What does not add up, in words; empty when both identities hold for every source. */
 export function imbalances(books: Readonly<Record<string, Balance>>): string[] {
   const sum = (counts: Readonly<Record<string, number>>) => Object.values(counts).reduce((a, b) => a + b, 0);

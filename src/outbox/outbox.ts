@@ -1,5 +1,14 @@
 import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts, type Entry } from "../core/entry.ts";
+import {
+  corrupt,
+  type EntryRow,
+  entryChecksum,
+  type MessageRow,
+  messageChecksum,
+  soundEntry,
+  soundMessage,
+} from "./checksum.ts";
 
 /** A message composed of entries; its composition never changes, so every send of it is byte-identical. */
 export interface OutboxMessage {
@@ -34,142 +43,194 @@ export interface OutboxCounters {
   bytes: number;
   /** Readings that the entries account for, per source. */
   held: Record<string, number>;
+  /** Bytes of the entries that stand in no message yet, per source: what can be thinned or evicted. */
+  loose: Record<string, number>;
+  /** Entries that stand in no message yet. */
+  looseEntries: number;
   nextEntry: number;
   nextMessage: number;
-  /** Entries below this number stand in a message. */
+  /** Entries below this number stand in a message, or are gone. */
   composedBelow: number;
 }
 
 export function emptyOutbox(): OutboxCounters {
-  return { entries: 0, messages: 0, bytes: 0, held: {}, nextEntry: 1, nextMessage: 1, composedBelow: 1 };
-}
-
-interface EntryRow {
-  entry: number;
-  ready: number;
-  size: number;
-  accounts: string;
-}
-interface MessageRow {
-  sequence: number;
-  id: string;
-  output: string;
-  first: number;
-  last: number;
+  return {
+    entries: 0,
+    messages: 0,
+    bytes: 0,
+    held: {},
+    loose: {},
+    looseEntries: 0,
+    nextEntry: 1,
+    nextMessage: 1,
+    composedBelow: 1,
+  };
 }
 
 /**
+ * Messages composed ahead of the hub. Their composition is final, so what stands in them can neither be thinned nor
+ * evicted; a few are enough to keep a fast hub busy from one commit to the next.
+ */
+const composedAhead = 64;
+/** Rows looked at in one go. */
+const chunkRows = 500;
+
+interface WaitingRow {
+  entry: number;
+  ready: number;
+  size: number;
+  source: string;
+}
+
+/** Source of a row; rows of schema 1 tell it in their accounts alone. */
+const sourceColumn = "coalesce(source, (SELECT key FROM json_each(accounts) LIMIT 1), '') AS source";
+const sizeColumn = "length(CAST(body AS BLOB)) AS size";
+
+/**
  * Entries wait here, durable, until the hub acknowledged the message that holds them.
- * Entries and messages are numbered without gaps in order of their making; a message holds a range of entries.
+ * Entries and messages are numbered in order of their making; a message holds a range of entries.
  */
 export class Outbox {
   readonly #storeId: string;
   readonly #counters: OutboxCounters;
-  readonly #insert: Statement<[number, number, string, string]>;
-  readonly #bodies: Statement<[number, number], { body: string }>;
+  readonly #insert: Statement<[number, number, string, string, string, number]>;
+  readonly #entries: Statement<[number, number], EntryRow>;
   readonly #told: Statement<[number, number], { accounts: string; size: number }>;
   readonly #deleteEntries: Statement<[number, number]>;
-  readonly #insertMessage: Statement<[number, string, string, number, number]>;
+  readonly #insertMessage: Statement<[number, string, string, number, number, number, number]>;
   readonly #nextMessage: Statement<[number], MessageRow>;
   readonly #messageBySequence: Statement<[number], MessageRow>;
   readonly #deleteMessage: Statement<[number]>;
-  readonly #waiting: Statement<[number], EntryRow>;
+  readonly #waiting: Statement<[number, number], WaitingRow>;
   readonly #oldest: Statement<[], { ready: number }>;
 
   static readonly schema = `
-    CREATE TABLE outbox (entry INTEGER PRIMARY KEY, ready INTEGER NOT NULL, accounts TEXT NOT NULL, body TEXT NOT NULL);
+    CREATE TABLE outbox (entry INTEGER PRIMARY KEY, ready INTEGER NOT NULL, accounts TEXT NOT NULL, body TEXT NOT NULL,
+      source TEXT, checksum INTEGER);
     CREATE TABLE message (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL, output TEXT NOT NULL,
-      first INTEGER NOT NULL, last INTEGER NOT NULL)`;
+      first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER, checksum INTEGER)`;
 
   /** `counters` is updated in place, and is the caller's to store and to restore. */
   constructor(database: Database, storeId: string, counters: OutboxCounters) {
     this.#storeId = storeId;
     this.#counters = counters;
-    this.#insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?)");
-    this.#bodies = database.prepare("SELECT body FROM outbox WHERE entry BETWEEN ? AND ? ORDER BY entry");
+    this.#insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
+    this.#entries = database.prepare("SELECT * FROM outbox WHERE entry BETWEEN ? AND ? ORDER BY entry");
     this.#told = database.prepare(
-      "SELECT accounts, length(CAST(body AS BLOB)) AS size FROM outbox WHERE entry BETWEEN ? AND ?",
+      `SELECT accounts, ${sizeColumn} FROM outbox WHERE entry BETWEEN ? AND ? ORDER BY entry`,
     );
     this.#deleteEntries = database.prepare("DELETE FROM outbox WHERE entry BETWEEN ? AND ?");
-    this.#insertMessage = database.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?)");
+    this.#insertMessage = database.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)");
     this.#nextMessage = database.prepare(
       "SELECT * FROM message WHERE sequence > ? ORDER BY sequence LIMIT 1",
     );
     this.#messageBySequence = database.prepare("SELECT * FROM message WHERE sequence = ?");
     this.#deleteMessage = database.prepare("DELETE FROM message WHERE sequence = ?");
     this.#waiting = database.prepare(
-      "SELECT entry, ready, length(CAST(body AS BLOB)) AS size FROM outbox WHERE entry >= ? ORDER BY entry",
+      `SELECT entry, ready, ${sizeColumn}, ${sourceColumn} FROM outbox WHERE entry >= ? ORDER BY entry LIMIT ?`,
     );
     this.#oldest = database.prepare("SELECT ready FROM outbox ORDER BY entry LIMIT 1");
   }
 
   insert(entries: readonly Entry[]): void {
-    for (const entry of entries) {
-      const number = this.#counters.nextEntry++;
-      this.#insert.run(number, Math.round(entry.readyMs), JSON.stringify(entry.accounts), entry.body);
-      this.#counters.entries++;
-      this.#counters.bytes += Buffer.byteLength(entry.body);
-      addAccounts(this.#counters.held, entry.accounts);
+    const counters = this.#counters;
+    for (const { readyMs, source, body, accounts } of entries) {
+      const row = {
+        entry: counters.nextEntry++,
+        ready: Math.round(readyMs),
+        accounts: JSON.stringify(accounts),
+        body,
+        source,
+      };
+      this.#insert.run(row.entry, row.ready, row.accounts, row.body, row.source, entryChecksum(row));
+      const size = Buffer.byteLength(body);
+      counters.entries++;
+      counters.bytes += size;
+      counters.looseEntries++;
+      addAccounts(counters.loose, { [source]: size });
+      addAccounts(counters.held, accounts);
     }
   }
 
   /**
-   * Composes messages: full ones at once, the rest when its oldest entry has waited long enough.
-   * Returns the wall ms at which the rest falls due, or undefined when nothing waits.
+   * Composes messages: full ones at once, the rest when its oldest entry has waited long enough; no more than the hub
+   * is likely to take until the next commit.
+   * Returns the wall ms at which the rest falls due, or undefined when nothing waits for that.
+   * @throws PermanentError STORE_CORRUPT when rows are missing
    */
   compose(nowMs: number, settings: ComposeSettings): number | undefined {
-    let first: number | undefined;
-    let last = 0;
-    let size = 0;
-    let oldest = Number.POSITIVE_INFINITY;
-    // Collected first: the driver allows no write while a statement iterates.
-    for (const row of this.#waiting.all(this.#counters.composedBelow)) {
-      if (first !== undefined && size + row.size + 1 > settings.maxMessageBytes) {
-        this.#message(first, last, settings.output);
-        first = undefined;
-        oldest = Number.POSITIVE_INFINITY;
-      }
-      if (first === undefined) {
-        first = row.entry;
+    let waiting: WaitingRow[] = [];
+    let size = 2;
+    let seen = 0;
+    const expected = this.#counters.looseEntries;
+    for (const row of this.#rowsFrom(this.#counters.composedBelow)) {
+      if (this.#counters.messages >= composedAhead) return undefined;
+      seen++;
+      if (waiting.length > 0 && size + row.size + 1 > settings.maxMessageBytes) {
+        this.#message(waiting, settings.output);
+        waiting = [];
         size = 2;
       }
-      last = row.entry;
+      waiting.push(row);
       size += row.size + 1;
-      oldest = Math.min(oldest, row.ready);
     }
-    if (first === undefined) return undefined;
-    const dueMs = oldest + settings.maxDelayMs;
+    if (seen !== expected) throw corrupt(`${expected} entries wait in the outbox, and ${seen} are there`);
+    if (waiting.length === 0) return undefined;
+    const dueMs = waiting.reduce((oldest, { ready }) => Math.min(oldest, ready), nowMs) + settings.maxDelayMs;
     if (dueMs > nowMs) return dueMs;
-    this.#message(first, last, settings.output);
+    if (this.#counters.messages < composedAhead) this.#message(waiting, settings.output);
     return undefined;
   }
 
-  /** The first message behind `sequence`, or undefined. */
+  /** The first message behind `sequence`, or undefined. @throws PermanentError STORE_CORRUPT */
   next(sequence: number): OutboxMessage | undefined {
     const row = this.#nextMessage.get(sequence);
     if (!row) return undefined;
-    const bodies = this.#bodies.all(row.first, row.last).map(({ body }) => body);
+    const { first, last, count, id, output } = soundMessage(row);
+    const bodies = this.#entries.all(first, last).map((entry) => soundEntry(entry).body);
+    if (count !== null && bodies.length !== count)
+      throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
     const body = new Uint8Array(new TextEncoder().encode(`[${bodies.join(",")}]`));
-    return { sequence: row.sequence, id: row.id, output: row.output, body };
+    return { sequence: row.sequence, id, output, body };
   }
 
-  /** Forgets a message and its entries; returns what they accounted for. A message already forgotten gives nothing. */
+  /**
+   * Forgets a message and its entries; returns what they accounted for. A message already forgotten gives nothing.
+   * @throws PermanentError STORE_CORRUPT when entries of it are missing
+   */
   remove(sequence: number): Accounts {
     const row = this.#messageBySequence.get(sequence);
     if (!row) return {};
+    const { first, last, count, id } = soundMessage(row);
     const accounts: Record<string, number> = {};
-    for (const entry of this.#told.iterate(row.first, row.last)) {
+    let rows = 0;
+    for (const entry of this.#told.iterate(first, last)) {
+      rows++;
       addAccounts(accounts, JSON.parse(entry.accounts));
-      this.#counters.entries--;
       this.#counters.bytes -= entry.size;
     }
-    for (const [source, count] of Object.entries(accounts)) {
-      this.#counters.held[source] = (this.#counters.held[source] ?? 0) - count;
+    if (count !== null && rows !== count)
+      throw corrupt(`message ${id} holds ${count} entries, and ${rows} are there`);
+    for (const [source, readings] of Object.entries(accounts)) {
+      this.#counters.held[source] = (this.#counters.held[source] ?? 0) - readings;
     }
+    this.#counters.entries -= rows;
     this.#counters.messages--;
-    this.#deleteEntries.run(row.first, row.last);
+    this.#deleteEntries.run(first, last);
     this.#deleteMessage.run(sequence);
     return accounts;
+  }
+
+  /** Takes back an entry that stands in no message and accounts for no reading. */
+  withdraw(entry: number): void {
+    const [row] = this.#entries.all(entry, entry);
+    if (!row) throw corrupt(`entry ${entry} of the outbox is missing`);
+    const size = Buffer.byteLength(row.body);
+    this.#deleteEntries.run(entry, entry);
+    this.#counters.entries--;
+    this.#counters.looseEntries--;
+    this.#counters.bytes -= size;
+    addAccounts(this.#counters.loose, { [row.source ?? ""]: -size });
   }
 
   /** Readings that the entries account for, per source, counted from the rows: slow, and the truth. */
@@ -185,10 +246,33 @@ export class Outbox {
     return { entries, messages, bytes, oldestMs: this.#oldest.get()?.ready };
   }
 
-  #message(first: number, last: number, output: string): void {
+  /** Chunk by chunk, because the driver allows no write while a statement iterates. */
+  *#rowsFrom(entry: number): Generator<WaitingRow> {
+    for (;;) {
+      const rows = this.#waiting.all(entry, chunkRows);
+      yield* rows;
+      if (rows.length < chunkRows) return;
+      entry = (rows.at(-1)?.entry ?? entry) + 1;
+    }
+  }
+
+  #message(rows: readonly WaitingRow[], output: string): void {
     const sequence = this.#counters.nextMessage++;
-    this.#insertMessage.run(sequence, `${this.#storeId.slice(0, 8)}-${sequence}`, output, first, last);
+    const first = rows[0]?.entry ?? 0;
+    const last = rows.at(-1)?.entry ?? 0;
+    const row = {
+      sequence,
+      id: `${this.#storeId.slice(0, 8)}-${sequence}`,
+      output,
+      first,
+      last,
+      count: rows.length,
+    };
+    this.#insertMessage.run(sequence, row.id, output, first, last, row.count, messageChecksum(row));
     this.#counters.messages++;
+    this.#counters.looseEntries -= rows.length;
+    for (const { source, size } of rows)
+      this.#counters.loose[source] = (this.#counters.loose[source] ?? 0) - size;
     this.#counters.composedBelow = last + 1;
   }
 }

@@ -12,6 +12,8 @@ export interface PublisherOptions {
   readonly send: (message: HubMessage) => Promise<void>;
   readonly acknowledge: (sequence: number) => void;
   readonly reject: (sequence: number) => void;
+  /** Waits before the next try after a failure of `next`. */
+  readonly pause: (signal: AbortSignal) => Promise<void>;
   readonly onFatal: (error: unknown) => void;
   readonly log: Logger;
 }
@@ -30,6 +32,10 @@ export class Publisher {
   readonly #options: PublisherOptions;
   readonly #stop = new AbortController();
   #status: PublisherStatus = { sent: 0, repeated: 0, rejected: 0 };
+  /** Sequence of the last message that is done with. */
+  #done = 0;
+  /** Counts the times the store was opened: what was done in an earlier round says nothing of this one. */
+  #round = 0;
   #wake: (() => void) | undefined;
   /** Set when a wake came while nobody slept. */
   #awake = false;
@@ -47,6 +53,13 @@ export class Publisher {
     this.#running ??= this.#run().catch((error) => this.#options.onFatal(error));
   }
 
+  /** The store was opened again: what it holds is looked at from its beginning. */
+  restart(): void {
+    this.#done = 0;
+    this.#round++;
+    this.wake();
+  }
+
   /** There may be something new in the outbox. */
   wake(): void {
     this.#awake = true;
@@ -60,11 +73,11 @@ export class Publisher {
   }
 
   async #run(): Promise<void> {
-    const { next, acknowledge, reject, log } = this.#options;
-    let done = 0;
+    const { acknowledge, reject, log } = this.#options;
     while (!this.#stop.signal.aborted) {
       this.#awake = false;
-      const message = await next(done);
+      const round = this.#round;
+      const message = await this.#next();
       if (!message) {
         await this.#sleep();
         continue;
@@ -80,7 +93,23 @@ export class Publisher {
         reject(message.sequence);
         this.#status = { ...this.#status, rejected: this.#status.rejected + 1 };
       }
-      done = message.sequence;
+      if (round === this.#round) this.#done = message.sequence;
+    }
+  }
+
+  /** A store that cannot be read now is asked again. */
+  async #next(): Promise<OutboxMessage | undefined> {
+    const { next, pause, log } = this.#options;
+    for (let trouble = ""; ; ) {
+      try {
+        return await next(this.#done);
+      } catch (error) {
+        if (!(error instanceof TransientError)) throw error;
+        if (this.#stop.signal.aborted) return undefined;
+        if (error.message !== trouble) log.warn({ reason: error.message }, "the outbox cannot be read");
+        trouble = error.message;
+        await pause(this.#stop.signal).catch(() => undefined);
+      }
     }
   }
 

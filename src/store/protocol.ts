@@ -4,7 +4,9 @@ import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
 
 /** What the main thread asks of the store thread; each is answered once, in order. */
 export interface Requests {
-  open: { argument: { folder: string; settings: StoreSettings }; result: Opened };
+  /** Fails when the store cannot be opened now; each request that needs it tries again. */
+  open: { argument: { folder: string; settings: StoreSettings }; result: undefined };
+  configure: { argument: StoreSettings; result: undefined };
   commit: { argument: Commit; result: StoreStatus };
   next: { argument: { sequence: number }; result: OutboxMessage | undefined };
   audit: { argument: undefined; result: StoreStatus["books"] };
@@ -17,6 +19,8 @@ export type RequestMessage = {
 }[RequestName];
 
 export type ReplyMessage =
+  /** No reply, but news: the store was opened, the first time or again. */
+  | { readonly opened: Opened }
   | { readonly id: number; readonly result: unknown }
   | { readonly id: number; readonly error: SerializedError; readonly batch?: Uint8Array };
 

@@ -27,11 +27,17 @@ export class StoreClient {
   #nextId = 1;
   #dead: Error | undefined;
 
-  /** `onCrash`: the thread died by a bug; nothing can be stored any more, so the process must end. */
-  constructor(onCrash: (error: Error) => void) {
+  /**
+   * `onOpened`: the store was opened, the first time or again.
+   * `onCrash`: the thread died by a bug; nothing can be stored any more, so the process must end.
+   */
+  constructor(onOpened: (opened: Opened) => void, onCrash: (error: Error) => void) {
     const file = import.meta.url.endsWith(".ts") ? "./store-thread.ts" : "./store-thread.js";
     this.#worker = new Worker(new URL(file, import.meta.url), { name: "store" });
-    this.#worker.on("message", (reply: ReplyMessage) => this.#settle(reply));
+    this.#worker.on("message", (reply: ReplyMessage) => {
+      if ("opened" in reply) onOpened(reply.opened);
+      else this.#settle(reply);
+    });
     const crash = (error: Error) => {
       if (this.#dead) return;
       this.#dead = error;
@@ -47,8 +53,13 @@ export class StoreClient {
     });
   }
 
-  open(folder: string, settings: StoreSettings): Promise<Opened> {
-    return this.#request("open", { folder, settings });
+  /** @throws TransientError when it cannot be opened now; each request that needs it tries again. */
+  async open(folder: string, settings: StoreSettings): Promise<void> {
+    await this.#request("open", { folder, settings });
+  }
+
+  async configure(settings: StoreSettings): Promise<void> {
+    await this.#request("configure", settings);
   }
 
   /**
@@ -95,7 +106,7 @@ export class StoreClient {
     >;
   }
 
-  #settle(reply: ReplyMessage): void {
+  #settle(reply: Exclude<ReplyMessage, { opened: Opened }>): void {
     const waiting = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
     if ("error" in reply) waiting?.reject(revive(reply.error, reply.batch));

@@ -1,13 +1,13 @@
 import { parentPort } from "node:worker_threads";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { ReplyMessage, RequestMessage, SerializedError } from "./protocol.ts";
-import { Store } from "./store.ts";
+import { StoreKeeper } from "./store-keeper.ts";
 
 /** Entry of the store thread: one request after the other, each answered. */
 const port = parentPort;
 if (!port) throw new InvariantError("store-thread.ts runs only as a worker");
 
-let store: Store | undefined;
+let store: StoreKeeper | undefined;
 
 port.on("message", (request: RequestMessage) => {
   const transfer: ArrayBuffer[] = [];
@@ -30,8 +30,12 @@ port.on("message", (request: RequestMessage) => {
 
 function serve(request: RequestMessage) {
   if (request.name === "open") {
-    store = new Store(request.argument.folder, request.argument.settings);
-    return store.open();
+    const { folder, settings } = request.argument;
+    store = new StoreKeeper(folder, settings, (opened) => {
+      port?.postMessage({ opened } satisfies ReplyMessage);
+    });
+    store.open();
+    return undefined;
   }
   if (request.name === "close") {
     store?.close();
@@ -44,6 +48,9 @@ function serve(request: RequestMessage) {
       return store.commit(request.argument);
     case "next":
       return store.next(request.argument.sequence);
+    case "configure":
+      store.configure(request.argument);
+      return undefined;
     case "audit":
       return store.audit();
     default:

@@ -1,37 +1,42 @@
-import { randomUUID } from "node:crypto";
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
+import { boundLog, type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
 import type { Accounts } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
+import { PipelineFault, withoutEntries } from "../journal/fault.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
 import {
-  type Account,
   accountOf,
   type Balance,
   balances,
   countDiscard,
   type Ledger,
   mergeLedger,
+  settle,
 } from "../ledger/ledger.ts";
-import {
-  type ComposeSettings,
-  emptyOutbox,
-  Outbox,
-  type OutboxCounters,
-  type OutboxMessage,
-  type OutboxStatus,
-} from "../outbox/outbox.ts";
+import { corrupt } from "../outbox/checksum.ts";
+import { type ComposeSettings, Outbox, type OutboxMessage, type OutboxStatus } from "../outbox/outbox.ts";
+import { Reduction } from "../outbox/reduction.ts";
 import { Pipeline, type PipelineSnapshot } from "../pipeline.ts";
+import { noteEviction, untoldEvictions } from "./eviction-notes.ts";
+import { LedgerCopy } from "./ledger-copy.ts";
+import { logBytes, makeRoom, type Retention } from "./room.ts";
+import { prepareSchema, refuseNewer } from "./schema.ts";
+import { type Damage, type State, StateRow } from "./state.ts";
 
-const schemaVersion = 1;
+/** Name of the store's file in its folder. */
+export const storeFile = "headgate.db";
 
 export interface StoreSettings {
   /** Journal entries between snapshots: bounds what a start has to replay. */
   readonly snapshotEvery: number;
   /** Journal kept below the snapshot, compressed bytes. */
   readonly replayBytes: number;
+  /** Bound for the store's files. */
+  readonly maxBytes: number;
+  /** Per source of the configuration. */
+  readonly retention: Readonly<Record<string, Retention>>;
 }
 
 /** What is done with one commit; everything in it becomes durable together or not at all. */
@@ -57,6 +62,10 @@ export interface StoreStatus {
   /** Wall ms at which the next window closes or the next message falls due, if nothing else comes. */
   readonly windowDueMs: number | undefined;
   readonly composeDueMs: number | undefined;
+  /** The last time something in the store was not what had been written. */
+  readonly damage: Damage | undefined;
+  /** The last time a stage of the pipeline threw at a frame, in this process. */
+  readonly lastFault: string | undefined;
 }
 
 export interface Opened {
@@ -70,15 +79,21 @@ export interface Opened {
   readonly status: StoreStatus;
 }
 
-/** The one row that every commit rewrites. */
-interface State {
-  position: number;
-  /** Written by an orderly stop only. */
-  clean: boolean;
-  /** Wall ms of the last commit. */
-  committedMs: number;
-  outbox: OutboxCounters;
-  ledger: [string, Account][];
+/** What a bug of one batch may cost: after this many faulty entries, the rest of the batch's frames goes too. */
+const faultsPerBatch = 8;
+/** Entries that a start may take out of the journal before it gives up. */
+const replayFaults = 1_000;
+
+class ReplayFault extends Error {
+  readonly position: number;
+  readonly batch: Uint8Array;
+  readonly fault: PipelineFault;
+  constructor(position: number, batch: Uint8Array, fault: PipelineFault) {
+    super(`journal position ${position}: ${fault.message}`, { cause: fault });
+    this.position = position;
+    this.batch = batch;
+    this.fault = fault;
+  }
 }
 
 /**
@@ -88,36 +103,41 @@ interface State {
  * It runs on the store thread, because a synced write to an SD card can block for half a second.
  */
 export class Store {
-  readonly #settings: StoreSettings;
+  readonly #folder: string;
+  #settings: StoreSettings;
   readonly #database: Database;
   readonly #journal: Journal;
   readonly #storeId: string;
-  readonly #writeState: Statement<[string]>;
-  readonly #readState: Statement<[], { state: string }>;
+  readonly #stateRow: StateRow;
+  readonly #copy: LedgerCopy;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
   #pipeline!: Pipeline;
   #outbox!: Outbox;
+  #reduction!: Reduction;
   #ledger: Ledger = new Map();
   #state!: State;
   #sinceSnapshot = 0;
   #composeDueMs: number | undefined;
+  #lastFault: string | undefined;
 
   /** @throws PermanentError STORE_BUSY, STORE_NEWER, STORE_CORRUPT; TransientError STORE_UNUSABLE */
-  constructor(folder: string, settings: StoreSettings) {
+  constructor(folder: string, settings: StoreSettings, file = storeFile) {
+    this.#folder = folder;
     this.#settings = settings;
     try {
       mkdirSync(folder, { recursive: true, mode: 0o750 });
     } catch (error) {
       throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
     }
-    const path = join(folder, "headgate.db");
+    const path = join(folder, file);
+    this.#copy = new LedgerCopy(folder);
     this.#database = openDatabase(path, (version) => refuseNewer(version, path));
     try {
+      boundLog(this.#database, logBytes(settings.maxBytes));
       this.#storeId = prepareSchema(this.#database, path);
       this.#journal = new Journal(this.#database);
-      this.#writeState = this.#database.prepare("UPDATE state SET state = ?");
-      this.#readState = this.#database.prepare("SELECT state FROM state");
+      this.#stateRow = new StateRow(this.#database);
       this.#writeSnapshot = this.#database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
       this.#readSnapshot = this.#database.prepare("SELECT position, checksum, snapshot FROM snapshot");
     } catch (error) {
@@ -126,9 +146,14 @@ export class Store {
     }
   }
 
-  /** Loads the snapshot and replays the journal behind it. */
+  /** Loads the snapshot and replays the journal behind it. @throws PermanentError STORE_CORRUPT */
   open(): Opened {
-    const replayed = this.#recover();
+    let replayed: number;
+    try {
+      replayed = this.#recoverWithoutFaults();
+    } catch (error) {
+      throw storeError(`opening the store in ${this.#folder}`, error);
+    }
     const { clean, committedMs, position } = this.#state;
     return {
       storeId: this.#storeId,
@@ -140,34 +165,27 @@ export class Store {
     };
   }
 
+  configure(settings: StoreSettings): void {
+    this.#settings = settings;
+    boundLog(this.#database, logBytes(settings.maxBytes));
+  }
+
   /**
-   * @throws TransientError STORE_UNUSABLE; nothing of the commit happened then, and it can be repeated.
+   * @throws TransientError STORE_UNUSABLE, STORE_FULL: nothing of the batch happened then, and it can be repeated;
+   * PermanentError STORE_CORRUPT
    */
   commit(commit: Commit): StoreStatus {
-    try {
-      this.#database.exec("BEGIN IMMEDIATE");
-      this.#process(commit);
-      enterPhase("commit");
-      this.#database.exec("COMMIT");
-    } catch (error) {
-      try {
-        if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
-        // The pipeline in memory is ahead of the disk now; what was committed is the truth.
-        this.#recover();
-      } catch (again) {
-        // Memory and disk differ for good: only a new start can mend that.
-        throw new PermanentError(
-          "STORE_UNUSABLE",
-          `going back after ${messageOf(error)}: ${messageOf(again)}`,
-          { cause: again },
-        );
-      }
-      throw storeError("committing", error);
+    let { batch } = commit;
+    for (let faults = 0; ; faults++) {
+      const fault = this.#attempt({ ...commit, batch });
+      if (!fault) break;
+      batch = this.#withoutFault(batch, fault, faults);
     }
+    if (this.#sinceSnapshot === 0 && commit.batch.length > 0) this.#copy.write(this.#storeId, this.#state);
     return this.status();
   }
 
-  /** The first message behind `sequence`. */
+  /** The first message behind `sequence`. @throws PermanentError STORE_CORRUPT */
   next(sequence: number): OutboxMessage | undefined {
     return this.#outbox.next(sequence);
   }
@@ -181,6 +199,8 @@ export class Store {
       books: balances(this.#ledger, this.#held(this.#state.outbox.held)),
       windowDueMs: this.#pipeline.wakeAtMs(),
       composeDueMs: this.#composeDueMs,
+      damage: this.#state.damage,
+      lastFault: this.#lastFault,
     };
   }
 
@@ -189,8 +209,45 @@ export class Store {
     return balances(this.#ledger, this.#held(this.#outbox.heldByRows()));
   }
 
+  /** A copy of the whole store in a new file, also when the store's own was deleted: its pages are still there. */
+  copyTo(path: string): void {
+    this.#database.prepare("VACUUM INTO ?").run(path);
+  }
+
   close(): void {
     this.#database.close();
+  }
+
+  /** One transaction; returns the bug that ended it, if it was one that a batch without an entry can avoid. */
+  #attempt(commit: Commit): PipelineFault | undefined {
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      this.#process(commit);
+      enterPhase("commit");
+      this.#database.exec("COMMIT");
+      return undefined;
+    } catch (error) {
+      this.#goBack(error);
+      if (error instanceof PipelineFault) return error;
+      if (error instanceof TransientError && error.code === "STORE_FULL") this.#settle(commit);
+      throw storeError("committing", error);
+    }
+  }
+
+  /** What the hub took makes room for what could not be kept: it must be forgotten even when the batch has to wait. */
+  #settle(commit: Commit): void {
+    if (commit.batch.length > 0) this.#attempt({ ...commit, batch: new Uint8Array() });
+  }
+
+  /** The pipeline in memory is ahead of the disk; what was committed is the truth. */
+  #goBack(error: unknown): void {
+    try {
+      if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
+      this.#recover();
+    } catch (again) {
+      if (again instanceof PermanentError && again.code === "STORE_CORRUPT") throw again;
+      throw storeError(`going back after ${messageOf(error)}`, again);
+    }
   }
 
   #process(commit: Commit): void {
@@ -206,6 +263,7 @@ export class Store {
       }
     }
     if (commit.batch.length > 0) {
+      this.#makeRoom(commit.batch.length);
       state.position++;
       this.#journal.append(state.position, commit.batch);
       const { entries, ledger, journalEntries } = this.#pipeline.apply(commit.batch);
@@ -214,30 +272,87 @@ export class Store {
       this.#sinceSnapshot += journalEntries;
     }
     this.#composeDueMs = this.#outbox.compose(commit.nowMs, commit.compose);
-    if (this.#sinceSnapshot >= this.#settings.snapshotEvery || commit.last) this.#snapshot();
+    if (this.#sinceSnapshot >= this.#settings.snapshotEvery || commit.last) {
+      this.#snapshot(this.#settings.replayBytes);
+    }
     state.clean = commit.last ?? false;
     state.committedMs = commit.nowMs;
     state.ledger = [...this.#ledger];
-    this.#writeState.run(JSON.stringify(state));
+    this.#stateRow.write(state);
   }
 
-  #snapshot(): void {
+  /** @throws TransientError STORE_FULL */
+  #makeRoom(bytes: number): void {
+    const context = {
+      database: this.#database,
+      folder: this.#folder,
+      counters: this.#state.outbox,
+      reduction: this.#reduction,
+      retention: this.#settings.retention,
+      maxBytes: this.#settings.maxBytes,
+      spared: untoldEvictions(this.#state),
+      dropHistory: () => this.#snapshot(0),
+    };
+    makeRoom(context, bytes, (source, what) => {
+      for (const [name, count] of Object.entries(what.accounts))
+        countDiscard(accountOf(this.#ledger, name), "evicted", count);
+      const names = { storeId: this.#storeId, gateway: this.#pipeline.config?.gateway ?? "" };
+      noteEviction(this.#state, this.#outbox, names, source, what);
+    });
+  }
+
+  #snapshot(keepBytes: number): void {
     enterPhase("snapshot");
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(this.#pipeline.snapshot())));
     this.#writeSnapshot.run(this.#state.position, checksum, bytes);
     enterPhase("trim");
-    this.#journal.trim(this.#state.position, this.#settings.replayBytes);
+    this.#journal.trim(this.#state.position, keepBytes);
     this.#sinceSnapshot = 0;
   }
 
-  /** Brings memory to where the disk is; returns how many batches were replayed. */
+  /** The batch with the entry that a stage threw at taken out; after many of them, with every frame taken out. */
+  #withoutFault(batch: Uint8Array, fault: PipelineFault, faults: number): Uint8Array {
+    this.#lastFault = messageOf(fault.cause);
+    const all = faults >= faultsPerBatch;
+    const rest = withoutEntries(
+      batch,
+      (entry, index) => index === fault.index || (all && entry.type === "frame"),
+      this.#lastFault,
+    );
+    if (!rest || faults > faultsPerBatch) throw fault;
+    return rest;
+  }
+
+  /**
+   * A replay stumbles where an earlier version of the program did not: what it stumbles over is taken out of the
+   * journal. Its entry is out already, or its reading is missing from an open window and becomes a discard.
+   */
+  #recoverWithoutFaults(): number {
+    for (let faults = 0; ; faults++) {
+      try {
+        const replayed = this.#recover();
+        if (faults > 0) this.#settleFaults();
+        return replayed;
+      } catch (error) {
+        if (!(error instanceof ReplayFault) || faults > replayFaults) throw error;
+        const rest = this.#withoutFault(error.batch, error.fault, faults % (faultsPerBatch + 1));
+        this.#journal.replace(error.position, rest);
+      }
+    }
+  }
+
+  #settleFaults(): void {
+    settle(this.#ledger, this.#held(this.#state.outbox.held), "pipelineFault");
+    this.#state.ledger = [...this.#ledger];
+    this.#stateRow.write(this.#state);
+  }
+
+  /** Brings memory to where the disk is; returns how many batches were replayed. @throws PermanentError STORE_CORRUPT */
   #recover(): number {
-    const row = this.#readState.get();
-    this.#state = row
-      ? (JSON.parse(row.state) as State)
-      : { position: 0, clean: true, committedMs: 0, outbox: emptyOutbox(), ledger: [] };
+    this.#state = this.#stateRow.read();
     this.#ledger = new Map(this.#state.ledger);
     this.#outbox = new Outbox(this.#database, this.#storeId, this.#state.outbox);
+    this.#reduction = new Reduction(this.#database, this.#storeId, this.#state.outbox);
     this.#pipeline = new Pipeline(this.#storeId);
     this.#composeDueMs = this.#state.outbox.entries > 0 ? 0 : undefined;
     let from = 0;
@@ -250,22 +365,22 @@ export class Store {
     let replayed = 0;
     this.#sinceSnapshot = 0;
     for (const { position, batch } of this.#journal.readAfter(from)) {
-      if (position !== from + ++replayed) {
-        throw new PermanentError(
-          "STORE_CORRUPT",
-          `the journal goes from position ${from + replayed - 1} to ${position}`,
-        );
-      }
+      if (position !== from + ++replayed)
+        throw corrupt(`the journal goes from position ${from + replayed - 1} to ${position}`);
       enterPhase("replay");
-      this.#sinceSnapshot += this.#pipeline.apply(batch).journalEntries;
+      this.#sinceSnapshot += this.#replay(position, batch);
     }
-    if (from + replayed !== this.#state.position) {
-      throw new PermanentError(
-        "STORE_CORRUPT",
-        `the journal ends at ${from + replayed}, not ${this.#state.position}`,
-      );
-    }
+    if (from + replayed !== this.#state.position)
+      throw corrupt(`the journal ends at ${from + replayed}, not ${this.#state.position}`);
     return replayed;
+  }
+
+  #replay(position: number, batch: Uint8Array): number {
+    try {
+      return this.#pipeline.apply(batch).journalEntries;
+    } catch (error) {
+      throw error instanceof PipelineFault ? new ReplayFault(position, batch, error) : error;
+    }
   }
 
   #held(inOutbox: Accounts): Record<string, number> {
@@ -273,32 +388,4 @@ export class Store {
     for (const [source, count] of Object.entries(inOutbox)) held[source] = (held[source] ?? 0) + count;
     return held;
   }
-}
-
-/** @throws PermanentError STORE_NEWER */
-function refuseNewer(version: number, path: string): void {
-  if (version <= schemaVersion) return;
-  const message = `${path} has schema ${version}, this version of Headgate knows ${schemaVersion}; nothing was changed`;
-  throw new PermanentError("STORE_NEWER", message);
-}
-
-/** Makes the tables of a new store. Returns the store's id. */
-function prepareSchema(database: Database, path: string): string {
-  if (database.pragma("user_version", { simple: true }) === 0) {
-    database.transaction(() => {
-      database.exec(`
-        CREATE TABLE store (id TEXT NOT NULL);
-        CREATE TABLE state (state TEXT NOT NULL);
-        CREATE TABLE snapshot (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, checksum INTEGER NOT NULL, snapshot BLOB NOT NULL);
-        ${Journal.schema};
-        ${Outbox.schema};`);
-      database.prepare("INSERT INTO store VALUES (?)").run(randomUUID());
-      const state: State = { position: 0, clean: true, committedMs: 0, outbox: emptyOutbox(), ledger: [] };
-      database.prepare("INSERT INTO state VALUES (?)").run(JSON.stringify(state));
-      database.pragma(`user_version = ${schemaVersion}`);
-    })();
-  }
-  const row = database.prepare<[], { id: string }>("SELECT id FROM store").get();
-  if (!row) throw new PermanentError("STORE_CORRUPT", `${path} has no id`);
-  return row.id;
 }

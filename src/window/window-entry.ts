@@ -2,8 +2,8 @@ import { createHash } from "node:crypto";
 import type { WindowConfig } from "../config/schema.ts";
 import type { Entry } from "../core/entry.ts";
 import type { Quality, TimeQuality } from "../core/reading.ts";
+import type { ChannelBody, WindowEntryBody } from "../outbox/entry-schema.ts";
 import { aggregateNumbers, type ChannelAggregate } from "./channel-aggregate.ts";
-import type { ChannelBody, WindowEntryBody } from "./entry-schema.ts";
 
 /** A window definition in force, from one configuration entry to the next that changes it. */
 export interface Definition {
@@ -27,7 +27,7 @@ export interface OpenWindow {
   closed: boolean;
   /** Holds readings that no entry has told yet. */
   changed: boolean;
-  partial: "start" | "configuration" | undefined;
+  partial: WindowEntryBody["partial"] | undefined;
   readings: number;
   /** Readings accounted here and not yet in an entry. */
   accounted: number;
@@ -85,6 +85,7 @@ export function windowEntry(
   return {
     id,
     revision: window.revision,
+    source: window.source,
     body: JSON.stringify(body),
     readyMs: Math.min(endMs, nowMs),
     accounts: window.accounted > 0 ? { [window.source]: window.accounted } : {},

@@ -220,6 +220,13 @@ export class Windows {
     );
   }
 
+  /** A part of what the open windows held is lost. */
+  markDamaged(): void {
+    for (const { open } of this.#running) {
+      for (const window of windowsOf(open)) window.partial = "damage";
+    }
+  }
+
   #isBehind({ config }: Definition, window: OpenWindow): boolean {
     return window.changed && window.startMs + config.sizeMs <= this.watermark(window.source);
   }

@@ -14,6 +14,8 @@ export const emptyStatus: StoreStatus = {
   books: {},
   windowDueMs: undefined,
   composeDueMs: undefined,
+  damage: undefined,
+  lastFault: undefined,
 };
 
 interface Seen extends Omit<Commit, "batch"> {

@@ -59,7 +59,14 @@ function boxInFile() {
 const settings: ComposeSettings = { maxDelayMs: 1_000, maxMessageBytes: 100, output: "readings" };
 let ids = 0;
 function entry(readyMs: number, text: string, accounts: Accounts = { s: 1 }): Entry {
-  return { id: `${ids++}`, revision: 0, body: JSON.stringify(text), readyMs, accounts };
+  return {
+    id: `${ids++}`,
+    revision: 0,
+    source: Object.keys(accounts)[0] ?? "s",
+    body: JSON.stringify(text),
+    readyMs,
+    accounts,
+  };
 }
 const textOf = ({ body }: OutboxMessage) => Buffer.from(body).toString("utf8");
 function messages(outbox: Outbox): OutboxMessage[] {

@@ -33,6 +33,7 @@ function running() {
     acknowledge: (sequence) => events.push(`acknowledge ${sequence}`),
     reject: (sequence) => events.push(`reject ${sequence}`),
     onFatal: (error) => fatal.push(error),
+    pause: async () => undefined,
     log: recordingLog(),
   });
   return {
@@ -169,6 +170,7 @@ test("a wake while it looks into the outbox is not lost", async () => {
     onFatal: (error) => {
       throw error;
     },
+    pause: async () => undefined,
     log: recordingLog(),
   });
   publisher.start();

@@ -2,6 +2,7 @@ import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
+import type { Opened } from "../../src/store/store.ts";
 import { CommitFailed, StoreClient } from "../../src/store/store-client.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
@@ -10,16 +11,20 @@ import { commitOf, configuration, openStore, reading, settings, t0 } from "./sto
 
 function client() {
   const crashes: Error[] = [];
-  const store = new StoreClient((error) => crashes.push(error));
+  const openings: Opened[] = [];
+  const store = new StoreClient(
+    (opened) => openings.push(opened),
+    (error) => crashes.push(error),
+  );
   onTestFinished(() => store.close().catch(() => undefined));
-  return { store, crashes };
+  return { store, crashes, openings };
 }
 
 test("the store on its thread does what the store does", async () => {
   const folder = temporaryFolder();
-  const { store, crashes } = client();
-  const opened = await store.open(folder, settings);
-  expect(opened).toMatchObject({ replayed: 0, status: { position: 0 } });
+  const { store, crashes, openings } = client();
+  await store.open(folder, settings);
+  expect(openings).toMatchObject([{ replayed: 0, status: { position: 0 } }]);
   await store.commit(commitOf([configuration(-5_000), reading(0, { t: 1 })], t0));
   const status = await store.commit(commitOf([tick(t0 + 1_000)], t0 + 9_000));
   expect(status).toMatchObject({ position: 2, outbox: { messages: 1 } });

@@ -147,7 +147,7 @@ describe("a store that cannot be used", () => {
     const before = filesOf(folder);
     expect(await openCode(folder)).toBe("STORE_NEWER");
     expect(filesOf(folder)).toEqual(before);
-    change(folder, "PRAGMA user_version = 1");
+    change(folder, "PRAGMA user_version = 2");
     expect(await openCode(folder)).toBe("none");
   });
 

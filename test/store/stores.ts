@@ -9,7 +9,12 @@ import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { batchOf, frame } from "../journal/batches.ts";
 
 export const t0 = Date.UTC(2025, 0, 1);
-export const settings: StoreSettings = { snapshotEvery: 10_000, replayBytes: 0 };
+export const settings: StoreSettings = {
+  snapshotEvery: 10_000,
+  replayBytes: 0,
+  maxBytes: 1_000_000_000,
+  retention: {},
+};
 export const compose: Commit["compose"] = { maxDelayMs: 1_000, maxMessageBytes: 2_048, output: "readings" };
 
 export function commitOf(

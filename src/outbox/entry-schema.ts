@@ -53,16 +53,47 @@ export const windowEntryBody = z
       .describe("Readings a full window would have; where the source says its interval"),
     bad: z.int().min(0).describe("Readings with at least one bad value"),
     partial: z
-      .enum(["start", "configuration"])
+      .enum(["start", "configuration", "damage"])
       .optional()
-      .describe("The window did not run from end to end: the store began in it, or a configuration cut it"),
+      .describe(
+        "The window did not run from end to end: the store began in it, a configuration cut it, or a damaged store lost a part of it",
+      ),
+    thinned: z
+      .int()
+      .min(2)
+      .optional()
+      .describe("It stands for this many windows of the full store, merged into one; none of them was sent"),
     channels: z.record(z.string(), channelBody),
     configurations: z.array(z.string()).describe("Hashes of the configurations its readings passed through"),
   })
   .describe("One window of one device of one source");
 
+/** What is missing from the data, told as data. */
+export const gapEntryBody = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    revision: z.literal(0),
+    kind: z.literal("gap"),
+    gateway: z.string(),
+    source: z.string(),
+    from: z.iso.datetime().describe("What is missing was received, or would have been, between these two"),
+    to: z.iso.datetime(),
+    count: z.union([z.int().min(0), z.literal("unknown")]),
+    unit: z.enum(["frames", "readings"]).describe("What was counted"),
+    reason: z
+      .enum(["uncleanStop", "overrun", "damage", "evicted"])
+      .describe(
+        "The process was killed; more came than could be stored; the store was damaged; the full store gave it up",
+      ),
+  })
+  .describe("Something is missing, as far as anyone can know");
+
+export type GapEntryBody = z.output<typeof gapEntryBody>;
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
 export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */
-export const messageBody = z.array(windowEntryBody).min(1).describe("Entries in the order of their making");
+export const messageBody = z
+  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody]))
+  .min(1)
+  .describe("Entries in the order of their making");

@@ -1,0 +1,53 @@
+import { crc32 } from "node:zlib";
+import { PermanentError } from "../core/errors.ts";
+
+export interface EntryRow {
+  readonly entry: number;
+  /** Wall ms. */
+  readonly ready: number;
+  /** JSON of `Accounts`. */
+  readonly accounts: string;
+  readonly body: string;
+  /** Null in rows of schema 1, as is the checksum. */
+  readonly source: string | null;
+  readonly checksum: number | null;
+}
+export interface MessageRow {
+  readonly sequence: number;
+  readonly id: string;
+  readonly output: string;
+  readonly first: number;
+  readonly last: number;
+  /** How many entries stand in it; null in rows of schema 1, as is the checksum. */
+  readonly count: number | null;
+  readonly checksum: number | null;
+}
+
+/** CRC-32 over everything a row says, so that no flipped bit of it goes out as data. */
+export function entryChecksum(row: Omit<EntryRow, "checksum">): number {
+  return crc32(row.body, crc32(`${row.entry}\n${row.ready}\n${row.accounts}\n${row.source ?? ""}\n`));
+}
+
+export function messageChecksum(row: Omit<MessageRow, "checksum">): number {
+  return crc32(`${row.sequence}\n${row.id}\n${row.output}\n${row.first}\n${row.last}\n${row.count ?? ""}`);
+}
+
+export const isSoundEntry = (row: EntryRow): boolean =>
+  row.checksum === null || row.checksum === entryChecksum(row);
+
+export const isSoundMessage = (row: MessageRow): boolean =>
+  row.checksum === null || row.checksum === messageChecksum(row);
+
+/** @throws PermanentError STORE_CORRUPT */
+export function soundEntry(row: EntryRow): EntryRow {
+  if (!isSoundEntry(row)) throw corrupt(`entry ${row.entry} of the outbox does not match its checksum`);
+  return row;
+}
+
+/** @throws PermanentError STORE_CORRUPT */
+export function soundMessage(row: MessageRow): MessageRow {
+  if (!isSoundMessage(row)) throw corrupt(`message ${row.sequence} does not match its checksum`);
+  return row;
+}
+
+export const corrupt = (what: string): PermanentError => new PermanentError("STORE_CORRUPT", what);

@@ -1,0 +1,149 @@
+import type { Database, Statement } from "../core/database.ts";
+import { type Accounts, addAccounts } from "../core/entry.ts";
+import { type EntryRow, entryChecksum, soundEntry } from "./checksum.ts";
+import type { WindowEntryBody } from "./entry-schema.ts";
+import type { OutboxCounters } from "./outbox.ts";
+import { merged, thinnedTo, thinningKey } from "./thinning.ts";
+
+/** Rows read in one go: of ten thousand devices, two windows each. */
+const thinnedRows = 20_000;
+const evictedRows = 500;
+
+/** What eviction took. */
+export interface Evicted {
+  readonly entries: number;
+  readonly bytes: number;
+  readonly accounts: Accounts;
+  /** Wall ms at which the first and the last of them were finished. */
+  readonly fromMs: number;
+  readonly toMs: number;
+}
+
+/**
+ * Makes the outbox smaller, oldest entries first: by merging windows of one device, then by giving entries up.
+ * What stands in a message is never touched, because its composition may have been sent.
+ */
+export class Reduction {
+  readonly #storeId: string;
+  readonly #counters: OutboxCounters;
+  readonly #ofSource: Statement<[number, string, string, number], EntryRow>;
+  readonly #delete: Statement<[number]>;
+  readonly #replace: Statement<[number, string, string, string, number, number]>;
+  /** Per source, below which entry all was thinned, and below which there is none of it: so that no scan begins anew. */
+  readonly #thinnedBelow = new Map<string, number>();
+  readonly #noneBelow = new Map<string, number>();
+
+  constructor(database: Database, storeId: string, counters: OutboxCounters) {
+    this.#storeId = storeId;
+    this.#counters = counters;
+    // Rows of schema 1 have their source in the accounts alone.
+    this.#ofSource = database.prepare(
+      `SELECT * FROM outbox WHERE entry >= ?
+       AND (source = ? OR (source IS NULL AND (SELECT key FROM json_each(accounts) LIMIT 1) = ?))
+       ORDER BY entry LIMIT ?`,
+    );
+    this.#delete = database.prepare("DELETE FROM outbox WHERE entry = ?");
+    this.#replace = database.prepare(
+      "UPDATE outbox SET ready = ?, accounts = ?, body = ?, source = ?, checksum = ? WHERE entry = ?",
+    );
+  }
+
+  /**
+   * Merges the oldest entries of a source that were not merged before; returns the bytes that this freed.
+   * 0 when there is nothing left to merge.
+   */
+  thin(source: string): number {
+    for (;;) {
+      const from = Math.max(this.#thinnedBelow.get(source) ?? 0, this.#counters.composedBelow);
+      const rows = this.#ofSource.all(from, source, source, thinnedRows);
+      const last = rows.at(-1);
+      if (!last) return 0;
+      this.#thinnedBelow.set(source, last.entry + 1);
+      let freed = 0;
+      for (const group of groupsOf(rows)) freed += this.#merge(source, group);
+      if (freed > 0) return freed;
+    }
+  }
+
+  /** Gives up the oldest entries of a source until `bytes` are freed or none is left; undefined when there was none. */
+  evict(source: string, bytes: number, spared: ReadonlySet<number>): Evicted | undefined {
+    const counters = this.#counters;
+    const accounts: Record<string, number> = {};
+    let entries = 0;
+    let freed = 0;
+    let fromMs = Number.POSITIVE_INFINITY;
+    let toMs = Number.NEGATIVE_INFINITY;
+    let from = Math.max(this.#noneBelow.get(source) ?? 0, counters.composedBelow);
+    while (freed < bytes) {
+      const rows = this.#ofSource.all(from, source, source, evictedRows);
+      for (const row of rows) {
+        if (freed >= bytes) break;
+        from = row.entry + 1;
+        if (spared.has(row.entry)) continue;
+        this.#remove(source, row);
+        addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
+        entries++;
+        freed += Buffer.byteLength(row.body);
+        fromMs = Math.min(fromMs, row.ready);
+        toMs = Math.max(toMs, row.ready);
+      }
+      if (rows.length < evictedRows) break;
+    }
+    this.#noneBelow.set(source, from);
+    if (entries === 0) return undefined;
+    for (const [name, readings] of Object.entries(accounts))
+      counters.held[name] = (counters.held[name] ?? 0) - readings;
+    return { entries, bytes: freed, accounts, fromMs, toMs };
+  }
+
+  /** The last of the rows becomes all of them, so that the order of entries stays that of their making. */
+  #merge(source: string, rows: readonly EntryRow[]): number {
+    const last = rows.at(-1);
+    if (!last || rows.length < 2) return 0;
+    const bodies = rows.map((row) => JSON.parse(soundEntry(row).body) as WindowEntryBody);
+    const body = JSON.stringify(merged(this.#storeId, bodies));
+    const accounts: Record<string, number> = {};
+    for (const row of rows) addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
+    const before = this.#counters.bytes;
+    for (const row of rows.slice(0, -1)) this.#remove(source, row);
+    const row = { ...last, accounts: JSON.stringify(accounts), body, source };
+    this.#replace.run(row.ready, row.accounts, body, source, entryChecksum(row), row.entry);
+    this.#grow(source, Buffer.byteLength(body) - Buffer.byteLength(last.body));
+    return before - this.#counters.bytes;
+  }
+
+  #remove(source: string, row: EntryRow): void {
+    this.#delete.run(row.entry);
+    this.#counters.entries--;
+    this.#counters.looseEntries--;
+    this.#grow(source, -Buffer.byteLength(row.body));
+  }
+
+  #grow(source: string, bytes: number): void {
+    this.#counters.bytes += bytes;
+    this.#counters.loose[source] = (this.#counters.loose[source] ?? 0) + bytes;
+  }
+}
+
+/** Rows that may become one, at most `thinnedTo` together, in order. */
+function groupsOf(rows: readonly EntryRow[]): EntryRow[][] {
+  const groups: EntryRow[][] = [];
+  const open = new Map<string, EntryRow[]>();
+  const told = new Map<string, number>();
+  const bodies = rows.map((row) => JSON.parse(row.body) as WindowEntryBody);
+  for (const { id } of bodies) told.set(id, (told.get(id) ?? 0) + 1);
+  for (const [i, row] of rows.entries()) {
+    const body = bodies[i] as WindowEntryBody;
+    const key = thinningKey(body);
+    // A window that waits here with a revision would be merged without it.
+    if (key === undefined || told.get(body.id) !== 1) continue;
+    const group = open.get(key);
+    if (group && group.length < thinnedTo) group.push(row);
+    else {
+      const begun = [row];
+      open.set(key, begun);
+      groups.push(begun);
+    }
+  }
+  return groups;
+}

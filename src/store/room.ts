@@ -1,0 +1,97 @@
+import { statfsSync } from "node:fs";
+import { type Database, usedBytes } from "../core/database.ts";
+import { TransientError } from "../core/errors.ts";
+import { enterPhase } from "../core/phase.ts";
+import type { OutboxCounters } from "../outbox/outbox.ts";
+import type { Evicted, Reduction } from "../outbox/reduction.ts";
+
+/** How a source's entries fare when the store is full. */
+export interface Retention {
+  /** Lower goes first. */
+  readonly priority: number;
+  /** Part of the budget that is this source's own. */
+  readonly share: number;
+  readonly whenFull: "evict" | "keep";
+}
+
+/** Of `maxBytes`, what the write-ahead log may take beside the database. */
+export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
+/** Room that a disk filled by others must keep, so that eviction itself can be written. */
+const headroomBytes = 4_194_304;
+/** When the bound is reached, this much of it is freed at once: few large deletions instead of one per commit. */
+const freedPart = 0.05;
+
+export interface RoomContext {
+  readonly database: Database;
+  readonly folder: string;
+  readonly counters: OutboxCounters;
+  readonly reduction: Reduction;
+  readonly retention: Readonly<Record<string, Retention>>;
+  readonly maxBytes: number;
+  /** Entries that tell of evictions; they stay. */
+  readonly spared: ReadonlySet<number>;
+  /** Forgets what of the journal is kept for a replay by hand only. */
+  readonly dropHistory: () => void;
+}
+
+/** A source that is gone from the configuration goes first. */
+const gone: Retention = { priority: -1, share: 0, whenFull: "evict" };
+
+/**
+ * Thins, then evicts, until what the store holds fits its bound with room for `bytes` more.
+ * The bound is `store.maxBytes`, or less where the disk has less.
+ * @throws TransientError STORE_FULL when it does not fit and nothing more may go.
+ */
+export function makeRoom(
+  context: RoomContext,
+  bytes: number,
+  evicted: (source: string, what: Evicted) => void,
+): void {
+  const { database } = context;
+  const budget = budgetBytes(context);
+  if (usedBytes(database) + bytes <= budget) return;
+  enterPhase("evict");
+  context.dropHistory();
+  const aim = budget * (1 - freedPart) - bytes;
+  for (const source of candidates(context, budget)) {
+    const { counters, reduction, retention } = context;
+    const { share } = retention[source] ?? gone;
+    const own = share * budget;
+    const excess = () => Math.min(usedBytes(database) - aim, (counters.loose[source] ?? 0) - own);
+    while (excess() > 0 && reduction.thin(source) > 0);
+    for (let more = excess(); more > 0; more = excess()) {
+      const what = reduction.evict(source, more, context.spared);
+      if (!what) break;
+      evicted(source, what);
+    }
+    if (usedBytes(database) <= aim) return;
+  }
+  if (usedBytes(database) + bytes > budget) {
+    throw new TransientError(
+      "STORE_FULL",
+      `${usedBytes(database)} of ${Math.floor(budget)} bytes are taken, and nothing more may be evicted`,
+    );
+  }
+}
+
+/** Bytes the database may hold. */
+function budgetBytes({ database, folder, maxBytes }: RoomContext): number {
+  // The log grows past its bound by what one commit writes.
+  const wanted = maxBytes - 2 * logBytes(maxBytes);
+  const { bavail, bsize } = statfsSync(folder);
+  const free = bavail * bsize;
+  // Free pages inside the file are room too, whatever the disk has left.
+  const pages = database.pragma("page_count", { simple: true }) as number;
+  const size = pages * (database.pragma("page_size", { simple: true }) as number);
+  return Math.min(wanted, size + free - headroomBytes);
+}
+
+/** Sources with something to give, the first to go first: by priority, then by how far they are above their share. */
+function candidates({ counters, retention }: RoomContext, budget: number): string[] {
+  const above = (source: string, { share }: Retention) => (counters.loose[source] ?? 0) - share * budget;
+  return Object.keys(counters.loose)
+    .map((source) => ({ source, kept: retention[source] ?? gone }))
+    .filter(({ source, kept }) => kept.whenFull === "evict" && above(source, kept) > 0)
+    .sort((a, b) => a.kept.priority - b.kept.priority || above(b.source, b.kept) - above(a.source, a.kept))
+    .map(({ source }) => source);
+}

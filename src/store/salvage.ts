@@ -1,0 +1,244 @@
+import { randomUUID } from "node:crypto";
+import {
+  closeSync,
+  existsSync,
+  fsyncSync,
+  openSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  statSync,
+} from "node:fs";
+import { join } from "node:path";
+import { createDatabase, type Database, storeError } from "../core/database.ts";
+import { renameDurably, writeDurably } from "../core/durable-file.ts";
+import { addAccounts } from "../core/entry.ts";
+import { enterPhase } from "../core/phase.ts";
+import { pack } from "../journal/journal.ts";
+import { accountOf, type Ledger, settle } from "../ledger/ledger.ts";
+import { entryChecksum, type MessageRow } from "../outbox/checksum.ts";
+import { gapEntry } from "../outbox/gap-entry.ts";
+import { emptyOutbox, Outbox, type OutboxCounters } from "../outbox/outbox.ts";
+import { Pipeline } from "../pipeline.ts";
+import { DamagedStore } from "./damaged-store.ts";
+import { type CopiedState, LedgerCopy } from "./ledger-copy.ts";
+import { countLoose, createTables } from "./schema.ts";
+import { type Damage, emptyState, type State, StateRow } from "./state.ts";
+import { storeFile } from "./store.ts";
+
+/** What is known of the damage before the file is read. */
+export interface Finding {
+  readonly reason: string;
+  /** Commits are missing at the end: what can be read is whole, and out of date. */
+  readonly isOutOfDate: boolean;
+}
+
+/**
+ * Makes a new store of what can be read of a damaged one. The damaged file is set aside beside it with a report;
+ * what is missing is counted in the ledger, and told to the hub as a gap of each source.
+ * A kill at any moment leaves either the damaged store, or the new one and the way to it (`finishSalvage`).
+ * @throws TransientError STORE_UNUSABLE when the disk has no room for both
+ */
+export function salvage(folder: string, finding: Finding, nowMs: number): Damage {
+  const path = join(folder, storeFile);
+  enterPhase("salvage");
+  removeLeftovers(folder);
+  const name = `${storeFile}.damaged-${new Date(nowMs).toISOString().replaceAll(/[:.]/g, "-")}`;
+  const damage: Damage = { atMs: nowMs, reason: finding.reason, file: name, report: `${name}.json` };
+  const damaged = new DamagedStore(existsSync(path) && statSync(path).size > 0 ? path : undefined);
+  try {
+    const report = rebuild(`${path}.tmp`, damaged, new LedgerCopy(folder), finding, damage);
+    writeDurably(join(folder, damage.report), `${JSON.stringify({ ...damage, ...report }, null, 2)}\n`);
+  } catch (error) {
+    throw storeError(`salvaging ${path}`, error);
+  } finally {
+    damaged.close();
+  }
+  // From here on the new store is the truth, whatever happens.
+  renameDurably(`${path}.tmp`, `${path}.new`);
+  finishSalvage(folder, name);
+  return damage;
+}
+
+/** Puts a salvaged store in the place of the damaged one; also at a start after a kill in the middle of it. */
+export function finishSalvage(folder: string, aside = `${storeFile}.damaged`): void {
+  const path = join(folder, storeFile);
+  rmSync(`${path}.tmp`, { force: true });
+  if (!existsSync(`${path}.new`)) return;
+  // The log first: beside the new file it would be taken for the new file's.
+  if (existsSync(`${path}-wal`)) renameDurably(`${path}-wal`, join(folder, `${aside}-wal`));
+  rmSync(`${path}-shm`, { force: true });
+  if (existsSync(path)) renameSync(path, join(folder, aside));
+  renameDurably(`${path}.new`, path);
+}
+
+/** One damaged store is kept for whoever wants to look; the reports of all of them are. */
+function removeLeftovers(folder: string): void {
+  for (const file of readdirSync(folder)) {
+    if (file.startsWith(`${storeFile}.damaged`) && !file.endsWith(".json")) rmSync(join(folder, file));
+  }
+}
+
+function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, finding: Finding, damage: Damage) {
+  const copy = copies.read();
+  const own = damaged.state();
+  const state = structuredClone(own ?? copy?.state ?? emptyState());
+  const isExact = own !== undefined && !finding.isOutOfDate;
+  const oldId = damaged.storeId() ?? copy?.storeId;
+
+  const memory = recoverMemory(damaged, state.position);
+  const isWhole = isExact && oldId !== undefined && memory.isWhole;
+  // What is sent from here on may not repeat an id with other content.
+  const storeId = isWhole ? oldId : randomUUID();
+  const pipeline = new Pipeline(storeId);
+  if (memory.snapshot) pipeline.restore(memory.snapshot);
+  let faults = 0;
+  for (const { batch } of memory.batches) {
+    try {
+      pipeline.apply(batch);
+    } catch {
+      // A stage that stumbles over what a hole left behind: its readings are among those counted below.
+      faults++;
+    }
+  }
+  if (!isWhole) pipeline.markDamaged();
+
+  const database = createDatabase(path);
+  let told: Record<string, number>;
+  try {
+    createTables(database, storeId);
+    database.exec("BEGIN");
+    state.outbox = copyOutbox(database, damaged, state.outbox);
+    // Numbers were given since then that nobody knows of; an acknowledgement under way must not meet another message.
+    if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
+    const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
+    database.prepare("INSERT INTO snapshot VALUES (1, ?, ?, ?)").run(state.position, checksum, bytes);
+    state.evictions = {};
+    state.damage = damage;
+    told = balance(state, pipeline, isExact);
+    const outbox = new Outbox(database, storeId, state.outbox);
+    for (const [source, count] of Object.entries(told)) {
+      const gap = { gateway: pipeline.config?.gateway ?? "", source, fromMs: 0, toMs: damage.atMs };
+      const key = `${source} ${damage.atMs}`;
+      outbox.insert([
+        gapEntry(storeId, key, { ...gap, count: isExact ? count : "unknown", reason: "damage" }),
+      ]);
+    }
+    new StateRow(database).write(state);
+    database.exec("COMMIT");
+  } finally {
+    database.close();
+  }
+  sync(path);
+  const { problems, problemCount } = damaged;
+  return {
+    books: isExact ? "exact" : own ? "out of date" : copy ? "from the copy" : "lost",
+    openWindows: isWhole ? "whole" : memory.snapshot ? "in part" : "lost",
+    storeId: { before: oldId, after: storeId },
+    entries: state.outbox.entries,
+    messages: state.outbox.messages,
+    lostReadings: told,
+    faults,
+    problemCount,
+    problems,
+  };
+}
+
+/** Snapshot and journal, and whether both are all there. */
+function recoverMemory(damaged: DamagedStore, position: number) {
+  const snapshot = damaged.snapshot();
+  const from = snapshot?.position ?? 0;
+  const batches = damaged.journal(position).filter((row) => row.position > from && row.position <= position);
+  const isGapless = batches.every((row, index) => row.position === from + index + 1);
+  // Without a snapshot, the journal must reach back to the first commit, where the configuration stands.
+  const isUsable = snapshot !== undefined || batches[0]?.position === 1 || position === 0;
+  return {
+    snapshot: snapshot?.snapshot,
+    batches: isUsable ? batches : [],
+    isWhole: isUsable && isGapless && from + batches.length === position,
+  };
+}
+
+/** Messages that are all there keep their composition; of the others, the entries that can be read wait anew. */
+function copyOutbox(database: Database, damaged: DamagedStore, before: OutboxCounters): OutboxCounters {
+  const counters = { ...emptyOutbox(), nextEntry: before.nextEntry, nextMessage: before.nextMessage };
+  const insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
+  const lastEntry = before.nextEntry - 1;
+  for (const row of damaged.entries(lastEntry)) {
+    insert.run(row.entry, row.ready, row.accounts, row.body, row.source, row.checksum);
+    counters.entries++;
+    counters.bytes += Buffer.byteLength(row.body);
+    counters.nextEntry = Math.max(counters.nextEntry, row.entry + 1);
+    addAccounts(counters.held, JSON.parse(row.accounts));
+  }
+  const kept = keptMessages(database, damaged.messages(before.nextMessage - 1));
+  for (const row of kept) {
+    database
+      .prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
+      .run(row.sequence, row.id, row.output, row.first, row.last, row.count, row.checksum);
+    counters.messages++;
+    counters.nextMessage = Math.max(counters.nextMessage, row.sequence + 1);
+    counters.composedBelow = Math.max(counters.composedBelow, row.last + 1);
+  }
+  renumber(database, kept, counters);
+  return countLoose(database, counters);
+}
+
+function keptMessages(database: Database, messages: readonly MessageRow[]): MessageRow[] {
+  const count = database
+    .prepare<[number, number], number>("SELECT count(*) FROM outbox WHERE entry BETWEEN ? AND ?")
+    .pluck();
+  return messages.filter(({ first, last, count: expected }) => {
+    return first <= last && count.get(first, last) === (expected ?? last - first + 1);
+  });
+}
+
+/** Entries that stand in no message, but before one, go to the end: composing never looks back. */
+function renumber(database: Database, kept: readonly MessageRow[], counters: OutboxCounters): void {
+  type Row = { entry: number; ready: number; accounts: string; body: string; source: string | null };
+  const rows = database
+    .prepare<[number], Row>(
+      "SELECT entry, ready, accounts, body, source FROM outbox WHERE entry < ? ORDER BY entry",
+    )
+    .all(counters.composedBelow)
+    .filter(({ entry }) => !kept.some(({ first, last }) => first <= entry && entry <= last));
+  const update = database.prepare("UPDATE outbox SET entry = ?, checksum = ? WHERE entry = ?");
+  for (const row of rows) {
+    const entry = counters.nextEntry++;
+    update.run(entry, entryChecksum({ ...row, entry }), row.entry);
+  }
+}
+
+/**
+ * Brings the books to what is there. What is missing is `damaged` when the books are known to be up to date;
+ * otherwise nobody knows whether it was published before or is lost: it is `unaccounted`.
+ * Returns the sources that something is missing of, with how much.
+ */
+function balance(state: State, pipeline: Pipeline, isExact: boolean): Record<string, number> {
+  const ledger: Ledger = new Map(state.ledger);
+  const held: Record<string, number> = { ...pipeline.held() };
+  addAccounts(held, state.outbox.held);
+  const missing = settle(ledger, held, isExact ? "damaged" : "unaccounted");
+  if (!isExact) {
+    for (const source of [...ledger.keys(), ...Object.keys(pipeline.config?.sources ?? {})]) {
+      accountOf(ledger, source).gaps.unknown++;
+      missing[source] ??= 0;
+    }
+  }
+  state.ledger = [...ledger];
+  return missing;
+}
+
+/** Far more messages than a store makes between two copies of its books; without a copy, than it made ever. */
+function unknownNumbers(copy: CopiedState | undefined, nowMs: number): number {
+  return copy ? 1_000_000 : Math.floor(nowMs / 1_000);
+}
+
+function sync(path: string): void {
+  const handle = openSync(path, "r+");
+  try {
+    fsyncSync(handle);
+  } finally {
+    closeSync(handle);
+  }
+}

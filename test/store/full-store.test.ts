@@ -1,0 +1,109 @@
+/** A store that has reached its bound: thinned, then evicted, by priority and share; nothing of it in silence. */
+import { readdirSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { imbalances } from "../../src/ledger/ledger.ts";
+import type { GapEntryBody, WindowEntryBody } from "../../src/outbox/entry-schema.ts";
+import type { Store, StoreSettings, StoreStatus } from "../../src/store/store.ts";
+import { jsonSource } from "../config/pipelines.ts";
+import { codeOf } from "../core/codes.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
+import { tick } from "../journal/batches.ts";
+import { commitOf, configuration, messagesOf, openStore, reading, t0 } from "./stores.ts";
+
+const maxBytes = 4_194_304;
+const kept = { priority: 5, share: 0, whenFull: "evict" } as const;
+
+type Body = WindowEntryBody | GapEntryBody;
+
+/** Windows of 100 ms of two sources, one reading each with many channels, until `until` says that it is enough. */
+function fill(store: Store, steps: number, from = 0): StoreStatus {
+  let status: StoreStatus | undefined;
+  if (from === 0) {
+    const sources = { low: jsonSource("low"), high: jsonSource("high") };
+    status = store.commit(commitOf([configuration(0, { sources, windows: { w: { sizeMs: 100 } } })], t0));
+  }
+  for (let step = from; step < from + steps; step++) {
+    const at = step * 1_000;
+    const entries = Array.from({ length: 10 }, (_, i) => {
+      const fields = Object.fromEntries(Array.from({ length: 12 }, (_, c) => [`c${c}`, (i * c * 7919) % 97]));
+      return [reading(at + i * 100, fields, "low"), reading(at + i * 100, fields, "high")];
+    }).flat();
+    status = store.commit(commitOf([...entries, tick(t0 + at + 1_000)], t0 + at + 1_000));
+  }
+  return status as StoreStatus;
+}
+
+/** Everything that the hub would get, taken away message by message. */
+function drain(store: Store): Body[] {
+  const bodies: Body[] = [];
+  for (let nowMs = t0 + 10_000_000; ; nowMs += 10_000) {
+    const messages = messagesOf(store);
+    const acknowledged = messages.map(({ sequence }) => sequence);
+    for (const { body } of messages) bodies.push(...(JSON.parse(body) as Body[]));
+    const status = store.commit(commitOf([], nowMs, { acknowledged }));
+    if (status.outbox.entries === 0) return bodies;
+  }
+}
+
+const size = (folder: string) =>
+  readdirSync(folder).reduce((sum, file) => sum + statSync(join(folder, file)).size, 0);
+const settings = (retention: StoreSettings["retention"]) => ({ maxBytes, retention, snapshotEvery: 200 });
+
+test("the files stay within the bound, the lower priority is thinned and evicted, the higher stays", () => {
+  const folder = temporaryFolder();
+  const retention = { low: { ...kept, priority: 1 }, high: kept };
+  const { store } = openStore(folder, settings(retention));
+  let status = fill(store, 1);
+  for (let from = 1; (status.books.low?.discards.evicted ?? 0) === 0; from += 10) {
+    status = fill(store, 10, from);
+    expect(size(folder)).toBeLessThan(maxBytes * 1.05);
+    expect(imbalances(store.audit())).toEqual([]);
+  }
+  const { low, high } = status.books;
+  expect(high?.discards).toEqual({});
+  const bodies = drain(store);
+  const windows = bodies.filter((body): body is WindowEntryBody => body.kind === "window");
+  expect(windows.filter(({ source, thinned }) => source === "low" && thinned !== undefined)).not.toEqual([]);
+  const readings = (source: string) =>
+    windows.filter((body) => body.source === source).reduce((sum, { count }) => sum + count, 0);
+  // A summary stands for all of its readings: what is missing is what was evicted, and that is told.
+  expect(readings("high")).toBe(high?.ingested);
+  const evicted = low?.discards.evicted ?? 0;
+  expect(readings("low")).toBe((low?.ingested ?? 0) - evicted);
+  const gaps = bodies.filter((body): body is GapEntryBody => body.kind === "gap");
+  expect(gaps.every(({ source, reason }) => source === "low" && reason === "evicted")).toBe(true);
+  expect(gaps.reduce((sum, { count }) => sum + Number(count), 0)).toBe(evicted);
+  expect(new Set(bodies.map(({ id }) => id)).size).toBe(bodies.length);
+  expect(imbalances(store.audit())).toEqual([]);
+});
+
+test("a share is a source's own: above it a higher priority goes first", () => {
+  const retention = { low: { ...kept, priority: 1, share: 0.9 }, high: kept };
+  const { store } = openStore(temporaryFolder(), settings(retention));
+  let status = fill(store, 1);
+  for (let from = 1; (status.books.high?.discards.evicted ?? 0) === 0; from += 10)
+    status = fill(store, 10, from);
+  expect(status.books.low?.discards).toEqual({});
+});
+
+test("when nothing may be evicted the batch waits, and what the hub takes makes room for it", async () => {
+  const keep = { ...kept, whenFull: "keep" } as const;
+  const { store } = openStore(temporaryFolder(), settings({ low: keep, high: keep }));
+  let from = 0;
+  const code = await codeOf(() => {
+    for (; from < 10_000; from += 10) fill(store, 10, from);
+  });
+  expect(code).toBe("STORE_FULL");
+  const before = store.status();
+  expect(before.books.low?.discards).toEqual({});
+  expect(imbalances(store.audit())).toEqual([]);
+  // The acknowledgements count although the batch beside them does not fit.
+  const acknowledged = messagesOf(store)
+    .map(({ sequence }) => sequence)
+    .slice(0, 1);
+  expect(await codeOf(() => store.commit(commitOf([tick(t0)], t0, { acknowledged })))).toBe("STORE_FULL");
+  expect(store.status().outbox.entries).toBeLessThan(before.outbox.entries);
+  drain(store);
+  expect(await codeOf(() => fill(store, 10, from))).toBe("none");
+});
