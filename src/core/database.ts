@@ -2,6 +2,12 @@ import { closeSync, existsSync, openSync, readSync } from "node:fs";
 import Sqlite from "better-sqlite3";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "./errors.ts";
 
+/** The two numbers of its own that a program may write into the header of a file. */
+export interface FileMark {
+  readonly userVersion: number;
+  readonly applicationId: number;
+}
+
 /** The only file that imports better-sqlite3; its errors leave wrapped, with `cause`. */
 export type Database = Sqlite.Database;
 export type Statement<P extends unknown[] = unknown[], R = unknown> = Sqlite.Statement<P, R>;
@@ -11,16 +17,16 @@ export type Statement<P extends unknown[] = unknown[], R = unknown> = Sqlite.Sta
  * (https://www.sqlite.org/pragma.html#pragma_synchronous): with `NORMAL` a power cut may roll back commits that
  * were already answered. The exclusive lock keeps a second gateway off and spares the shared-memory file.
  *
- * `check` is given the version of an existing file's schema before anything is written.
+ * `check` is given what an existing file says of its schema before anything is written.
  * @throws what `check` throws; PermanentError STORE_BUSY, TransientError STORE_UNUSABLE
  */
-export function openDatabase(path: string, check: (version: number) => void = () => undefined): Database {
+export function openDatabase(path: string, check: (mark: FileMark) => void = () => undefined): Database {
   let database: Database | undefined;
   try {
     // From the bytes of the file first: SQLite's own look would make, merge or delete files beside it.
-    check(versionInHeader(path));
+    check(markInHeader(path));
     database = new Sqlite(path, { timeout: 0 });
-    check(database.pragma("user_version", { simple: true }) as number);
+    check(markOf(database));
     database.pragma("locking_mode = EXCLUSIVE");
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
@@ -78,16 +84,24 @@ export function usedBytes(database: Database): number {
   return (figure("page_count") - figure("freelist_count")) * figure("page_size");
 }
 
-/** `user_version` as the file's header has it (https://www.sqlite.org/fileformat.html section 1.3); 0 without one. */
-export function versionInHeader(path: string): number {
-  if (!existsSync(path)) return 0;
-  const header = Buffer.alloc(64);
+export function markOf(database: Database): FileMark {
+  return {
+    userVersion: database.pragma("user_version", { simple: true }) as number,
+    applicationId: database.pragma("application_id", { simple: true }) as number,
+  };
+}
+
+/** The mark as the file's header has it (https://www.sqlite.org/fileformat.html section 1.3); zeros without one. */
+function markInHeader(path: string): FileMark {
+  const none = { userVersion: 0, applicationId: 0 };
+  if (!existsSync(path)) return none;
+  const header = Buffer.alloc(72);
   const file = openSync(path, "r");
   try {
     const length = readSync(file, header);
-    return length === 64 && header.toString("latin1", 0, 15) === "SQLite format 3"
-      ? header.readInt32BE(60)
-      : 0;
+    return length === header.length && header.toString("latin1", 0, 15) === "SQLite format 3"
+      ? { userVersion: header.readInt32BE(60), applicationId: header.readInt32BE(68) }
+      : none;
   } finally {
     closeSync(file);
   }
@@ -101,7 +115,8 @@ export function storeError(doing: string, error: unknown): Error {
   if (code.startsWith("SQLITE_BUSY") || code.startsWith("SQLITE_LOCKED")) {
     return new PermanentError("STORE_BUSY", message, { cause: error });
   }
-  if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB") {
+  // Our statements are constants: one that SQLite does not understand does not find the schema it was written for.
+  if (code.startsWith("SQLITE_CORRUPT") || code === "SQLITE_NOTADB" || code === "SQLITE_ERROR") {
     return new PermanentError("STORE_CORRUPT", message, { cause: error });
   }
   if (code !== "" || (error instanceof Error && "code" in error)) {

@@ -32,21 +32,28 @@ export function messageChecksum(row: Omit<MessageRow, "checksum">): number {
   return crc32(`${row.sequence}\n${row.id}\n${row.output}\n${row.first}\n${row.last}\n${row.count ?? ""}`);
 }
 
-export const isSoundEntry = (row: EntryRow): boolean =>
-  row.checksum === null || row.checksum === entryChecksum(row);
+/** Numbers below which rows were written by schema 1, without a checksum. */
+export interface Unchecked {
+  readonly entriesBelow: number;
+  readonly messagesBelow: number;
+}
 
-export const isSoundMessage = (row: MessageRow): boolean =>
-  row.checksum === null || row.checksum === messageChecksum(row);
+export const isSoundEntry = (row: EntryRow, { entriesBelow }: Unchecked): boolean =>
+  row.checksum === null ? row.entry < entriesBelow : row.checksum === entryChecksum(row);
+
+export const isSoundMessage = (row: MessageRow, { messagesBelow }: Unchecked): boolean =>
+  row.checksum === null ? row.sequence < messagesBelow : row.checksum === messageChecksum(row);
 
 /** @throws PermanentError STORE_CORRUPT */
-export function soundEntry(row: EntryRow): EntryRow {
-  if (!isSoundEntry(row)) throw corrupt(`entry ${row.entry} of the outbox does not match its checksum`);
+export function soundEntry(row: EntryRow, unchecked: Unchecked): EntryRow {
+  if (!isSoundEntry(row, unchecked))
+    throw corrupt(`entry ${row.entry} of the outbox does not match its checksum`);
   return row;
 }
 
 /** @throws PermanentError STORE_CORRUPT */
-export function soundMessage(row: MessageRow): MessageRow {
-  if (!isSoundMessage(row)) throw corrupt(`message ${row.sequence} does not match its checksum`);
+export function soundMessage(row: MessageRow, unchecked: Unchecked): MessageRow {
+  if (!isSoundMessage(row, unchecked)) throw corrupt(`message ${row.sequence} does not match its checksum`);
   return row;
 }
 

@@ -8,6 +8,7 @@ import {
   messageChecksum,
   soundEntry,
   soundMessage,
+  type Unchecked,
 } from "./checksum.ts";
 
 /** A message composed of entries; its composition never changes, so every send of it is byte-identical. */
@@ -51,6 +52,7 @@ export interface OutboxCounters {
   nextMessage: number;
   /** Entries below this number stand in a message, or are gone. */
   composedBelow: number;
+  unchecked: Unchecked;
 }
 
 export function emptyOutbox(): OutboxCounters {
@@ -64,6 +66,7 @@ export function emptyOutbox(): OutboxCounters {
     nextEntry: 1,
     nextMessage: 1,
     composedBelow: 1,
+    unchecked: { entriesBelow: 0, messagesBelow: 0 },
   };
 }
 
@@ -186,8 +189,10 @@ export class Outbox {
   next(sequence: number): OutboxMessage | undefined {
     const row = this.#nextMessage.get(sequence);
     if (!row) return undefined;
-    const { first, last, count, id, output } = soundMessage(row);
-    const bodies = this.#entries.all(first, last).map((entry) => soundEntry(entry).body);
+    const { first, last, count, id, output } = soundMessage(row, this.#counters.unchecked);
+    const bodies = this.#entries
+      .all(first, last)
+      .map((entry) => soundEntry(entry, this.#counters.unchecked).body);
     if (count !== null && bodies.length !== count)
       throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
     const body = new Uint8Array(new TextEncoder().encode(`[${bodies.join(",")}]`));
@@ -201,7 +206,7 @@ export class Outbox {
   remove(sequence: number): Accounts {
     const row = this.#messageBySequence.get(sequence);
     if (!row) return {};
-    const { first, last, count, id } = soundMessage(row);
+    const { first, last, count, id } = soundMessage(row, this.#counters.unchecked);
     const accounts: Record<string, number> = {};
     let rows = 0;
     for (const entry of this.#told.iterate(first, last)) {

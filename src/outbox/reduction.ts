@@ -100,7 +100,9 @@ export class Reduction {
   #merge(source: string, rows: readonly EntryRow[]): number {
     const last = rows.at(-1);
     if (!last || rows.length < 2) return 0;
-    const bodies = rows.map((row) => JSON.parse(soundEntry(row).body) as WindowEntryBody);
+    const bodies = rows.map(
+      (row) => JSON.parse(soundEntry(row, this.#counters.unchecked).body) as WindowEntryBody,
+    );
     const body = JSON.stringify(merged(this.#storeId, bodies));
     const accounts: Record<string, number> = {};
     for (const row of rows) addAccounts(accounts, JSON.parse(row.accounts) as Accounts);

@@ -2,8 +2,15 @@ import { zstdDecompressSync } from "node:zlib";
 import { type Database, openForReading } from "../core/database.ts";
 import { messageOf } from "../core/errors.ts";
 import { unpack } from "../journal/journal.ts";
-import { type EntryRow, isSoundEntry, isSoundMessage, type MessageRow } from "../outbox/checksum.ts";
+import {
+  type EntryRow,
+  isSoundEntry,
+  isSoundMessage,
+  type MessageRow,
+  type Unchecked,
+} from "../outbox/checksum.ts";
 import type { PipelineSnapshot } from "../pipeline.ts";
+import { isStoreId } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
 
 /** A hole in a table is searched row by row up to this many numbers. */
@@ -28,7 +35,7 @@ export class DamagedStore {
   storeId(): string | undefined {
     return this.#query("the store's id", (database) => {
       const row = database.prepare<[], { id: unknown }>("SELECT id FROM store").get();
-      return typeof row?.id === "string" && /^[0-9a-f-]{36}$/.test(row.id) ? row.id : undefined;
+      return isStoreId(row?.id) ? row.id : undefined;
     });
   }
 
@@ -71,17 +78,18 @@ export class DamagedStore {
   }
 
   /** Entries that match their checksum, in order. */
-  *entries(last: number): Generator<EntryRow> {
+  *entries(last: number, unchecked: Unchecked): Generator<EntryRow> {
     for (const row of this.#rows<EntryRow>("outbox", "entry", 1, last)) {
       const whole = { ...row, source: row.source ?? null, checksum: row.checksum ?? null };
-      if (this.#isGood(`entry ${row.entry}`, () => isSoundEntry(whole) && isReadable(whole))) yield whole;
+      if (this.#isGood(`entry ${row.entry}`, () => isSoundEntry(whole, unchecked) && isReadable(whole)))
+        yield whole;
     }
   }
 
-  messages(last: number): MessageRow[] {
+  messages(last: number, unchecked: Unchecked): MessageRow[] {
     return [...this.#rows<MessageRow>("message", "sequence", 1, last)]
       .map((row) => ({ ...row, count: row.count ?? null, checksum: row.checksum ?? null }))
-      .filter((row) => this.#isGood(`message ${row.sequence}`, () => isSoundMessage(row)));
+      .filter((row) => this.#isGood(`message ${row.sequence}`, () => isSoundMessage(row, unchecked)));
   }
 
   /**

@@ -3,20 +3,15 @@ import { join } from "node:path";
 import { crc32 } from "node:zlib";
 import { writeDurably } from "../core/durable-file.ts";
 import { isObject } from "../core/json.ts";
-import type { State } from "./state.ts";
-
-/** The books as they stood a while ago, beside the store: what a damaged store is held against. */
-export interface CopiedState {
-  readonly storeId: string;
-  readonly state: State;
-}
+import { parseState, type State } from "./state.ts";
 
 /** A second file for the state, written with each snapshot: when the store's own copy is damaged, something knows. */
 export class LedgerCopy {
   readonly #path: string;
 
-  constructor(folder: string) {
-    this.#path = join(folder, "ledger.json");
+  /** `file`: name of the store's file. */
+  constructor(folder: string, file: string) {
+    this.#path = join(folder, `${file}.ledger`);
   }
 
   get exists(): boolean {
@@ -24,8 +19,8 @@ export class LedgerCopy {
   }
 
   /** A disk that does not take it costs the copy's freshness and nothing else: the next snapshot writes it again. */
-  write(storeId: string, state: State): string | undefined {
-    const text = JSON.stringify({ storeId, state });
+  write(state: State): string | undefined {
+    const text = JSON.stringify(state);
     try {
       writeDurably(this.#path, JSON.stringify({ checksum: crc32(text), text }));
       return undefined;
@@ -35,12 +30,12 @@ export class LedgerCopy {
   }
 
   /** Undefined when there is none, or none that can be believed. */
-  read(): CopiedState | undefined {
+  read(): State | undefined {
     try {
       const file: unknown = JSON.parse(readFileSync(this.#path, "utf8"));
       if (!isObject(file) || typeof file.text !== "string" || crc32(file.text) !== file.checksum)
         return undefined;
-      return JSON.parse(file.text) as CopiedState;
+      return parseState(file.text);
     } catch {
       // Missing or torn: the caller goes on without it.
       return undefined;

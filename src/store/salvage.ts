@@ -21,7 +21,7 @@ import { gapEntry } from "../outbox/gap-entry.ts";
 import { emptyOutbox, Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { Pipeline } from "../pipeline.ts";
 import { DamagedStore } from "./damaged-store.ts";
-import { type CopiedState, LedgerCopy } from "./ledger-copy.ts";
+import { LedgerCopy } from "./ledger-copy.ts";
 import { countLoose, createTables } from "./schema.ts";
 import { type Damage, emptyState, type State, StateRow } from "./state.ts";
 import { storeFile } from "./store.ts";
@@ -47,7 +47,7 @@ export function salvage(folder: string, finding: Finding, nowMs: number): Damage
   const damage: Damage = { atMs: nowMs, reason: finding.reason, file: name, report: `${name}.json` };
   const damaged = new DamagedStore(existsSync(path) && statSync(path).size > 0 ? path : undefined);
   try {
-    const report = rebuild(`${path}.tmp`, damaged, new LedgerCopy(folder), finding, damage);
+    const report = rebuild(`${path}.tmp`, damaged, new LedgerCopy(folder, storeFile), finding, damage);
     writeDurably(join(folder, damage.report), `${JSON.stringify({ ...damage, ...report }, null, 2)}\n`);
   } catch (error) {
     throw storeError(`salvaging ${path}`, error);
@@ -82,9 +82,9 @@ function removeLeftovers(folder: string): void {
 function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, finding: Finding, damage: Damage) {
   const copy = copies.read();
   const own = damaged.state();
-  const state = structuredClone(own ?? copy?.state ?? emptyState());
+  const state = structuredClone(own ?? copy ?? emptyState(""));
   const isExact = own !== undefined && !finding.isOutOfDate;
-  const oldId = damaged.storeId() ?? copy?.storeId;
+  const oldId = own?.storeId ?? damaged.storeId() ?? copy?.storeId;
 
   const memory = recoverMemory(damaged, state.position);
   const isWhole = isExact && oldId !== undefined && memory.isWhole;
@@ -113,6 +113,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
     database.prepare("INSERT INTO snapshot VALUES (1, ?, ?, ?)").run(state.position, checksum, bytes);
+    state.storeId = storeId;
     state.evictions = {};
     state.damage = damage;
     told = balance(state, pipeline, isExact);
@@ -161,20 +162,22 @@ function recoverMemory(damaged: DamagedStore, position: number) {
 
 /** Messages that are all there keep their composition; of the others, the entries that can be read wait anew. */
 function copyOutbox(database: Database, damaged: DamagedStore, before: OutboxCounters): OutboxCounters {
-  const counters = { ...emptyOutbox(), nextEntry: before.nextEntry, nextMessage: before.nextMessage };
-  const insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
-  const lastEntry = before.nextEntry - 1;
-  for (const row of damaged.entries(lastEntry)) {
-    insert.run(row.entry, row.ready, row.accounts, row.body, row.source, row.checksum);
+  const { nextEntry, nextMessage, unchecked } = before;
+  const counters = { ...emptyOutbox(), nextEntry, nextMessage, unchecked };
+  // A damaged tree may lead to one row on two ways.
+  const insert = database.prepare("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
+  for (const row of damaged.entries(nextEntry - 1, unchecked)) {
+    const { changes } = insert.run(row.entry, row.ready, row.accounts, row.body, row.source, row.checksum);
+    if (changes === 0) continue;
     counters.entries++;
     counters.bytes += Buffer.byteLength(row.body);
     counters.nextEntry = Math.max(counters.nextEntry, row.entry + 1);
     addAccounts(counters.held, JSON.parse(row.accounts));
   }
-  const kept = keptMessages(database, damaged.messages(before.nextMessage - 1));
+  const kept = keptMessages(database, damaged.messages(nextMessage - 1, unchecked));
   for (const row of kept) {
     database
-      .prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
+      .prepare("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
       .run(row.sequence, row.id, row.output, row.first, row.last, row.count, row.checksum);
     counters.messages++;
     counters.nextMessage = Math.max(counters.nextMessage, row.sequence + 1);
@@ -230,7 +233,7 @@ function balance(state: State, pipeline: Pipeline, isExact: boolean): Record<str
 }
 
 /** Far more messages than a store makes between two copies of its books; without a copy, than it made ever. */
-function unknownNumbers(copy: CopiedState | undefined, nowMs: number): number {
+function unknownNumbers(copy: State | undefined, nowMs: number): number {
   return copy ? 1_000_000 : Math.floor(nowMs / 1_000);
 }
 

@@ -1,5 +1,5 @@
 import { randomUUID } from "node:crypto";
-import type { Database } from "../core/database.ts";
+import { type Database, type FileMark, markOf } from "../core/database.ts";
 import { PermanentError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { Journal } from "../journal/journal.ts";
@@ -7,32 +7,55 @@ import { corrupt } from "../outbox/checksum.ts";
 import { Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { emptyState, parseState, StateRow } from "./state.ts";
 
-/** Of the file, in `user_version`. Appended only: a store of any earlier version is brought forward step by step. */
+/** Of the file, in its header. Appended only: a store of any earlier version is brought forward step by step. */
 export const schemaVersion = 2;
 
-/** @throws PermanentError STORE_NEWER */
-export function refuseNewer(version: number, path: string): void {
+/** "HG", and the version once more: a flipped bit of it must not pass for the store of a newer program. */
+const applicationId = (version: number): number => 0x48470000 | version;
+
+/** @throws PermanentError STORE_CORRUPT */
+function versionOf({ userVersion, applicationId: id }: FileMark, path: string): number {
+  // Schema 1 had no application id.
+  const expected = userVersion <= 1 ? 0 : applicationId(userVersion);
+  if (id !== expected) throw corrupt(`${path} says version ${userVersion}, and in another place another`);
+  return userVersion;
+}
+
+function mark(database: Database): void {
+  database.pragma(`user_version = ${schemaVersion}`);
+  database.pragma(`application_id = ${applicationId(schemaVersion)}`);
+}
+
+/** @throws PermanentError STORE_NEWER, STORE_CORRUPT */
+export function refuseNewer(of: FileMark, path: string): void {
+  const version = versionOf(of, path);
   if (version <= schemaVersion) return;
   const message = `${path} has schema ${version}, this version of Headgate knows ${schemaVersion}; nothing was changed`;
   throw new PermanentError("STORE_NEWER", message);
 }
 
-/** Makes the tables of a new store, or brings an older one forward. Returns the store's id. */
-export function prepareSchema(database: Database, path: string): string {
-  const version = database.pragma("user_version", { simple: true }) as number;
+/**
+ * Makes the tables of a new store, or brings an older one forward. Returns the store's id.
+ * @throws PermanentError STORE_CORRUPT when it `hasHistory` and is empty all the same
+ */
+export function prepareSchema(database: Database, path: string, hasHistory: boolean): string {
+  const version = versionOf(markOf(database), path);
+  if (version === 0 && hasHistory) throw corrupt(`${path} is empty, and was not`);
   if (version === 0) createTables(database, randomUUID());
   else if (version < schemaVersion) {
     // One transaction: a kill in the middle leaves the older store, which is brought forward at the next start.
     database.transaction(() => {
       for (let from = version; from < schemaVersion; from++) migrations[from]?.(database);
-      database.pragma(`user_version = ${schemaVersion}`);
+      mark(database);
       enterPhase("migration");
     })();
   }
   const row = database.prepare<[], { id: string }>("SELECT id FROM store").get();
-  if (!row) throw new PermanentError("STORE_CORRUPT", `${path} has no id`);
+  if (!row || !isStoreId(row.id)) throw corrupt(`${path} has no id`);
   return row.id;
 }
+
+export const isStoreId = (id: unknown): id is string => typeof id === "string" && /^[0-9a-f-]{36}$/.test(id);
 
 export function createTables(database: Database, storeId: string): void {
   database.transaction(() => {
@@ -44,8 +67,8 @@ export function createTables(database: Database, storeId: string): void {
       ${Outbox.schema};`);
     database.prepare("INSERT INTO store VALUES (?)").run(storeId);
     database.prepare("INSERT INTO state (state) VALUES ('')").run();
-    new StateRow(database).write(emptyState());
-    database.pragma(`user_version = ${schemaVersion}`);
+    new StateRow(database).write(emptyState(storeId));
+    mark(database);
   })();
 }
 
@@ -61,7 +84,11 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
     const row = database.prepare<[], { state: string }>("SELECT state FROM state").get();
     if (!row) throw corrupt("the store has no state");
     const state = parseState(row.state);
-    new StateRow(database).write({ ...state, evictions: {}, outbox: countLoose(database, state.outbox) });
+    const storeId = database.prepare<[], string>("SELECT id FROM store").pluck().get() ?? "";
+    const { nextEntry, nextMessage } = state.outbox;
+    const unchecked = { entriesBelow: nextEntry, messagesBelow: nextMessage };
+    const outbox = countLoose(database, { ...state.outbox, unchecked });
+    new StateRow(database).write({ ...state, storeId, evictions: {}, outbox });
   },
 };
 

@@ -7,6 +7,8 @@ import { emptyOutbox, type OutboxCounters } from "../outbox/outbox.ts";
 
 /** What every commit rewrites, in one row: where it stands, and the books. */
 export interface State {
+  /** Again here, under the checksum: ids of entries and messages are made of it. */
+  storeId: string;
   position: number;
   /** Written by an orderly stop only. */
   clean: boolean;
@@ -38,8 +40,16 @@ export interface Damage {
   readonly report: string;
 }
 
-export function emptyState(): State {
-  return { position: 0, clean: true, committedMs: 0, outbox: emptyOutbox(), ledger: [], evictions: {} };
+export function emptyState(storeId: string): State {
+  return {
+    storeId,
+    position: 0,
+    clean: true,
+    committedMs: 0,
+    outbox: emptyOutbox(),
+    ledger: [],
+    evictions: {},
+  };
 }
 
 /** The state's row, with a checksum over its text. */

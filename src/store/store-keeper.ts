@@ -9,6 +9,7 @@ import { finishSalvage, salvage } from "./salvage.ts";
 import { schemaVersion } from "./schema.ts";
 import { type Commit, type Opened, Store, type StoreSettings, type StoreStatus, storeFile } from "./store.ts";
 import { walDamage } from "./wal.ts";
+import { Witness } from "./witness.ts";
 
 /**
  * Keeps a store open whatever happens to its disk: opens it again after a failure, when it is used next, and makes a
@@ -118,7 +119,8 @@ export class StoreKeeper {
   /** What SQLite would take for an empty store, or for an older one, without a word. */
   #mendBeforeOpening(): void {
     const path = join(this.#folder, storeFile);
-    const hasHistory = new LedgerCopy(this.#folder).exists;
+    const hasHistory =
+      new LedgerCopy(this.#folder, storeFile).exists || new Witness(this.#folder, storeFile).exists;
     const isEmpty = !existsSync(path) || statSync(path).size === 0;
     if (isEmpty && (hasHistory || existsSync(`${path}-wal`))) {
       const reason = existsSync(path) ? "the store's file is empty" : "the store's file is missing";
@@ -143,20 +145,13 @@ export class StoreKeeper {
       this.#openFile(storeFile);
       return;
     }
-    const copy = new LedgerCopy(this.#folder).read();
-    const status = this.#store?.status();
-    if (copy && copy.storeId === status?.storeId && copy.state.position > status.position) {
-      const reason = `the store ends at position ${status.position}, and had come to ${copy.state.position}`;
-      this.#drop();
-      this.#salvage(reason, true);
-      this.#openFile(storeFile);
-    }
   }
 
   #openFile(file: string): void {
     const store = new Store(this.#folder, this.#settings, file);
     try {
       const opened = store.open();
+      this.#refuseOutOfDate(file, opened.status);
       this.#store = store;
       this.#file = file;
       this.#inode = inodeOf(join(this.#folder, file));
@@ -167,9 +162,18 @@ export class StoreKeeper {
     }
   }
 
+  /** @throws OutOfDate */
+  #refuseOutOfDate(file: string, { storeId, position }: StoreStatus): void {
+    const copy = new LedgerCopy(this.#folder, file).read();
+    const copied = copy?.storeId === storeId ? copy.position : 0;
+    const last = Math.max(copied, new Witness(this.#folder, file).read(storeId) ?? 0);
+    if (last > position)
+      throw new OutOfDate(`the store ends at position ${position}, and had come to ${last}`);
+  }
+
   #mend(error: unknown): void {
     this.#drop();
-    if (this.#file === storeFile) this.#salvage(messageOf(error), false);
+    if (this.#file === storeFile) this.#salvage(messageOf(error), error instanceof OutOfDate);
   }
 
   #salvage(reason: string, isOutOfDate: boolean): void {
@@ -180,6 +184,13 @@ export class StoreKeeper {
     const store = this.#store;
     this.#store = undefined;
     store?.close();
+  }
+}
+
+/** The store is whole, and commits are missing at its end. */
+class OutOfDate extends PermanentError {
+  constructor(message: string) {
+    super("STORE_CORRUPT", message);
   }
 }
 

@@ -24,6 +24,7 @@ import { LedgerCopy } from "./ledger-copy.ts";
 import { logBytes, makeRoom, type Retention } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
 import { type Damage, type State, StateRow } from "./state.ts";
+import { Witness } from "./witness.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -110,6 +111,7 @@ export class Store {
   readonly #storeId: string;
   readonly #stateRow: StateRow;
   readonly #copy: LedgerCopy;
+  readonly #witness: Witness;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
   #pipeline!: Pipeline;
@@ -131,11 +133,13 @@ export class Store {
       throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
     }
     const path = join(folder, file);
-    this.#copy = new LedgerCopy(folder);
+    this.#copy = new LedgerCopy(folder, file);
+    this.#witness = new Witness(folder, file);
     this.#database = openDatabase(path, (version) => refuseNewer(version, path));
     try {
       boundLog(this.#database, logBytes(settings.maxBytes));
-      this.#storeId = prepareSchema(this.#database, path);
+      const hasHistory = this.#copy.exists || this.#witness.exists;
+      this.#storeId = prepareSchema(this.#database, path, hasHistory);
       this.#journal = new Journal(this.#database);
       this.#stateRow = new StateRow(this.#database);
       this.#writeSnapshot = this.#database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
@@ -148,12 +152,14 @@ export class Store {
 
   /** Loads the snapshot and replays the journal behind it. @throws PermanentError STORE_CORRUPT */
   open(): Opened {
-    let replayed: number;
     try {
-      replayed = this.#recoverWithoutFaults();
+      return this.#opened(this.#recoverWithoutFaults());
     } catch (error) {
       throw storeError(`opening the store in ${this.#folder}`, error);
     }
+  }
+
+  #opened(replayed: number): Opened {
     const { clean, committedMs, position } = this.#state;
     return {
       storeId: this.#storeId,
@@ -181,7 +187,8 @@ export class Store {
       if (!fault) break;
       batch = this.#withoutFault(batch, fault, faults);
     }
-    if (this.#sinceSnapshot === 0 && commit.batch.length > 0) this.#copy.write(this.#storeId, this.#state);
+    this.#witness.write(this.#storeId, this.#state.position);
+    if (this.#sinceSnapshot === 0 && commit.batch.length > 0) this.#copy.write(this.#state);
     return this.status();
   }
 
@@ -215,6 +222,7 @@ export class Store {
   }
 
   close(): void {
+    this.#witness.close();
     this.#database.close();
   }
 
@@ -350,6 +358,8 @@ export class Store {
   /** Brings memory to where the disk is; returns how many batches were replayed. @throws PermanentError STORE_CORRUPT */
   #recover(): number {
     this.#state = this.#stateRow.read();
+    if (this.#state.storeId !== this.#storeId)
+      throw corrupt(`the store's id is ${this.#storeId} and another`);
     this.#ledger = new Map(this.#state.ledger);
     this.#outbox = new Outbox(this.#database, this.#storeId, this.#state.outbox);
     this.#reduction = new Reduction(this.#database, this.#storeId, this.#state.outbox);

@@ -141,19 +141,21 @@ describe("a store that cannot be used", () => {
     expect(await openCode(folder)).toBe("none");
   });
 
+  const newer = `PRAGMA user_version = 99; PRAGMA application_id = ${0x48470063}`;
+
   test("a store of a newer version is refused, and nothing of it changes", async () => {
     const folder = made();
-    change(folder, "PRAGMA user_version = 99");
+    change(folder, newer);
     const before = filesOf(folder);
     expect(await openCode(folder)).toBe("STORE_NEWER");
     expect(filesOf(folder)).toEqual(before);
-    change(folder, "PRAGMA user_version = 2");
+    change(folder, `PRAGMA user_version = 2; PRAGMA application_id = ${0x48470002}`);
     expect(await openCode(folder)).toBe("none");
   });
 
   test("a store of a newer version with a rollback journal stays as it is, and keeps that journal mode", async () => {
     const folder = made();
-    change(folder, "PRAGMA user_version = 99; PRAGMA journal_mode = DELETE");
+    change(folder, `${newer}; PRAGMA journal_mode = DELETE`);
     const before = filesOf(folder);
     // Write and read version, 1 without a write-ahead log (https://www.sqlite.org/fileformat.html section 1.3.3).
     expect([...readFileSync(join(folder, "headgate.db")).subarray(18, 20)]).toEqual([1, 1]);
