@@ -13,11 +13,12 @@ import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
 import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
+import { ClockWatch } from "./observe/clock-watch.ts";
 import { freeDisk, freeRam, load } from "./observe/health.ts";
 import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import { SourceSet } from "./sources/source-set.ts";
-import type { StoreStatus } from "./store/store.ts";
+import type { Opened, StoreStatus } from "./store/store.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { Desired, type DesiredStatus } from "./twin/desired.ts";
 import { reportedProperties } from "./twin/reported.ts";
@@ -29,6 +30,8 @@ export interface GatewayOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What is known of the wall clock; without it, what the kernel says. */
+  readonly clockQuality?: () => TimeQuality;
   /** The process cannot go on; it is to end with code 1 and be started again. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -49,6 +52,8 @@ export interface GatewayStatus {
 }
 
 const housekeepingMs = 10_000;
+/** While readings wait for the clock to be known good. */
+const impatientMs = 1_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
 /** And how long the hub's client may take to close after that. */
@@ -72,7 +77,7 @@ export class Gateway {
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus;
   #pipelineHash: string | undefined;
-  #clockQuality: TimeQuality = "unsynced";
+  readonly #clockWatch: ClockWatch;
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
   /** Monotonic ms since which the present configuration is in force. */
@@ -97,7 +102,7 @@ export class Gateway {
       log.info({ store: folder, replayed: opened.replayed }, "store opened");
       const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
-      const gateway = new Gateway(options, configuration, folder, store, opened.status, factory);
+      const gateway = new Gateway(options, configuration, folder, store, opened, factory);
       await gateway.#begin(opened);
       return gateway;
     } catch (error) {
@@ -111,7 +116,7 @@ export class Gateway {
     configuration: Configuration,
     storeFolder: string,
     store: StoreClient,
-    status: StoreStatus,
+    opened: Opened,
     factory: Awaited<ReturnType<typeof hubClientFactory>>,
   ) {
     const { clock, log, onFatal } = options;
@@ -121,7 +126,8 @@ export class Gateway {
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
-    this.#storeStatus = status;
+    this.#storeStatus = opened.status;
+    this.#clockWatch = new ClockWatch(options.clockQuality ?? clockQuality, bootId(), opened.boot);
     this.#intake = new Intake(
       { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
       intakeSettings(config),
@@ -176,7 +182,7 @@ export class Gateway {
       lastDesiredStatus: this.#lastDesired?.status,
       hub: { type: config.hub.type, ...this.#link.state },
       sources: this.#sources.status,
-      clock: this.#clockQuality,
+      clock: this.#clockWatch.quality,
       intake,
       publisher: this.#publisher.status,
       store: this.#storeStatus,
@@ -228,7 +234,7 @@ export class Gateway {
     log.info({}, "stopped");
   }
 
-  async #begin(opened: Awaited<ReturnType<StoreClient["open"]>>): Promise<void> {
+  async #begin(opened: Opened): Promise<void> {
     const { log } = this.#options;
     this.#pipelineHash = opened.configHash;
     this.#intake.start();
@@ -240,8 +246,7 @@ export class Gateway {
       for (const source of opened.sources)
         this.#intake.gap(source, opened.uncleanSinceMs, "unknown", "uncleanStop");
     }
-    this.#clockQuality = clockQuality();
-    this.#intake.clock(bootId(), this.#clockQuality);
+    this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
     await this.#journalConfiguration();
     // Committed before the first byte is read: from here on a crash is noticed at the next start.
     await this.#intake.flush();
@@ -314,13 +319,10 @@ export class Gateway {
     const { clock } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await clock.sleep(housekeepingMs, signal).catch(() => undefined);
+      const sleepMs = this.#storeStatus.holding > 0 ? impatientMs : housekeepingMs;
+      await clock.sleep(sleepMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      const quality = clockQuality();
-      if (quality !== this.#clockQuality) {
-        this.#clockQuality = quality;
-        this.#intake.clock(bootId(), quality);
-      }
+      if (this.#clockWatch.look()) this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
       if (clock.monotonic() - this.#configuredMs >= provenAfterMs) this.#configuration.prove();
     }
   }
@@ -328,6 +330,7 @@ export class Gateway {
   #reported() {
     const { config, hash } = this.#configuration.current;
     const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
+    const steadyMs = this.#options.clock.monotonic() + this.#storeStatus.steadyBaseMs;
     const { state, reason } = this.#intake.status;
     return reportedProperties(
       {
@@ -336,7 +339,7 @@ export class Gateway {
         lastDesiredVersion: this.#lastDesired?.version,
         lastDesiredStatus: this.#lastDesired?.status,
         sources: this.#sources.status,
-        clockQuality: this.#clockQuality,
+        clockQuality: this.#clockWatch.quality,
         store: { state, reason },
         freeRam: freeRam(),
         load: load(),
@@ -345,7 +348,7 @@ export class Gateway {
           entries,
           messages,
           bytes,
-          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, this.#options.clock.wall() - oldestMs),
+          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
         },
       },
       config.report,

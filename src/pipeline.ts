@@ -1,10 +1,15 @@
 import { type Calibrate, compileCalibration } from "./calibrate/calibration.ts";
 import type { PipelineConfig } from "./config/schema.ts";
 import type { Entry } from "./core/entry.ts";
-import type { TimeQuality } from "./core/reading.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
+import {
+  type TimedEntry,
+  type TimedStages,
+  Timekeeper,
+  type TimekeeperSnapshot,
+} from "./journal/timekeeper.ts";
 import {
   type Account,
   accountOf,
@@ -25,13 +30,10 @@ export interface PipelineOutput {
   journalEntries: number;
 }
 
-export interface PipelineSnapshot {
+export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly config: PipelineConfig | undefined;
   /** How many configuration entries came so far. */
   readonly generation: number;
-  readonly timeQuality: TimeQuality;
-  readonly nowMs: number;
-  readonly monotonicMs: number;
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
@@ -60,9 +62,10 @@ export class Pipeline {
   readonly #heard = new Map<string, Heard>();
   #compiled: Compiled | undefined;
   #generation = 0;
-  #timeQuality: TimeQuality = "unsynced";
-  #nowMs = 0;
-  #monotonicMs = 0;
+  readonly #time = new Timekeeper();
+
+  /** A source with times of its own; of the others steady time is the watermark. */
+  readonly #isHeard = (source: string): boolean => this.#heard.has(source);
 
   constructor(storeId: string) {
     this.#storeId = storeId;
@@ -70,15 +73,26 @@ export class Pipeline {
 
   apply(batch: Uint8Array): PipelineOutput {
     const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0 };
+    const stages: TimedStages = {
+      process: (entry) => this.#process(entry, output),
+      stepped: (step) => this.#windows.relabel(step, this.#isHeard),
+      booted: (sinceMs, anewFromMs) => this.#booted(sinceMs, anewFromMs, output),
+    };
     for (const entry of readBatch(batch)) {
-      this.#applyEntry(entry, output);
+      this.#applyEntry(entry, stages, output);
       output.journalEntries++;
     }
     return output;
   }
 
+  /** The last configuration of the journal, in force or held back. */
   get config(): PipelineConfig | undefined {
-    return this.#compiled?.config;
+    return this.#time.heldConfig ?? this.#compiled?.config;
+  }
+
+  /** The time that the journal told. */
+  get time(): Pick<Timekeeper, "boot" | "steadyBaseMs" | "steadyMs" | "isHolding" | "heldFrames"> {
+    return this.#time;
   }
 
   /** Readings in open windows that no entry accounts for yet, per source. */
@@ -90,8 +104,10 @@ export class Pipeline {
     return this.#windows.openCount;
   }
 
-  /** Wall ms at which a tick would close a window, if nothing else comes; undefined without open windows. */
+  /** Steady ms at which a tick would close a window or end a hold, if nothing else comes; undefined if none would. */
   wakeAtMs(): number | undefined {
+    const { isHolding, heldFrames, holdEndMs } = this.#time;
+    if (isHolding) return heldFrames > 0 || this.openWindows > 0 ? holdEndMs : undefined;
     let wake: number | undefined;
     for (const [source, due] of this.#windows.due()) {
       const at = this.#wakeFor(source, due);
@@ -102,11 +118,9 @@ export class Pipeline {
 
   snapshot(): PipelineSnapshot {
     return {
+      ...this.#time.snapshot(),
       config: this.#compiled?.config,
       generation: this.#generation,
-      timeQuality: this.#timeQuality,
-      nowMs: this.#nowMs,
-      monotonicMs: this.#monotonicMs,
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
     };
@@ -115,40 +129,20 @@ export class Pipeline {
   restore(snapshot: PipelineSnapshot): void {
     this.#compiled = snapshot.config && this.#compile(snapshot.config);
     this.#generation = snapshot.generation;
-    this.#timeQuality = snapshot.timeQuality;
-    this.#nowMs = snapshot.nowMs;
-    this.#monotonicMs = snapshot.monotonicMs;
+    this.#time.restore(snapshot, snapshot.config);
     this.#windows.restore(snapshot.windows);
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
   }
 
-  #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
+  #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
     switch (entry.type) {
       case "frame":
-        this.#at(entry);
-        this.#frame(entry, output);
-        return;
       case "tick":
-        this.#at(entry);
-        this.#tick(output);
-        return;
       case "clock":
-        this.#at(entry);
-        this.#timeQuality = entry.quality;
+      case "configuration":
+        this.#time.take(entry, stages);
         return;
-      case "configuration": {
-        this.#nowMs = entry.wallMs;
-        const reason = this.#compiled ? "configuration" : "start";
-        this.#compiled = this.#compile(entry.config);
-        for (const [name, { decode }] of Object.entries(entry.config.sources)) {
-          if (!decode.time) this.#heard.delete(name);
-        }
-        const { context } = this.#compiled;
-        const inForce = { generation: ++this.#generation, sinceMs: entry.wallMs, reason } as const;
-        output.entries.push(...this.#windows.configure(entry.config.windows, inForce, context));
-        return;
-      }
       case "discard": {
         const account = accountOf(output.ledger, entry.source);
         account.frames += entry.count;
@@ -166,28 +160,59 @@ export class Pipeline {
     }
   }
 
-  #at({ wallMs, monotonicMs }: { readonly wallMs: number; readonly monotonicMs: number }): void {
-    this.#nowMs = wallMs;
-    // After a boot it starts anew, and silence is reckoned from there.
-    if (monotonicMs < this.#monotonicMs)
-      for (const heard of this.#heard.values()) heard.receivedMs = monotonicMs;
-    this.#monotonicMs = monotonicMs;
+  #process(entry: TimedEntry, output: PipelineOutput): void {
+    switch (entry.type) {
+      case "frame":
+        this.#frame(entry, output);
+        return;
+      case "tick":
+        this.#tick(output);
+        return;
+      case "configuration":
+        this.#configure(entry.config, output);
+        return;
+      default:
+        entry satisfies never;
+    }
+  }
+
+  #configure(config: PipelineConfig, output: PipelineOutput): void {
+    const reason = this.#compiled ? "configuration" : "start";
+    this.#compiled = this.#compile(config);
+    for (const [name, { decode }] of Object.entries(config.sources)) {
+      if (!decode.time) this.#heard.delete(name);
+    }
+    const { context } = this.#compiled;
+    const { nowMs: sinceMs, offsetMs } = this.#time;
+    const inForce = { generation: ++this.#generation, sinceMs, reason, offsetMs } as const;
+    output.entries.push(...this.#windows.configure(config.windows, inForce, context));
+  }
+
+  #booted(sinceMs: number, anewFromMs: number | undefined, output: PipelineOutput): void {
+    // Monotonic time starts anew with a boot, and silence is reckoned from there.
+    for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
+    if (anewFromMs === undefined || !this.#compiled) return;
+    const { context } = this.#compiled;
+    output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#isHeard, context));
   }
 
   #tick(output: PipelineOutput): void {
     for (const source of [...this.#windows.sources()]) {
       this.#advance(source, this.#tickWatermark(source), output);
     }
-    if (this.#compiled) output.entries.push(...this.#windows.revise(this.#nowMs, this.#compiled.context));
+    if (this.#compiled)
+      output.entries.push(...this.#windows.revise(this.#time.nowMs, this.#compiled.context));
   }
 
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, frame.source);
     account.frames++;
     const compiled = this.#compiled;
+    const hasOwnTime = this.#hasOwnTime(frame.source);
+    const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
     const decode = compiled?.decoders.get(frame.source);
     const decoded =
-      decode?.(frame.bytes, frame.wallMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
+      decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
       countFrameDiscard(account, "discard" in decoded ? decoded.discard : "unknownSource");
       return;
@@ -202,7 +227,7 @@ export class Pipeline {
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
       this.#place(frame.source, measurement, compiled, account);
     }
-    if (this.#hasOwnTime(frame.source)) {
+    if (hasOwnTime) {
       const heard = this.#heard.get(frame.source);
       newestMs = Math.max(newestMs, heard?.newestMs ?? Number.NEGATIVE_INFINITY);
       this.#heard.set(frame.source, { receivedMs: frame.monotonicMs, newestMs });
@@ -212,7 +237,7 @@ export class Pipeline {
 
   #place(source: string, measurement: ReturnType<Validate>, compiled: Compiled, account: Account): void {
     const placement = this.#windows.add(source, measurement, {
-      timeQuality: this.#timeQuality,
+      timeQuality: this.#time.timeQuality,
       configuration: compiled.config.hash,
       ownTime: this.#hasOwnTime(source),
     });
@@ -222,7 +247,9 @@ export class Pipeline {
 
   #advance(source: string, watermarkMs: number, output: PipelineOutput): void {
     if (!this.#compiled) return;
-    output.entries.push(...this.#windows.advance(source, watermarkMs, this.#nowMs, this.#compiled.context));
+    output.entries.push(
+      ...this.#windows.advance(source, watermarkMs, this.#time.nowMs, this.#compiled.context),
+    );
   }
 
   #hasOwnTime(source: string): boolean {
@@ -235,18 +262,18 @@ export class Pipeline {
    */
   #tickWatermark(source: string): number {
     const heard = this.#heard.get(source);
-    if (!heard) return this.#nowMs;
+    if (!heard) return this.#time.nowMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    return heard.newestMs + Math.max(0, this.#monotonicMs - heard.receivedMs - idleMs);
+    return heard.newestMs + Math.max(0, this.#time.monotonicMs - heard.receivedMs - idleMs);
   }
 
-  /** Wall ms at which a tick's watermark reaches `dueMs`. */
+  /** Steady ms at which a tick's watermark reaches `dueMs`. */
   #wakeFor(source: string, dueMs: number): number {
     const heard = this.#heard.get(source);
     if (!heard) return dueMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    const silentMs = this.#monotonicMs - heard.receivedMs;
-    return this.#nowMs + idleMs - silentMs + dueMs - heard.newestMs;
+    const silentMs = this.#time.monotonicMs - heard.receivedMs;
+    return this.#time.nowMs + idleMs - silentMs + dueMs - heard.newestMs;
   }
 
   #compile(config: PipelineConfig): Compiled {

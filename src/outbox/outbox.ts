@@ -20,7 +20,7 @@ export interface OutboxStatus {
   readonly entries: number;
   readonly messages: number;
   readonly bytes: number;
-  /** When the oldest entry was finished, wall ms; undefined when empty. */
+  /** When the oldest entry was finished, steady ms; undefined when empty. */
   readonly oldestMs: number | undefined;
 }
 
@@ -115,7 +115,7 @@ export class Outbox {
 
   /**
    * Composes messages: full ones at once, the rest when its oldest entry has waited long enough.
-   * Returns the wall ms at which the rest falls due, or undefined when nothing waits.
+   * Times are steady ms. Returns that at which the rest falls due, or undefined when nothing waits.
    */
   compose(nowMs: number, settings: ComposeSettings): number | undefined {
     let first: number | undefined;
@@ -139,7 +139,8 @@ export class Outbox {
     }
     if (first === undefined) return undefined;
     const dueMs = oldest + settings.maxDelayMs;
-    if (dueMs > nowMs) return dueMs;
+    // One finished later than now was told so by another clock, before a boot: it has waited for who knows how long.
+    if (dueMs > nowMs && oldest <= nowMs) return dueMs;
     this.#message(first, last, settings.output);
     return undefined;
   }

@@ -53,15 +53,18 @@ export const windowEntryBody = z
       .describe("Readings a full window would have; where the source says its interval"),
     bad: z.int().min(0).describe("Readings with at least one bad value"),
     partial: z
-      .enum(["start", "configuration"])
+      .enum(["start", "configuration", "clock"])
       .optional()
-      .describe("The window did not run from end to end: the store began in it, or a configuration cut it"),
+      .describe(
+        "The window did not run from end to end: the store began in it, a configuration cut it, or the clock stepped",
+      ),
     channels: z.record(z.string(), channelBody),
     configurations: z.array(z.string()).describe("Hashes of the configurations its readings passed through"),
   })
   .describe("One window of one device of one source");
 
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
+export type PartialReason = NonNullable<WindowEntryBody["partial"]>;
 export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */

@@ -3,7 +3,7 @@ import type { WindowConfig } from "../config/schema.ts";
 import type { Entry } from "../core/entry.ts";
 import type { Quality, TimeQuality } from "../core/reading.ts";
 import { aggregateNumbers, type ChannelAggregate } from "./channel-aggregate.ts";
-import type { ChannelBody, WindowEntryBody } from "./entry-schema.ts";
+import type { ChannelBody, PartialReason, WindowEntryBody } from "./entry-schema.ts";
 
 /** A window definition in force, from one configuration entry to the next that changes it. */
 export interface Definition {
@@ -11,7 +11,7 @@ export interface Definition {
   readonly config: WindowConfig;
   /** Fingerprint of the definition and of when it came into force: the same definition set again is a new one. */
   readonly hash: string;
-  /** Wall ms at which it came into force. A window that began earlier is partial. */
+  /** Steady ms at which it came into force. A window that began earlier is partial. */
   readonly sinceMs: number;
   readonly sinceReason: "start" | "configuration";
 }
@@ -20,14 +20,19 @@ export interface Definition {
 export interface OpenWindow {
   readonly source: string;
   readonly device: string;
+  /** As it is told: wall time, or the device's own. */
   readonly startMs: number;
+  /** Its end as the watermark of its source counts: steady time, or the device's own. */
+  readonly closesMs: number;
+  /** Of the labels that gave `startMs`; 0 with times of the device's own. */
+  readonly epoch: number;
   /** Revision of the next entry. */
   revision: number;
   /** Closed once: revision 0 is out, and only late readings bring another. */
   closed: boolean;
   /** Holds readings that no entry has told yet. */
   changed: boolean;
-  partial: "start" | "configuration" | undefined;
+  partial: PartialReason | undefined;
   readings: number;
   /** Readings accounted here and not yet in an entry. */
   accounted: number;
@@ -48,12 +53,12 @@ export interface EntryContext {
   readonly intervalMs: ReadonlyMap<string, number>;
 }
 
-/** The entry of a window as it stands, and what it accounts for. */
+/** The entry of a window as it stands, and what it accounts for. `readyMs`: steady. */
 export function windowEntry(
   definition: Definition,
   window: OpenWindow,
   context: EntryContext,
-  nowMs: number,
+  readyMs: number,
 ): Entry {
   const endMs = window.startMs + definition.config.sizeMs;
   const intervalMs = context.intervalMs.get(window.source);
@@ -86,7 +91,7 @@ export function windowEntry(
     id,
     revision: window.revision,
     body: JSON.stringify(body),
-    readyMs: Math.min(endMs, nowMs),
+    readyMs,
     accounts: window.accounted > 0 ? { [window.source]: window.accounted } : {},
   };
 }
@@ -119,8 +124,11 @@ function qualityOf(window: OpenWindow): Quality {
 function entryId(
   storeId: string,
   { name, hash }: Definition,
-  { source, device, startMs }: OpenWindow,
+  { source, device, startMs, epoch }: OpenWindow,
 ): string {
-  const text = [storeId, name, hash, source, device, startMs].join("\n");
+  const parts = [storeId, name, hash, source, device, startMs];
+  // Only behind a step, so that ids of stores that saw none stay what they were.
+  if (epoch > 0) parts.push(`clock ${epoch}`);
+  const text = parts.join("\n");
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }

@@ -20,7 +20,7 @@ export const reading = (at: number, fields: JsonObject, source = "s") =>
 export const clock = (at: number, quality: "synced" | "unsynced"): JournalEntry => ({
   type: "clock",
   wallMs: t0 + at,
-  monotonicMs: at,
+  monotonicMs: t0 + at,
   bootId: "boot",
   quality,
 });
