@@ -52,7 +52,7 @@ export interface GatewayStatus {
 }
 
 const housekeepingMs = 10_000;
-/** While readings wait for the clock to be known good. */
+/** While the clock was never known good, because readings may wait for that. */
 const impatientMs = 1_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
@@ -319,7 +319,7 @@ export class Gateway {
     const { clock } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      const sleepMs = this.#storeStatus.holding > 0 ? impatientMs : housekeepingMs;
+      const sleepMs = this.#clockWatch.quality === "unsynced" ? impatientMs : housekeepingMs;
       await clock.sleep(sleepMs, signal).catch(() => undefined);
       if (signal.aborted) return;
       if (this.#clockWatch.look()) this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
