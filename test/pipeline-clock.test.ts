@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../src/core/json.ts";
 import { balances, imbalances } from "../src/ledger/ledger.ts";
 import { jsonSource } from "./config/pipelines.ts";
+import { anyEvents, journalOf, sizes, stepEvents } from "./support/clock-events.ts";
 import { ownTime, running, second, t0, told } from "./support/running-pipeline.ts";
 import { SteppingBox } from "./support/stepping-box.ts";
 
@@ -316,95 +317,11 @@ describe("a boot", () => {
   });
 });
 
-const steps = fc.constantFrom(-3_000, 3_000, -hour, hour, 5 * year, -5 * year, 0, 0, 1_234, -777);
-const event = fc.oneof(
-  {
-    weight: 8,
-    arbitrary: fc.record({ do: fc.constant("s" as const), by: fc.integer({ min: 1, max: 900 }) }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({ do: fc.constant("own" as const), by: fc.integer({ min: 1, max: 900 }) }),
-  },
-  {
-    weight: 3,
-    arbitrary: fc.record({ do: fc.constant("tick" as const), by: fc.integer({ min: 1, max: 900 }) }),
-  },
-  { weight: 2, arbitrary: fc.record({ do: fc.constant("step" as const), to: steps }) },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant("odd" as const),
-      by: fc.integer({ min: 1, max: 900 }),
-      ms: fc.integer({ min: -9_000, max: -300 }),
-    }),
-  },
-);
-const boots = fc.oneof(
-  { weight: 12, arbitrary: event },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant("boot" as const),
-      down: fc.integer({ min: 1_000, max: 90_000 }),
-      to: steps,
-      synced: fc.boolean(),
-    }),
-  },
-  {
-    weight: 1,
-    arbitrary: fc.record({
-      do: fc.constant("clock" as const),
-      quality: fc.constantFrom("synced" as const, "unsynced" as const, "holdover" as const),
-    }),
-  },
-  { weight: 1, arbitrary: fc.record({ do: fc.constant("configure" as const), which: fc.nat(1) }) },
-);
-type Event = typeof boots extends fc.Arbitrary<infer E> ? E : never;
-const sizes = { w: 1_000, x: 2_500, y: 60_000 };
-const all: JsonObject = {
-  sources: { s: jsonSource("s"), own: jsonSource("own", ownTime) },
-  windows: Object.fromEntries(Object.entries(sizes).map(([name, sizeMs]) => [name, { sizeMs }])),
-  clock: { maxHoldMs: 5_000 },
-};
-const other: JsonObject = {
-  ...all,
-  windows: { w: { sizeMs: 1_500, allowedLatenessMs: 1_000 }, x: { sizeMs: 2_500 } },
-};
-
-/** The journal of the events. Readings of `s` count up from 0; `at` has the true time of each. */
-function journal(events: readonly Event[]) {
-  const box = new SteppingBox();
-  const entries = [box.clock("synced"), box.configuration(all)];
-  const at: number[] = [];
-  /** How wrong the wall clock was, from when on. */
-  const wrong = [{ fromMs: Number.NEGATIVE_INFINITY, ms: 0 }];
-  for (const one of events) {
-    if ("by" in one) box.pass(one.by);
-    if (one.do === "s") entries.push(box.frame({ t: at.push(box.nowMs) - 1 }));
-    // One alone: two that are odd alike would be a step.
-    else if (one.do === "odd")
-      entries.push(box.frame({ t: at.push(box.nowMs) - 1 }, "s", one.ms), box.tick());
-    else if (one.do === "own") entries.push(box.frame({ t: 1, ts: t0 + box.nowMs }, "own"));
-    else if (one.do === "tick") entries.push(box.tick());
-    else if (one.do === "clock") entries.push(box.clock(one.quality));
-    else if (one.do === "configure") entries.push(box.configuration(one.which === 0 ? all : other));
-    else if (one.do === "boot") {
-      box.boot(one.down, one.to);
-      entries.push(box.clock(one.synced ? "synced" : "unsynced"));
-    } else box.wrongMs = one.to;
-    if ("to" in one) wrong.push({ fromMs: box.nowMs, ms: one.to });
-  }
-  box.pass(200_000);
-  entries.push(box.tick());
-  return { entries, at, wrong };
-}
-
 describe("any steps", () => {
   test("leave windows contiguous: each reading is in one entry, none closes early, each tells a time that held", () => {
     fc.assert(
-      fc.property(fc.array(event, { maxLength: 80 }), (events) => {
-        const { entries, at, wrong } = journal(events);
+      fc.property(stepEvents, (events) => {
+        const { entries, at, wrong } = journalOf(events);
         const { feed, account, pipeline } = running();
         const bodies = entries.flatMap((entry) => {
           const stamp = "monotonicMs" in entry ? (entry.monotonicMs ?? 0) - 1_000 : 0;
@@ -457,8 +374,8 @@ describe("any steps", () => {
 describe("any steps, boots and changes of the clock's quality", () => {
   test("leave every reading of a source stamped on receipt in one entry, once, and the books in order", () => {
     fc.assert(
-      fc.property(fc.array(boots, { maxLength: 80 }), (events) => {
-        const { entries, at } = journal(events);
+      fc.property(anyEvents, (events) => {
+        const { entries, at } = journalOf(events);
         const { feed, ledger, pipeline, account } = running();
         const ids = new Set<string>();
         let count = 0;
@@ -489,8 +406,8 @@ describe("any steps, boots and changes of the clock's quality", () => {
 
   test("give the same entries with a snapshot taken and restored anywhere", () => {
     fc.assert(
-      fc.property(fc.array(boots, { maxLength: 60 }), fc.nat(60), (events, cut) => {
-        const { entries } = journal(events);
+      fc.property(anyEvents, fc.nat(80), (events, cut) => {
+        const { entries } = journalOf(events);
         const before = running();
         before.feed(...entries.slice(0, cut));
         const after = running();

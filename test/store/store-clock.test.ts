@@ -1,14 +1,17 @@
 /** What a store keeps over a restart when the clock is not known good, was wrong, or stepped. */
-import { cpSync } from "node:fs";
+import { cpSync, mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import fc from "fast-check";
 import { expect, test } from "vitest";
 import { imbalances } from "../../src/ledger/ledger.ts";
-import type { Store } from "../../src/store/store.ts";
+import { Store } from "../../src/store/store.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { anyEvents, journalOf } from "../support/clock-events.ts";
 import { SteppingBox } from "../support/stepping-box.ts";
-import { commitOf, compose, copyAsKilled, messagesOf, openStore, truth } from "./stores.ts";
+import { commitOf, compose, copyAsKilled, messagesOf, openStore, settings, t0, truth } from "./stores.ts";
 
 const year = 365 * 86_400_000;
 const sections = { sources: { s: jsonSource("s") }, windows: { w: { sizeMs: 1_000 } } };
@@ -47,6 +50,50 @@ test.each(["kill", "stop"])("frames that wait are still there after a %s, and pa
     { windowStart: "2025-01-01T00:00:00.000Z", count: 9, timeQuality: "synced" },
     { windowStart: "2025-01-01T00:00:01.000Z", count: 1, timeQuality: "synced" },
   ]);
+});
+
+test("a restart at any point, after steps and boots and while frames wait, changes nothing", () => {
+  fc.assert(
+    fc.property(
+      anyEvents,
+      fc.array(fc.nat(80), { maxLength: 4 }),
+      fc.constantFrom(1, 7, 1_000),
+      (events, cuts, every) => {
+        const base = mkdtempSync(join(tmpdir(), "headgate-store-"));
+        new Store(join(base, "reference"), settings).close();
+        let folder = join(base, "0");
+        cpSync(join(base, "reference"), folder, { recursive: true });
+        const reference = new Store(join(base, "reference"), settings);
+        const options = { ...settings, snapshotEvery: every };
+        let subject = new Store(folder, options);
+        try {
+          reference.open();
+          subject.open();
+          let monotonicMs = 0;
+          for (const [i, entry] of journalOf(events).entries.entries()) {
+            monotonicMs = "monotonicMs" in entry ? (entry.monotonicMs ?? 0) : monotonicMs;
+            const commit = () => commitOf([entry], t0, { monotonicMs });
+            const expected = reference.commit(commit());
+            expect(truth(subject, subject.commit(commit()))).toEqual(truth(reference, expected));
+            if (!cuts.includes(i)) continue;
+            const copy = copyAsKilled(folder, join(base, `killed ${i}`));
+            subject.close();
+            folder = copy;
+            subject = new Store(folder, options);
+            const { status } = subject.open();
+            expect(status.holding).toBe(expected.holding);
+            expect(truth(subject, status)).toEqual(truth(reference, expected));
+          }
+        } finally {
+          reference.close();
+          subject.close();
+          rmSync(base, { recursive: true, force: true });
+        }
+      },
+    ),
+    // Shrinking a failure of a store takes minutes; the time limit ends it with what it has.
+    { numRuns: 25, interruptAfterTimeLimit: 12_000 },
+  );
 });
 
 test("an outbox filled by a clock years ahead is not delayed after a boot to the right one", () => {
