@@ -152,6 +152,18 @@ describe("a step of the wall clock", () => {
     expect(labels).toEqual(Array.from({ length: 20 }, (_, i) => new Date(t0 + i * 1_000).toISOString()));
   });
 
+  test("to the right time makes it the judge of what is future", () => {
+    const { clock, feed, account } = box({ sources: { s: jsonSource("s", ownTime) } });
+    clock.boot(1_000, -50 * year);
+    feed(clock.clock("holdover"));
+    clock.wrongMs = 0;
+    for (let i = 0; i < 5; i++) {
+      clock.pass(500);
+      feed(clock.frame({ t: 1, ts: t0 + clock.nowMs }), clock.tick());
+    }
+    expect(account()?.frameDiscards).toEqual({});
+  });
+
   test("a new definition begins with the time that holds", () => {
     const { clock, read, tick, feed } = box();
     read(0);
@@ -299,6 +311,16 @@ describe("a boot", () => {
     read(300);
     expect(tick(1_000)).toMatchObject([{ count: 1 }]);
     expect(account()?.discards).toEqual({});
+  });
+
+  test("does not keep a silent source with times of its own from being moved on", () => {
+    const { clock, feed, tick } = box({ sources: { s: jsonSource("s", ownTime) } });
+    clock.pass(hour);
+    feed(clock.frame({ t: 1, ts: t0 + clock.nowMs }));
+    clock.boot(20_000, 0);
+    feed(clock.clock("synced"));
+    expect(tick(2_500)).toEqual([]);
+    expect(short(tick(600))).toEqual([["01:00:00", 1, undefined]]);
   });
 
   test("with a clock that is right goes on, also after the boot before had to step", () => {
