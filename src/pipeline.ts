@@ -20,7 +20,8 @@ import {
 } from "./ledger/ledger.ts";
 import { compileValidation, type Validate } from "./validate/validation.ts";
 import type { EntryContext } from "./window/window-entry.ts";
-import { Windows, type WindowsSnapshot } from "./window/windows.ts";
+import { Windows } from "./window/windows.ts";
+import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
 
 /** What a batch brought forth: entries for the outbox and what the ledger has to add. */
 export interface PipelineOutput {
@@ -179,11 +180,15 @@ export class Pipeline {
   #configure(config: PipelineConfig, output: PipelineOutput): void {
     const reason = this.#compiled ? "configuration" : "start";
     this.#compiled = this.#compile(config);
-    for (const [name, { decode }] of Object.entries(config.sources)) {
-      if (!decode.time) this.#heard.delete(name);
-    }
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
+    const known = new Set(this.#windows.sources());
+    for (const [name, { decode }] of Object.entries(config.sources)) {
+      const hasOwnTime = decode.time !== undefined;
+      if (known.has(name) && hasOwnTime !== this.#heard.has(name))
+        output.entries.push(...this.#windows.turn(name, hasOwnTime, sinceMs, context));
+      if (!hasOwnTime) this.#heard.delete(name);
+    }
     const inForce = { generation: ++this.#generation, sinceMs, reason, offsetMs } as const;
     output.entries.push(...this.#windows.configure(config.windows, inForce, context));
   }

@@ -152,6 +152,25 @@ describe("a step of the wall clock", () => {
     expect(labels).toEqual(Array.from({ length: 20 }, (_, i) => new Date(t0 + i * 1_000).toISOString()));
   });
 
+  test("and a source that gets times of its own, or loses them: nothing is late, no id is told twice", () => {
+    const kinds = [jsonSource("s", { decode: { format: "json", ignore: ["ts"] } }), jsonSource("s", ownTime)];
+    const { clock, feed, account } = box({ sources: { s: kinds[0] ?? {} } });
+    const ids = new Set<string>();
+    const all = [];
+    for (const [i, wrongMs] of [50 * year, 0, -hour, 0, hour, 0].entries()) {
+      clock.wrongMs = wrongMs;
+      for (let n = 0; n < 4; n++) {
+        clock.pass(60);
+        all.push(...told(feed(clock.frame({ t: 1, ts: t0 + clock.nowMs }), clock.tick())));
+      }
+      all.push(...told(feed(clock.configuration(sections({ sources: { s: kinds[(i + 1) % 2] ?? {} } })))));
+    }
+    for (const { id, revision } of all) ids.add(`${id} ${revision}`);
+    expect(ids.size).toBe(all.length);
+    expect(all.reduce((sum, { count }) => sum + count, 0)).toBe(24);
+    expect(account()?.discards).toEqual({});
+  });
+
   test("to the right time makes it the judge of what is future", () => {
     const { clock, feed, account } = box({ sources: { s: jsonSource("s", ownTime) } });
     clock.boot(1_000, -50 * year);

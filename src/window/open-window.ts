@@ -1,5 +1,5 @@
 import type { Measurement, TimeQuality } from "../core/reading.ts";
-import { addValue, type ChannelAggregate, emptyAggregate } from "./channel-aggregate.ts";
+import { addValue, emptyAggregate } from "./channel-aggregate.ts";
 import type { OpenWindow } from "./window-entry.ts";
 
 /** More channels than this in one window would be a device that invents channel names; the values are counted out. */
@@ -44,15 +44,4 @@ export function addTo(
   if (timeQualityRank[timeQuality] > timeQualityRank[window.timeQuality]) window.timeQuality = timeQuality;
   if (!window.configurations.includes(configuration)) window.configurations.push(configuration);
   return ignored;
-}
-
-/** JSON has no Infinity and no NaN; a number that overflowed never becomes finite again. */
-export function revived(plain: unknown): ChannelAggregate {
-  const aggregate = plain as ChannelAggregate;
-  return {
-    ...aggregate,
-    sum: aggregate.sum ?? Number.NaN,
-    runningMean: aggregate.runningMean ?? Number.NaN,
-    squares: aggregate.squares ?? Number.NaN,
-  };
 }

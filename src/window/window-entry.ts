@@ -26,6 +26,8 @@ export interface OpenWindow {
   readonly closesMs: number;
   /** Of the labels that gave `startMs`; 0 with times of the device's own. */
   readonly epoch: number;
+  /** How often its source had turned between times of receipt and its own. */
+  readonly turn: number;
   /** Revision of the next entry. */
   revision: number;
   /** Closed once: revision 0 is out, and only late readings bring another. */
@@ -124,11 +126,12 @@ function qualityOf(window: OpenWindow): Quality {
 function entryId(
   storeId: string,
   { name, hash }: Definition,
-  { source, device, startMs, epoch }: OpenWindow,
+  { source, device, startMs, epoch, turn }: OpenWindow,
 ): string {
   const parts = [storeId, name, hash, source, device, startMs];
-  // Only behind a step, so that ids of stores that saw none stay what they were.
+  // Only where something happened, so that ids of stores that saw nothing of it stay what they were.
   if (epoch > 0) parts.push(`clock ${epoch}`);
+  if (turn > 0) parts.push(`turn ${turn}`);
   const text = parts.join("\n");
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }

@@ -3,9 +3,11 @@ import { addAccounts, type Entry } from "../core/entry.ts";
 import { canonicalJson, fingerprint } from "../core/json.ts";
 import type { Measurement, ReadingDiscard } from "../core/reading.ts";
 import type { Step } from "../core/steady-time.ts";
+import type { PartialReason } from "./entry-schema.ts";
 import { begunAnew, endAt, type LabelSchedule, labelsAt, relabeled } from "./labels.ts";
-import { addTo, type Origin, revived } from "./open-window.ts";
+import { addTo, type Origin } from "./open-window.ts";
 import { type Definition, type EntryContext, type OpenWindow, windowEntry } from "./window-entry.ts";
+import { openWindowOf, type WindowsSnapshot } from "./windows-snapshot.ts";
 
 /** More windows than this at once would be a source that invents device names; their readings are discarded. */
 const maxOpenWindows = 100_000;
@@ -14,21 +16,6 @@ const maxOpenWindows = 100_000;
 export interface Placement {
   readonly discard: ReadingDiscard | undefined;
   readonly notes: readonly string[];
-}
-
-export interface WindowsSnapshot {
-  readonly definitions: readonly {
-    readonly definition: Definition;
-    readonly since: readonly (readonly [source: string, timeMs: number])[];
-    /** Absent in snapshots of versions that knew no steps. */
-    readonly labels?: LabelSchedule;
-    readonly windows: readonly (Omit<OpenWindow, "channels" | "closesMs" | "epoch"> & {
-      channels: [string, unknown][];
-      closesMs?: number;
-      epoch?: number;
-    })[];
-  }[];
-  readonly watermarks: readonly (readonly [source: string, watermarkMs: number])[];
 }
 
 /** Which configuration entry brings definitions into force: its number, steady time, and why it came. */
@@ -42,7 +29,9 @@ export interface InForce {
 
 interface Running {
   readonly definition: Definition;
-  /** First time of each source with times of its own. */
+  /**
+   * First time of each source with times of its own; of others the steady time at which they turned to that of receipt.
+   */
   readonly since: Map<string, number>;
   /** Of windows in steady time, those of sources stamped on receipt. */
   labels: LabelSchedule;
@@ -60,6 +49,8 @@ export class Windows {
   readonly #watermarks = new Map<string, number>();
   /** Per source, the watermark at which its next window closes or is forgotten; always ahead of the watermark. */
   readonly #due = new Map<string, number>();
+  /** How often a source turned from receipt to times of its own, or back. */
+  readonly #turns = new Map<string, number>();
   /** Some window that the watermark has passed got a late reading, which the next tick tells. */
   #late = false;
   #openCount = 0;
@@ -180,27 +171,19 @@ export class Windows {
    * `partial: "clock"`, and its watermarks are forgotten. Sources with times of their own are left alone.
    */
   beginAnew(fromMs: number, hasOwnTime: (source: string) => boolean, context: EntryContext): Entry[] {
-    const entries: Entry[] = [];
-    for (const running of this.#running) {
-      running.labels = begunAnew(running.labels, fromMs);
-      for (const [source, devices] of running.open) {
-        if (hasOwnTime(source)) continue;
-        for (const windows of devices.values()) {
-          for (const window of windows.values()) {
-            this.#openCount--;
-            if (!window.changed) continue;
-            if (!window.closed) window.partial = "clock";
-            entries.push(this.#tell(running.definition, window, context, fromMs));
-          }
-        }
-        running.open.delete(source);
-      }
-    }
-    for (const source of this.#watermarks.keys()) {
-      if (hasOwnTime(source)) continue;
-      this.#watermarks.delete(source);
-      this.#due.delete(source);
-    }
+    for (const running of this.#running) running.labels = begunAnew(running.labels, fromMs);
+    const sources = [...this.#watermarks.keys()].filter((source) => !hasOwnTime(source));
+    return sources.flatMap((source) => this.#forget(source, "clock", fromMs, context));
+  }
+
+  /**
+   * A source gets times of its own, or has them no longer: its times before and after do not compare.
+   * Its windows are closed as they stand, `partial: "configuration"`.
+   */
+  turn(source: string, toOwnTime: boolean, nowMs: number, context: EntryContext): Entry[] {
+    const entries = this.#forget(source, "configuration", nowMs, context);
+    this.#turns.set(source, this.#turnOf(source) + 1);
+    if (!toOwnTime) for (const { since } of this.#running) since.set(source, nowMs);
     return entries;
   }
 
@@ -240,6 +223,7 @@ export class Windows {
         windows: [...windowsOf(open)].map((window) => ({ ...window, channels: [...window.channels] })),
       })),
       watermarks: [...this.#watermarks],
+      turns: [...this.#turns],
     };
   }
 
@@ -254,13 +238,11 @@ export class Windows {
         since: new Map(since),
         labels: labels ?? { now: { offsetMs: 0, epoch: 0, fromMs, reason } },
       };
-      for (const plain of windows) {
-        const channels = new Map(plain.channels.map(([name, aggregate]) => [name, revived(aggregate)]));
-        const { closesMs = plain.startMs + config.sizeMs, epoch = 0 } = plain;
-        this.#put(running, { ...plain, closesMs, epoch, channels } as OpenWindow);
-      }
+      for (const plain of windows) this.#put(running, openWindowOf(plain, config));
       return running;
     });
+    this.#turns.clear();
+    for (const [source, turn] of snapshot.turns ?? []) this.#turns.set(source, turn);
     this.#watermarks.clear();
     for (const [source, watermark] of snapshot.watermarks) {
       this.#watermarks.set(source, watermark);
@@ -269,6 +251,30 @@ export class Windows {
     this.#late = this.#running.some(({ open }) =>
       [...windowsOf(open)].some((window) => this.#isBehind(window)),
     );
+  }
+
+  #turnOf(source: string): number {
+    return this.#turns.get(source) ?? 0;
+  }
+
+  /** Closes the windows of a source as they stand, and forgets how far it was. */
+  #forget(source: string, partial: PartialReason, nowMs: number, context: EntryContext): Entry[] {
+    const entries: Entry[] = [];
+    for (const { definition, open, since } of this.#running) {
+      for (const windows of open.get(source)?.values() ?? []) {
+        for (const window of windows.values()) {
+          this.#openCount--;
+          if (!window.changed) continue;
+          if (!window.closed) window.partial = partial;
+          entries.push(this.#tell(definition, window, context, nowMs));
+        }
+      }
+      open.delete(source);
+      since.delete(source);
+    }
+    this.#watermarks.delete(source);
+    this.#due.delete(source);
+    return entries;
   }
 
   #isBehind(window: OpenWindow): boolean {
@@ -294,6 +300,7 @@ export class Windows {
       source,
       device,
       closesMs,
+      turn: this.#turnOf(source),
       ...placeOf(running, source, timeMs, closesMs, origin),
       revision: 0,
       closed: false,
@@ -373,7 +380,9 @@ function placeOf(
     };
   }
   const { offsetMs, epoch, fromMs, reason } = labelsAt(labels, timeMs);
-  return { startMs: beginsMs + offsetMs, epoch, partial: beginsMs < fromMs ? reason : undefined };
+  const turnedMs = since.get(source) ?? Number.NEGATIVE_INFINITY;
+  const partial = beginsMs < fromMs ? reason : beginsMs < turnedMs ? "configuration" : undefined;
+  return { startMs: beginsMs + offsetMs, epoch, partial };
 }
 
 function matches({ sources, devices }: WindowConfig, source: string, device: string): boolean {
