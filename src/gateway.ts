@@ -13,6 +13,7 @@ import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
 import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
+import { ClockWatch } from "./observe/clock-watch.ts";
 import { freeDisk, freeRam, load } from "./observe/health.ts";
 import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
 import type { SourceStatus } from "./sources/source.ts";
@@ -29,6 +30,8 @@ export interface GatewayOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly clock: Clock;
   readonly log: Logger;
+  /** What is known of the wall clock; without it, what the kernel says. */
+  readonly clockQuality?: () => TimeQuality;
   /** The process cannot go on; it is to end with code 1 and be started again. */
   readonly onFatal: (error: unknown) => void;
 }
@@ -49,6 +52,8 @@ export interface GatewayStatus {
 }
 
 const housekeepingMs = 10_000;
+/** While the clock was never known good, because readings may wait for that. */
+const impatientMs = 1_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
 /** And how long the hub's client may take to close after that. */
@@ -62,6 +67,8 @@ const unopened: StoreStatus = {
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
   openWindows: 0,
   books: {},
+  holding: 0,
+  steadyBaseMs: 0,
   windowDueMs: undefined,
   composeDueMs: undefined,
   damage: undefined,
@@ -86,7 +93,7 @@ export class Gateway {
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
-  #clockQuality: TimeQuality = "unsynced";
+  readonly #clockWatch: ClockWatch;
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
   /** Monotonic ms since which the present configuration is in force. */
@@ -114,7 +121,7 @@ export class Gateway {
         log.error({ path }, `configuration: ${message}`);
       const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
-      const gateway = new Gateway(options, configuration, folder, store, factory);
+      const gateway = new Gateway(options, configuration, folder, store, openings[0]?.boot, factory);
       for (const opened of openings) gateway.#opened(opened);
       onOpened = (opened) => gateway.#opened(opened);
       await gateway.#begin(isOpen);
@@ -130,6 +137,7 @@ export class Gateway {
     configuration: Configuration,
     storeFolder: string,
     store: StoreClient,
+    boot: Opened["boot"],
     factory: Awaited<ReturnType<typeof hubClientFactory>>,
   ) {
     const { clock, log, onFatal } = options;
@@ -139,6 +147,7 @@ export class Gateway {
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
+    this.#clockWatch = new ClockWatch(options.clockQuality ?? clockQuality, bootId(), boot);
     this.#intake = new Intake(
       { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
       intakeSettings(config),
@@ -194,7 +203,7 @@ export class Gateway {
       lastDesiredStatus: this.#lastDesired?.status,
       hub: { type: config.hub.type, ...this.#link.state },
       sources: this.#sources.status,
-      clock: this.#clockQuality,
+      clock: this.#clockWatch.quality,
       intake,
       publisher: this.#publisher.status,
       store: this.#storeStatus,
@@ -270,8 +279,7 @@ export class Gateway {
   async #begin(isOpen: boolean): Promise<void> {
     const { log, onFatal } = this.#options;
     this.#intake.start();
-    this.#clockQuality = clockQuality();
-    this.#intake.clock(bootId(), this.#clockQuality);
+    this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
     // Committed before the first byte is read: from here on a crash is noticed at the next start.
     const committed = this.#journalConfiguration()
       .then(() => this.#intake.flush())
@@ -356,13 +364,10 @@ export class Gateway {
     const { clock } = this.#options;
     const { signal } = this.#stop;
     while (!signal.aborted) {
-      await clock.sleep(housekeepingMs, signal).catch(() => undefined);
+      const sleepMs = this.#clockWatch.quality === "unsynced" ? impatientMs : housekeepingMs;
+      await clock.sleep(sleepMs, signal).catch(() => undefined);
       if (signal.aborted) return;
-      const quality = clockQuality();
-      if (quality !== this.#clockQuality) {
-        this.#clockQuality = quality;
-        this.#intake.clock(bootId(), quality);
-      }
+      if (this.#clockWatch.look()) this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
       if (clock.monotonic() - this.#configuredMs >= provenAfterMs) this.#configuration.prove();
     }
   }
@@ -370,6 +375,7 @@ export class Gateway {
   #reported() {
     const { config, hash } = this.#configuration.current;
     const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
+    const steadyMs = this.#options.clock.monotonic() + this.#storeStatus.steadyBaseMs;
     const { state, reason } = this.#intake.status;
     return reportedProperties(
       {
@@ -378,7 +384,7 @@ export class Gateway {
         lastDesiredVersion: this.#lastDesired?.version,
         lastDesiredStatus: this.#lastDesired?.status,
         sources: this.#sources.status,
-        clockQuality: this.#clockQuality,
+        clockQuality: this.#clockWatch.quality,
         store: { state, reason },
         freeRam: freeRam(),
         load: load(),
@@ -387,7 +393,7 @@ export class Gateway {
           entries,
           messages,
           bytes,
-          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, this.#options.clock.wall() - oldestMs),
+          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
         },
       },
       config.report,

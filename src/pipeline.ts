@@ -1,11 +1,17 @@
 import { type Calibrate, compileCalibration } from "./calibrate/calibration.ts";
 import type { PipelineConfig } from "./config/schema.ts";
 import type { Entry } from "./core/entry.ts";
-import type { TimeQuality } from "./core/reading.ts";
+import { messageOf } from "./core/errors.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
+import {
+  type TimedEntry,
+  type TimedStages,
+  Timekeeper,
+  type TimekeeperSnapshot,
+} from "./journal/timekeeper.ts";
 import {
   type Account,
   accountOf,
@@ -17,7 +23,8 @@ import {
 import { gapEntry } from "./outbox/gap-entry.ts";
 import { compileValidation, type Validate } from "./validate/validation.ts";
 import type { EntryContext } from "./window/window-entry.ts";
-import { Windows, type WindowsSnapshot } from "./window/windows.ts";
+import { Windows } from "./window/windows.ts";
+import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
 
 /** What a batch brought forth: entries for the outbox and what the ledger has to add. */
 export interface PipelineOutput {
@@ -27,13 +34,10 @@ export interface PipelineOutput {
   journalEntries: number;
 }
 
-export interface PipelineSnapshot {
+export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly config: PipelineConfig | undefined;
   /** How many configuration entries came so far. */
   readonly generation: number;
-  readonly timeQuality: TimeQuality;
-  readonly nowMs: number;
-  readonly monotonicMs: number;
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
@@ -63,11 +67,12 @@ export class Pipeline {
   readonly #heard = new Map<string, Heard>();
   #compiled: Compiled | undefined;
   #generation = 0;
-  #timeQuality: TimeQuality = "unsynced";
-  #nowMs = 0;
-  #monotonicMs = 0;
+  readonly #time = new Timekeeper();
   /** How many gaps were told, for their ids. */
   #gaps = 0;
+
+  /** A source with times of its own; of the others steady time is the watermark. */
+  readonly #isHeard = (source: string): boolean => this.#heard.has(source);
 
   constructor(storeId: string) {
     this.#storeId = storeId;
@@ -75,9 +80,15 @@ export class Pipeline {
 
   apply(batch: Uint8Array): PipelineOutput {
     const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0 };
+    const stages: TimedStages = {
+      process: (entry, wasHeld) =>
+        wasHeld ? this.#processHeld(entry, output) : this.#process(entry, output),
+      stepped: (step) => this.#windows.relabel(step, this.#isHeard),
+      booted: (sinceMs, anewFromMs) => this.#booted(sinceMs, anewFromMs, output),
+    };
     for (const entry of readBatch(batch)) {
       try {
-        this.#applyEntry(entry, output);
+        this.#applyEntry(entry, stages, output);
       } catch (error) {
         throw new PipelineFault(output.journalEntries, error);
       }
@@ -86,8 +97,14 @@ export class Pipeline {
     return output;
   }
 
+  /** The last configuration of the journal, in force or held back. */
   get config(): PipelineConfig | undefined {
-    return this.#compiled?.config;
+    return this.#time.heldConfig ?? this.#compiled?.config;
+  }
+
+  /** The time that the journal told. */
+  get time(): Pick<Timekeeper, "boot" | "steadyBaseMs" | "steadyMs" | "isHolding" | "heldFrames"> {
+    return this.#time;
   }
 
   /** Readings in open windows that no entry accounts for yet, per source. */
@@ -104,8 +121,10 @@ export class Pipeline {
     return this.#windows.openCount;
   }
 
-  /** Wall ms at which a tick would close a window, if nothing else comes; undefined without open windows. */
+  /** Steady ms at which a tick would close a window or end a hold, if nothing else comes; undefined if none would. */
   wakeAtMs(): number | undefined {
+    const { isHolding, heldFrames, holdEndMs } = this.#time;
+    if (isHolding) return heldFrames > 0 || this.openWindows > 0 ? holdEndMs : undefined;
     let wake: number | undefined;
     for (const [source, due] of this.#windows.due()) {
       const at = this.#wakeFor(source, due);
@@ -116,11 +135,9 @@ export class Pipeline {
 
   snapshot(): PipelineSnapshot {
     return {
+      ...this.#time.snapshot(),
       config: this.#compiled?.config,
       generation: this.#generation,
-      timeQuality: this.#timeQuality,
-      nowMs: this.#nowMs,
-      monotonicMs: this.#monotonicMs,
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
@@ -130,41 +147,21 @@ export class Pipeline {
   restore(snapshot: PipelineSnapshot): void {
     this.#compiled = snapshot.config && this.#compile(snapshot.config);
     this.#generation = snapshot.generation;
-    this.#timeQuality = snapshot.timeQuality;
-    this.#nowMs = snapshot.nowMs;
-    this.#monotonicMs = snapshot.monotonicMs;
+    this.#time.restore(snapshot, snapshot.config);
     this.#windows.restore(snapshot.windows);
     this.#gaps = snapshot.gaps ?? 0;
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
   }
 
-  #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
+  #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
     switch (entry.type) {
       case "frame":
-        this.#at(entry);
-        this.#frame(entry, output);
-        return;
       case "tick":
-        this.#at(entry);
-        this.#tick(output);
-        return;
       case "clock":
-        this.#at(entry);
-        this.#timeQuality = entry.quality;
+      case "configuration":
+        this.#time.take(entry, stages);
         return;
-      case "configuration": {
-        this.#nowMs = entry.wallMs;
-        const reason = this.#compiled ? "configuration" : "start";
-        this.#compiled = this.#compile(entry.config);
-        for (const [name, { decode }] of Object.entries(entry.config.sources)) {
-          if (!decode.time) this.#heard.delete(name);
-        }
-        const { context } = this.#compiled;
-        const inForce = { generation: ++this.#generation, sinceMs: entry.wallMs, reason } as const;
-        output.entries.push(...this.#windows.configure(entry.config.windows, inForce, context));
-        return;
-      }
       case "discard": {
         const account = accountOf(output.ledger, entry.source);
         account.frames += entry.count;
@@ -189,12 +186,62 @@ export class Pipeline {
     }
   }
 
-  #at({ wallMs, monotonicMs }: { readonly wallMs: number; readonly monotonicMs: number }): void {
-    this.#nowMs = wallMs;
-    // After a boot it starts anew, and silence is reckoned from there.
-    if (monotonicMs < this.#monotonicMs)
-      for (const heard of this.#heard.values()) heard.receivedMs = monotonicMs;
-    this.#monotonicMs = monotonicMs;
+  /** The batch that brought it is past: a frame that a stage throws at cannot be taken out of it any more. */
+  #processHeld(entry: TimedEntry, output: PipelineOutput): void {
+    if (entry.type !== "frame") {
+      this.#process(entry, output);
+      return;
+    }
+    const account = accountOf(output.ledger, entry.source);
+    const before = structuredClone(account);
+    try {
+      this.#process(entry, output);
+    } catch (error) {
+      Object.assign(account, before);
+      account.frames++;
+      countFrameDiscard(account, "pipelineFault");
+      countNote(account, `pipelineFault:${messageOf(error).slice(0, 80)}`);
+    }
+  }
+
+  #process(entry: TimedEntry, output: PipelineOutput): void {
+    switch (entry.type) {
+      case "frame":
+        this.#frame(entry, output);
+        return;
+      case "tick":
+        this.#tick(output);
+        return;
+      case "configuration":
+        this.#configure(entry.config, output);
+        return;
+      default:
+        entry satisfies never;
+    }
+  }
+
+  #configure(config: PipelineConfig, output: PipelineOutput): void {
+    const reason = this.#compiled ? "configuration" : "start";
+    this.#compiled = this.#compile(config);
+    const { context } = this.#compiled;
+    const { nowMs: sinceMs, offsetMs } = this.#time;
+    const known = new Set(this.#windows.sources());
+    for (const [name, { decode }] of Object.entries(config.sources)) {
+      const hasOwnTime = decode.time !== undefined;
+      if (known.has(name) && hasOwnTime !== this.#heard.has(name))
+        output.entries.push(...this.#windows.turn(name, hasOwnTime, sinceMs, context));
+      if (!hasOwnTime) this.#heard.delete(name);
+    }
+    const inForce = { generation: ++this.#generation, sinceMs, reason, offsetMs } as const;
+    output.entries.push(...this.#windows.configure(config.windows, inForce, context));
+  }
+
+  #booted(sinceMs: number, anewFromMs: number | undefined, output: PipelineOutput): void {
+    // Monotonic time starts anew with a boot, and silence is reckoned from there.
+    for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
+    if (anewFromMs === undefined || !this.#compiled) return;
+    const { context } = this.#compiled;
+    output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#isHeard, context));
   }
 
   #gapEntry(gap: Extract<JournalEntry, { type: "gap" }>, { storeId, gateway }: EntryContext): Entry {
@@ -206,16 +253,19 @@ export class Pipeline {
     for (const source of [...this.#windows.sources()]) {
       this.#advance(source, this.#tickWatermark(source), output);
     }
-    if (this.#compiled) output.entries.push(...this.#windows.revise(this.#nowMs, this.#compiled.context));
+    if (this.#compiled)
+      output.entries.push(...this.#windows.revise(this.#time.nowMs, this.#compiled.context));
   }
 
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, frame.source);
     account.frames++;
     const compiled = this.#compiled;
+    const hasOwnTime = this.#hasOwnTime(frame.source);
+    const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
     const decode = compiled?.decoders.get(frame.source);
     const decoded =
-      decode?.(frame.bytes, frame.wallMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
+      decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
       countFrameDiscard(account, "discard" in decoded ? decoded.discard : "unknownSource");
       return;
@@ -230,7 +280,7 @@ export class Pipeline {
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
       this.#place(frame.source, measurement, compiled, account);
     }
-    if (this.#hasOwnTime(frame.source)) {
+    if (hasOwnTime) {
       const heard = this.#heard.get(frame.source);
       newestMs = Math.max(newestMs, heard?.newestMs ?? Number.NEGATIVE_INFINITY);
       this.#heard.set(frame.source, { receivedMs: frame.monotonicMs, newestMs });
@@ -240,7 +290,7 @@ export class Pipeline {
 
   #place(source: string, measurement: ReturnType<Validate>, compiled: Compiled, account: Account): void {
     const placement = this.#windows.add(source, measurement, {
-      timeQuality: this.#timeQuality,
+      timeQuality: this.#time.timeQuality,
       configuration: compiled.config.hash,
       ownTime: this.#hasOwnTime(source),
     });
@@ -250,7 +300,9 @@ export class Pipeline {
 
   #advance(source: string, watermarkMs: number, output: PipelineOutput): void {
     if (!this.#compiled) return;
-    output.entries.push(...this.#windows.advance(source, watermarkMs, this.#nowMs, this.#compiled.context));
+    output.entries.push(
+      ...this.#windows.advance(source, watermarkMs, this.#time.nowMs, this.#compiled.context),
+    );
   }
 
   #hasOwnTime(source: string): boolean {
@@ -263,18 +315,18 @@ export class Pipeline {
    */
   #tickWatermark(source: string): number {
     const heard = this.#heard.get(source);
-    if (!heard) return this.#nowMs;
+    if (!heard) return this.#time.nowMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    return heard.newestMs + Math.max(0, this.#monotonicMs - heard.receivedMs - idleMs);
+    return heard.newestMs + Math.max(0, this.#time.monotonicMs - heard.receivedMs - idleMs);
   }
 
-  /** Wall ms at which a tick's watermark reaches `dueMs`. */
+  /** Steady ms at which a tick's watermark reaches `dueMs`. */
   #wakeFor(source: string, dueMs: number): number {
     const heard = this.#heard.get(source);
     if (!heard) return dueMs;
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    const silentMs = this.#monotonicMs - heard.receivedMs;
-    return this.#nowMs + idleMs - silentMs + dueMs - heard.newestMs;
+    const silentMs = this.#time.monotonicMs - heard.receivedMs;
+    return this.#time.nowMs + idleMs - silentMs + dueMs - heard.newestMs;
   }
 
   #compile(config: PipelineConfig): Compiled {

@@ -125,6 +125,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     [`HEADGATE__sources__${example.source}__firstLine`]: "keep",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
+    HEADGATE__clock__maxHoldMs: "0",
     HEADGATE__store__path: join(folder, "store"),
     HEADGATE__store__maxLossMs: "100",
     ...(config.hub.type === "iothub" ? { HEADGATE__hub__caFile: hub.caFile } : {}),

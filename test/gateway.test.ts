@@ -4,8 +4,9 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { systemClock } from "../src/core/clock.ts";
+import type { TimeQuality } from "../src/core/reading.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
-import { Gateway } from "../src/gateway.ts";
+import { Gateway, type GatewayOptions } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/outbox/entry-schema.ts";
 import { recordingLog } from "./core/recording-log.ts";
@@ -18,6 +19,7 @@ interface WindowEntry {
   readonly window: string;
   readonly device: string;
   readonly windowStart: string;
+  readonly timeQuality: string;
   readonly count: number;
   readonly bad: number;
   readonly quality: string;
@@ -61,7 +63,7 @@ async function stop(): Promise<void> {
   await running.stop(AbortSignal.timeout(8_000));
 }
 
-async function start(more: object = {}): Promise<Gateway> {
+async function start(more: object = {}, clock: Partial<GatewayOptions> = {}): Promise<Gateway> {
   const config = {
     gateway: { name: "box" },
     sources: {
@@ -78,6 +80,8 @@ async function start(more: object = {}): Promise<Gateway> {
     publish: { maxDelayMs: 0 },
     report: { minSpacingMs: 100, intervalMs: 1_000 },
     store: { path: join(folder, "store"), maxLossMs: 100 },
+    // A test machine's clock may be known good or not.
+    clock: { maxHoldMs: 0 },
     ...more,
   };
   const configFile = join(folder, "headgate.json");
@@ -90,6 +94,7 @@ async function start(more: object = {}): Promise<Gateway> {
     clock: systemClock,
     log,
     onFatal: (error) => fatal.push(error),
+    ...clock,
   });
   return gateway;
 }
@@ -308,3 +313,48 @@ test("a restart continues the open window: same id, same revision, one entry", a
   expect(entries()).toHaveLength(1);
   expect(entries()[0]).toMatchObject({ revision: 0, count: 2, channels: { temperature: { mean: 15 } } });
 });
+
+test("readings wait for a clock that was never set; once it is known good they tell true times, and a step cuts nothing", async () => {
+  let wrongMs = -50 * 365 * 86_400_000;
+  let quality: TimeQuality = "unsynced";
+  const clock = { ...systemClock, wall: () => Date.now() + wrongMs };
+  const stamped = {
+    type: "serial",
+    path: device.path,
+    firstLine: "keep",
+    decode: { format: "json" },
+    device: "oven-1",
+  };
+  const sections = { sources: { oven: stamped }, clock: { maxHoldMs: 600_000 } };
+  await start(sections, { clock, clockQuality: () => quality });
+  const beganMs = Date.now();
+  for (let i = 0; i < 3; i++) await device.send('{"temperature":1}\n');
+  await until("they wait", () => gateway?.status.store.holding === 3);
+  expect(gateway?.status.store.books).toEqual({});
+  await stop();
+  await start(sections, { clock, clockQuality: () => quality });
+  expect(gateway?.status.store.holding).toBe(3);
+  [wrongMs, quality] = [0, "synced"];
+  const counted = () => entries().reduce((sum, { count }) => sum + count, 0);
+  await until("they arrive", () => counted() === 3);
+  let sent = 3;
+  for (const ms of [-3_000, 7_200_000, 0]) {
+    wrongMs = ms;
+    for (let i = 0; i < 5; i++) await device.send('{"temperature":1}\n');
+    sent += 5;
+    await until("they are in", () => gateway?.status.store.books.oven?.ingested === sent);
+  }
+  quality = "unsynced";
+  await until("all arrive", () => counted() === 18);
+  for (const { windowStart, timeQuality } of entries().slice(0, 1)) {
+    expect(timeQuality).toBe("synced");
+    expect(Math.abs(Date.parse(windowStart) - beganMs)).toBeLessThan(60_000);
+  }
+  expect(gateway?.status.store.books.oven?.discards).toEqual({});
+  await until("it is not sure any more", () => gateway?.status.clock === "holdover");
+  await stop();
+  await start(sections, { clock, clockQuality: () => quality });
+  expect(gateway?.status.clock).toBe("holdover");
+  await device.send('{"temperature":1}\n');
+  await until("nothing waits", () => gateway?.status.store.books.oven?.ingested === 19);
+}, 60_000);

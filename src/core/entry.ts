@@ -9,7 +9,7 @@ export interface Entry {
   readonly source: string;
   /** JSON text of the entry as it will stand in a message. */
   readonly body: string;
-  /** When the entry was finished, wall ms: its window's end, or earlier when it was cut short. */
+  /** When the entry was finished, steady ms: its window's end, or earlier when it was cut short. */
   readonly readyMs: number;
   /** Readings that this entry accounts for, per source: what leaves `held` when the entry does. */
   readonly accounts: Accounts;

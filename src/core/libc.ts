@@ -10,7 +10,7 @@ const timexBytes = 512;
 /** Return value of adjtimex(2) when the clock is not synchronized. */
 const timeError = 5;
 
-/** What the kernel knows of the wall clock (adjtimex(2)); on systems without it, nothing is known good. */
+/** What the kernel knows of the wall clock now (adjtimex(2)); on systems without it, nothing is known good. */
 export function clockQuality(): TimeQuality {
   if (process.platform !== "linux") return "unsynced";
   adjtimex ??= koffi.load(null).func("int adjtimex(void *timex)") as (timex: Buffer) => number;

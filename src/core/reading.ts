@@ -1,13 +1,16 @@
 /** OPC UA's three, Part 8 section 6.3 (StatusCode severity). */
 export type Quality = "good" | "uncertain" | "bad";
 
-/** Whether the wall clock that stamped a reading was known good: `synced` when the kernel says so. */
+/**
+ * Whether the wall clock that stamped a reading was known good: `synced` when the kernel says so, `holdover` when it
+ * said so earlier in this boot.
+ */
 export type TimeQuality = "synced" | "holdover" | "unsynced";
 
 /** Decoded values of one device at one time, in the device's own units. */
 export interface Reading {
   readonly device: string;
-  /** Wall time, ms since 1970 UTC: the device's own if its protocol carries one, else the time of receipt. */
+  /** ms since 1970 UTC: the device's own time if its protocol carries one, else the steady time of receipt. */
   readonly timeMs: number;
   readonly values: readonly RawValue[];
 }

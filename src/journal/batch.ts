@@ -24,7 +24,13 @@ export type JournalEntry =
       readonly bootId: string;
       readonly quality: TimeQuality;
     }
-  | { readonly type: "configuration"; readonly wallMs: number; readonly config: PipelineConfig }
+  | {
+      readonly type: "configuration";
+      readonly wallMs: number;
+      /** Absent in journals of versions that knew no steps. */
+      readonly monotonicMs?: number;
+      readonly config: PipelineConfig;
+    }
   | {
       readonly type: "discard";
       readonly source: string;

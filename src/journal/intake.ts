@@ -55,8 +55,8 @@ export interface IntakeStatus {
 
 /** A batch this large is committed at once. */
 const largeBatchBytes = 1_048_576;
-/** The loop looks again at least this often, because due times of windows are wall times and the wall may step. */
-const longestSleepMs = 1_000;
+/** A timer of Node ends early beyond 2^31 ms; the loop then looks again. */
+const longestSleepMs = 3_600_000;
 /** Acknowledged messages may wait this long for company; a crash in between repeats them, no more. */
 const acknowledgeDelayMs = 1_000;
 /** So many make room for the next messages to be composed, which waits for a commit. */
@@ -151,8 +151,9 @@ export class Intake {
   /** Resolves when the configuration stands in the journal and the pipeline runs with it. */
   async configuration(config: PipelineConfig): Promise<void> {
     const { clock } = this.#options;
-    this.#writer.rare({ type: "configuration", wallMs: clock.wall(), config });
-    this.#added(clock.monotonic());
+    const monotonicMs = clock.monotonic();
+    this.#writer.rare({ type: "configuration", wallMs: clock.wall(), monotonicMs, config });
+    this.#added(monotonicMs);
     await this.flush();
   }
 
@@ -216,13 +217,12 @@ export class Intake {
     if (this.#acknowledgedSinceMs !== undefined) {
       due = Math.min(due, this.#acknowledgedSinceMs + Math.min(acknowledgeDelayMs, maxLossMs));
     }
-    const wall = this.#options.clock.wall();
-    const { windowDueMs, composeDueMs } = this.#status ?? {};
+    const { windowDueMs, composeDueMs, steadyBaseMs = 0 } = this.#status ?? {};
     // A little behind the due time, or rounding would commit just before it, in vain.
     if (windowDueMs !== undefined) {
-      due = Math.min(due, now - wall + windowDueMs + Math.max(2, compose.maxDelayMs - margin));
+      due = Math.min(due, windowDueMs - steadyBaseMs + Math.max(2, compose.maxDelayMs - margin));
     }
-    if (composeDueMs !== undefined) due = Math.min(due, now - wall + composeDueMs + 2);
+    if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
       this.#waiters.length > 0 ||
       this.#writer.byteLength >= largeBatchBytes ||
@@ -274,6 +274,7 @@ export class Intake {
         rejected,
         compose,
         nowMs: clock.wall(),
+        monotonicMs: clock.monotonic(),
         ...(last ? { last } : {}),
       };
       this.#status = await store.commit(commit);
@@ -300,8 +301,9 @@ export class Intake {
     for (const [source, gap] of this.#overruns)
       this.#writer.rare({ type: "gap", source, ...gap, reason: "overrun" });
     this.#overruns.clear();
-    // The tick says that nothing older follows; without open windows and without entries nobody needs to know.
-    if (this.#writer.entryCount > 0 || (this.#status?.openWindows ?? 0) > 0) {
+    // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
+    const { openWindows = 0, holding = 0 } = this.#status ?? {};
+    if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0) {
       this.#writer.tick(clock.wall(), clock.monotonic());
     }
     const oldestMs = this.#oldestMs;

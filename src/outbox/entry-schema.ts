@@ -53,10 +53,10 @@ export const windowEntryBody = z
       .describe("Readings a full window would have; where the source says its interval"),
     bad: z.int().min(0).describe("Readings with at least one bad value"),
     partial: z
-      .enum(["start", "configuration", "damage"])
+      .enum(["start", "configuration", "clock", "damage"])
       .optional()
       .describe(
-        "The window did not run from end to end: the store began in it, a configuration cut it, or a damaged store lost a part of it",
+        "The window did not run from end to end: the store began in it, a configuration cut it, the clock stepped, or a damaged store lost a part of it",
       ),
     thinned: z
       .int()
@@ -90,6 +90,7 @@ export const gapEntryBody = z
 
 export type GapEntryBody = z.output<typeof gapEntryBody>;
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
+export type PartialReason = NonNullable<WindowEntryBody["partial"]>;
 export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */

@@ -30,7 +30,7 @@ export interface OutboxStatus {
   readonly entries: number;
   readonly messages: number;
   readonly bytes: number;
-  /** When the oldest entry was finished, wall ms; undefined when empty. */
+  /** When the oldest entry was finished, steady ms; undefined when empty. */
   readonly oldestMs: number | undefined;
 }
 
@@ -158,7 +158,7 @@ export class Outbox {
   /**
    * Composes messages: full ones at once, the rest when its oldest entry has waited long enough; no more than the hub
    * is likely to take until the next commit.
-   * Returns the wall ms at which the rest falls due, or undefined when nothing waits for that.
+   * Times are steady ms. Returns that at which the rest falls due, or undefined when nothing waits for that.
    * @throws PermanentError STORE_CORRUPT when rows are missing
    */
   compose(nowMs: number, settings: ComposeSettings): number | undefined {
@@ -179,8 +179,10 @@ export class Outbox {
     }
     if (seen !== expected) throw corrupt(`${expected} entries wait in the outbox, and ${seen} are there`);
     if (waiting.length === 0) return undefined;
-    const dueMs = waiting.reduce((oldest, { ready }) => Math.min(oldest, ready), nowMs) + settings.maxDelayMs;
-    if (dueMs > nowMs) return dueMs;
+    const oldest = waiting.reduce((min, { ready }) => Math.min(min, ready), Number.POSITIVE_INFINITY);
+    const dueMs = oldest + settings.maxDelayMs;
+    // One finished later than now was told so by another clock, before a boot: it has waited for who knows how long.
+    if (dueMs > nowMs && oldest <= nowMs) return dueMs;
     if (this.#counters.messages < composedAhead) this.#message(waiting, settings.output);
     return undefined;
   }

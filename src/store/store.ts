@@ -48,8 +48,9 @@ export interface Commit {
   readonly acknowledged: readonly number[];
   readonly rejected: readonly number[];
   readonly compose: ComposeSettings;
-  /** Wall ms, for the age of what waits. */
+  /** Wall ms, to say since when something may be missing; and monotonic ms, for the age of what waits. */
   readonly nowMs: number;
+  readonly monotonicMs: number;
   /** The last commit of an orderly stop: it writes a snapshot and says that nothing is missing. */
   readonly last?: boolean;
 }
@@ -60,7 +61,11 @@ export interface StoreStatus {
   readonly outbox: OutboxStatus;
   readonly openWindows: number;
   readonly books: Readonly<Record<string, Balance>>;
-  /** Wall ms at which the next window closes or the next message falls due, if nothing else comes. */
+  /** Frames that wait for the clock to be known good; they are in no book yet. */
+  readonly holding: number;
+  /** Steady time minus monotonic time: what turns the times below, and those of the outbox, into monotonic ones. */
+  readonly steadyBaseMs: number;
+  /** Steady ms at which the next window closes or the next message falls due, if nothing else comes. */
   readonly windowDueMs: number | undefined;
   readonly composeDueMs: number | undefined;
   /** The last time something in the store was not what had been written. */
@@ -77,6 +82,8 @@ export interface Opened {
   readonly uncleanSinceMs: number | undefined;
   readonly sources: readonly string[];
   readonly replayed: number;
+  /** The boot that the journal ended in, and whether its clock was known good once. */
+  readonly boot: { readonly id: string; readonly wasSynced: boolean } | undefined;
   readonly status: StoreStatus;
 }
 
@@ -167,6 +174,7 @@ export class Store {
       uncleanSinceMs: clean || position === 0 ? undefined : committedMs,
       sources: Object.keys(this.#pipeline.config?.sources ?? {}),
       replayed,
+      boot: this.#pipeline.time.boot,
       status: this.status(),
     };
   }
@@ -203,6 +211,8 @@ export class Store {
       position: this.#state.position,
       outbox: this.#outbox.status(),
       openWindows: this.#pipeline.openWindows,
+      holding: this.#pipeline.time.heldFrames,
+      steadyBaseMs: this.#pipeline.time.steadyBaseMs,
       books: balances(this.#ledger, this.#held(this.#state.outbox.held)),
       windowDueMs: this.#pipeline.wakeAtMs(),
       composeDueMs: this.#composeDueMs,
@@ -279,10 +289,13 @@ export class Store {
       mergeLedger(this.#ledger, ledger);
       this.#sinceSnapshot += journalEntries;
     }
-    this.#composeDueMs = this.#outbox.compose(commit.nowMs, commit.compose);
-    if (this.#sinceSnapshot >= this.#settings.snapshotEvery || commit.last) {
-      this.#snapshot(this.#settings.replayBytes);
-    }
+    this.#composeDueMs = this.#outbox.compose(
+      this.#pipeline.time.steadyMs(commit.monotonicMs),
+      commit.compose,
+    );
+    // Not while frames are held back: each snapshot would hold all of them again.
+    const isDue = this.#sinceSnapshot >= this.#settings.snapshotEvery && !this.#pipeline.time.isHolding;
+    if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
     state.clean = commit.last ?? false;
     state.committedMs = commit.nowMs;
     state.ledger = [...this.#ledger];

@@ -2,7 +2,7 @@ import { createHash } from "node:crypto";
 import type { WindowConfig } from "../config/schema.ts";
 import type { Entry } from "../core/entry.ts";
 import type { Quality, TimeQuality } from "../core/reading.ts";
-import type { ChannelBody, WindowEntryBody } from "../outbox/entry-schema.ts";
+import type { ChannelBody, PartialReason, WindowEntryBody } from "../outbox/entry-schema.ts";
 import { aggregateNumbers, type ChannelAggregate } from "./channel-aggregate.ts";
 
 /** A window definition in force, from one configuration entry to the next that changes it. */
@@ -11,7 +11,7 @@ export interface Definition {
   readonly config: WindowConfig;
   /** Fingerprint of the definition and of when it came into force: the same definition set again is a new one. */
   readonly hash: string;
-  /** Wall ms at which it came into force. A window that began earlier is partial. */
+  /** Steady ms at which it came into force. A window that began earlier is partial. */
   readonly sinceMs: number;
   readonly sinceReason: "start" | "configuration";
 }
@@ -20,14 +20,21 @@ export interface Definition {
 export interface OpenWindow {
   readonly source: string;
   readonly device: string;
+  /** As it is told: wall time, or the device's own. */
   readonly startMs: number;
+  /** Its end as the watermark of its source counts: steady time, or the device's own. */
+  readonly closesMs: number;
+  /** Of the labels that gave `startMs`; 0 with times of the device's own. */
+  readonly epoch: number;
+  /** How often its source had turned between times of receipt and its own. */
+  readonly turn: number;
   /** Revision of the next entry. */
   revision: number;
   /** Closed once: revision 0 is out, and only late readings bring another. */
   closed: boolean;
   /** Holds readings that no entry has told yet. */
   changed: boolean;
-  partial: WindowEntryBody["partial"] | undefined;
+  partial: PartialReason | undefined;
   readings: number;
   /** Readings accounted here and not yet in an entry. */
   accounted: number;
@@ -48,12 +55,12 @@ export interface EntryContext {
   readonly intervalMs: ReadonlyMap<string, number>;
 }
 
-/** The entry of a window as it stands, and what it accounts for. */
+/** The entry of a window as it stands, and what it accounts for. `readyMs`: steady. */
 export function windowEntry(
   definition: Definition,
   window: OpenWindow,
   context: EntryContext,
-  nowMs: number,
+  readyMs: number,
 ): Entry {
   const endMs = window.startMs + definition.config.sizeMs;
   const intervalMs = context.intervalMs.get(window.source);
@@ -87,7 +94,7 @@ export function windowEntry(
     revision: window.revision,
     source: window.source,
     body: JSON.stringify(body),
-    readyMs: Math.min(endMs, nowMs),
+    readyMs,
     accounts: window.accounted > 0 ? { [window.source]: window.accounted } : {},
   };
 }
@@ -120,8 +127,12 @@ function qualityOf(window: OpenWindow): Quality {
 function entryId(
   storeId: string,
   { name, hash }: Definition,
-  { source, device, startMs }: OpenWindow,
+  { source, device, startMs, epoch, turn }: OpenWindow,
 ): string {
-  const text = [storeId, name, hash, source, device, startMs].join("\n");
+  const parts = [storeId, name, hash, source, device, startMs];
+  // Only where something happened, so that ids of stores that saw nothing of it stay what they were.
+  if (epoch > 0) parts.push(`clock ${epoch}`);
+  if (turn > 0) parts.push(`turn ${turn}`);
+  const text = parts.join("\n");
   return createHash("sha256").update(text).digest("hex").slice(0, 32);
 }

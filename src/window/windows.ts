@@ -1,14 +1,16 @@
 import type { PipelineConfig, WindowConfig } from "../config/schema.ts";
 import { addAccounts, type Entry } from "../core/entry.ts";
 import { canonicalJson, fingerprint } from "../core/json.ts";
-import type { Measurement, ReadingDiscard, TimeQuality } from "../core/reading.ts";
-import { addValue, type ChannelAggregate, emptyAggregate } from "./channel-aggregate.ts";
+import type { Measurement, ReadingDiscard } from "../core/reading.ts";
+import type { Step } from "../core/steady-time.ts";
+import type { PartialReason } from "../outbox/entry-schema.ts";
+import { begunAnew, endAt, type LabelSchedule, labelsAt, relabeled } from "./labels.ts";
+import { addTo, type Origin } from "./open-window.ts";
 import { type Definition, type EntryContext, type OpenWindow, windowEntry } from "./window-entry.ts";
+import { openWindowOf, type WindowsSnapshot } from "./windows-snapshot.ts";
 
 /** More windows than this at once would be a source that invents device names; their readings are discarded. */
 const maxOpenWindows = 100_000;
-/** More channels than this in one window would be a device that invents channel names; the values are counted out. */
-const maxChannels = 1_000;
 
 /** Where a reading went. `discard`: out, with the reason. `notes`: counted side effects, such as `late:hour`. */
 export interface Placement {
@@ -16,41 +18,30 @@ export interface Placement {
   readonly notes: readonly string[];
 }
 
-export interface WindowsSnapshot {
-  readonly definitions: readonly {
-    readonly definition: Definition;
-    readonly since: readonly (readonly [source: string, timeMs: number])[];
-    readonly windows: readonly (Omit<OpenWindow, "channels"> & { channels: [string, unknown][] })[];
-  }[];
-  readonly watermarks: readonly (readonly [source: string, watermarkMs: number])[];
-}
-
-/** Which configuration entry brings definitions into force: its number, wall time, and why it came. */
+/** Which configuration entry brings definitions into force: its number, steady time, and why it came. */
 export interface InForce {
   readonly generation: number;
   readonly sinceMs: number;
   readonly reason: Definition["sinceReason"];
-}
-
-/** What a reading's window has to know of where and when it came in. */
-export interface Origin {
-  readonly timeQuality: TimeQuality;
-  /** Hash of the configuration in force. */
-  readonly configuration: string;
-  /** The source stamps its readings itself, by a clock of its own. */
-  readonly ownTime: boolean;
+  /** Wall time minus steady time. */
+  readonly offsetMs: number;
 }
 
 interface Running {
   readonly definition: Definition;
-  /** First time of each source with times of its own. */
+  /**
+   * First time of each source with times of its own; of others the steady time at which they turned to that of receipt.
+   */
   readonly since: Map<string, number>;
-  /** Windows by source, device and start. */
+  /** Of windows in steady time, those of sources stamped on receipt. */
+  labels: LabelSchedule;
+  /** Windows by source, device and end as the watermark counts: told times repeat when the clock steps back. */
   readonly open: Map<string, Map<string, Map<number, OpenWindow>>>;
 }
 
 /**
  * Tumbling windows per source and device, driven by the source's watermark alone: it reads no clock.
+ * Sources stamped on receipt are windowed in steady time, which never steps; what a window tells is wall time.
  * A window closes when the watermark passes its end, and is forgotten when it passes its end by the allowed lateness.
  */
 export class Windows {
@@ -58,6 +49,8 @@ export class Windows {
   readonly #watermarks = new Map<string, number>();
   /** Per source, the watermark at which its next window closes or is forgotten; always ahead of the watermark. */
   readonly #due = new Map<string, number>();
+  /** How often a source turned from receipt to times of its own, or back. */
+  readonly #turns = new Map<string, number>();
   /** Some window that the watermark has passed got a late reading, which the next tick tells. */
   #late = false;
   #openCount = 0;
@@ -75,8 +68,9 @@ export class Windows {
         return before;
       }
       const hash = fingerprint([window, inForce.generation]);
-      const { sinceMs, reason } = inForce;
+      const { sinceMs, reason, offsetMs } = inForce;
       return {
+        labels: { now: { offsetMs, epoch: 0, fromMs: sinceMs, reason } },
         definition: { name, config: window, hash, sinceMs, sinceReason: reason },
         open: new Map(),
         since: new Map(),
@@ -88,7 +82,7 @@ export class Windows {
         this.#openCount--;
         if (!window.changed) continue;
         if (!window.closed) window.partial = "configuration";
-        entries.push(tell(definition, window, context, inForce.sinceMs));
+        entries.push(this.#tell(definition, window, context, inForce.sinceMs));
       }
     }
     for (const source of this.#watermarks.keys()) this.#reckonDue(source);
@@ -108,7 +102,7 @@ export class Windows {
         else notes.push(`${window}:${name}`);
         continue;
       }
-      if (window.startMs + config.sizeMs <= this.watermark(source)) this.#late = true;
+      if (window.closesMs <= this.watermark(source)) this.#late = true;
       const ignored = addTo(window, measurement, origin);
       for (let i = 0; i < ignored; i++) notes.push(`tooManyChannels:${name}`);
       if (route === "none") {
@@ -127,15 +121,15 @@ export class Windows {
     if (watermarkMs < (this.#due.get(source) ?? Number.POSITIVE_INFINITY)) return [];
     const entries: Entry[] = [];
     for (const { definition, open } of this.#running) {
-      const { sizeMs, allowedLatenessMs } = definition.config;
+      const { allowedLatenessMs } = definition.config;
       const ofSource = open.get(source);
       if (!ofSource) continue;
       for (const [device, windows] of ofSource) {
-        for (const [startMs, window] of windows) {
-          if (watermarkMs < startMs + sizeMs) continue;
-          if (window.changed) entries.push(tell(definition, window, context, nowMs));
-          if (watermarkMs < startMs + sizeMs + allowedLatenessMs) continue;
-          windows.delete(startMs);
+        for (const [closesMs, window] of windows) {
+          if (watermarkMs < closesMs) continue;
+          if (window.changed) entries.push(this.#tell(definition, window, context, nowMs));
+          if (watermarkMs < closesMs + allowedLatenessMs) continue;
+          windows.delete(closesMs);
           this.#openCount--;
         }
         if (windows.size === 0) ofSource.delete(device);
@@ -154,9 +148,42 @@ export class Windows {
     const entries: Entry[] = [];
     for (const { definition, open } of this.#running) {
       for (const window of windowsOf(open)) {
-        if (this.#isBehind(definition, window)) entries.push(tell(definition, window, context, nowMs));
+        if (this.#isBehind(window)) entries.push(this.#tell(definition, window, context, nowMs));
       }
     }
+    return entries;
+  }
+
+  /** The wall clock stepped: told times follow it from the end of each window on, without a gap in steady time. */
+  relabel({ offsetMs, agreedMs }: Step, hasOwnTime: (source: string) => boolean): void {
+    for (const running of this.#running) {
+      let begunUntilMs = Number.NEGATIVE_INFINITY;
+      for (const window of windowsOf(running.open)) {
+        if (!hasOwnTime(window.source)) begunUntilMs = Math.max(begunUntilMs, window.closesMs);
+      }
+      const { sizeMs } = running.definition.config;
+      running.labels = relabeled(running.labels, offsetMs, { agreedMs, begunUntilMs }, sizeMs);
+    }
+  }
+
+  /**
+   * Steady time begins anew at `fromMs`, behind where it was: windows in it are closed as they stand,
+   * `partial: "clock"`, and its watermarks are forgotten. Sources with times of their own are left alone.
+   */
+  beginAnew(fromMs: number, hasOwnTime: (source: string) => boolean, context: EntryContext): Entry[] {
+    for (const running of this.#running) running.labels = begunAnew(running.labels, fromMs);
+    const sources = [...this.#watermarks.keys()].filter((source) => !hasOwnTime(source));
+    return sources.flatMap((source) => this.#forget(source, "clock", fromMs, context));
+  }
+
+  /**
+   * A source gets times of its own, or has them no longer: its times before and after do not compare.
+   * Its windows are closed as they stand, `partial: "configuration"`.
+   */
+  turn(source: string, toOwnTime: boolean, nowMs: number, context: EntryContext): Entry[] {
+    const entries = this.#forget(source, "configuration", nowMs, context);
+    this.#turns.set(source, this.#turnOf(source) + 1);
+    if (!toOwnTime) for (const { since } of this.#running) since.set(source, nowMs);
     return entries;
   }
 
@@ -189,34 +216,40 @@ export class Windows {
 
   snapshot(): WindowsSnapshot {
     return {
-      definitions: this.#running.map(({ definition, open, since }) => ({
+      definitions: this.#running.map(({ definition, open, since, labels }) => ({
         definition,
         since: [...since],
+        labels,
         windows: [...windowsOf(open)].map((window) => ({ ...window, channels: [...window.channels] })),
       })),
       watermarks: [...this.#watermarks],
+      turns: [...this.#turns],
     };
   }
 
   /** Takes the snapshot over; the caller does not use it afterwards. */
   restore(snapshot: WindowsSnapshot): void {
     this.#openCount = 0;
-    this.#running = snapshot.definitions.map(({ definition, since, windows }) => {
-      const running: Running = { definition, open: new Map(), since: new Map(since) };
-      for (const plain of windows) {
-        const channels = new Map(plain.channels.map(([name, aggregate]) => [name, revived(aggregate)]));
-        const window = { ...plain, channels } as OpenWindow;
-        this.#put(running, window);
-      }
+    this.#running = snapshot.definitions.map(({ definition, since, windows, labels }) => {
+      const { sinceMs: fromMs, sinceReason: reason, config } = definition;
+      const running: Running = {
+        definition,
+        open: new Map(),
+        since: new Map(since),
+        labels: labels ?? { now: { offsetMs: 0, epoch: 0, fromMs, reason } },
+      };
+      for (const plain of windows) this.#put(running, openWindowOf(plain, config));
       return running;
     });
+    this.#turns.clear();
+    for (const [source, turn] of snapshot.turns ?? []) this.#turns.set(source, turn);
     this.#watermarks.clear();
     for (const [source, watermark] of snapshot.watermarks) {
       this.#watermarks.set(source, watermark);
       this.#reckonDue(source);
     }
-    this.#late = this.#running.some(({ definition, open }) =>
-      [...windowsOf(open)].some((window) => this.#isBehind(definition, window)),
+    this.#late = this.#running.some(({ open }) =>
+      [...windowsOf(open)].some((window) => this.#isBehind(window)),
     );
   }
 
@@ -227,8 +260,32 @@ export class Windows {
     }
   }
 
-  #isBehind({ config }: Definition, window: OpenWindow): boolean {
-    return window.changed && window.startMs + config.sizeMs <= this.watermark(window.source);
+  #turnOf(source: string): number {
+    return this.#turns.get(source) ?? 0;
+  }
+
+  /** Closes the windows of a source as they stand, and forgets how far it was. */
+  #forget(source: string, partial: PartialReason, nowMs: number, context: EntryContext): Entry[] {
+    const entries: Entry[] = [];
+    for (const { definition, open, since } of this.#running) {
+      for (const windows of open.get(source)?.values() ?? []) {
+        for (const window of windows.values()) {
+          this.#openCount--;
+          if (!window.changed) continue;
+          if (!window.closed) window.partial = partial;
+          entries.push(this.#tell(definition, window, context, nowMs));
+        }
+      }
+      open.delete(source);
+      since.delete(source);
+    }
+    this.#watermarks.delete(source);
+    this.#due.delete(source);
+    return entries;
+  }
+
+  #isBehind(window: OpenWindow): boolean {
+    return window.changed && window.closesMs <= this.watermark(window.source);
   }
 
   #windowFor(
@@ -238,21 +295,23 @@ export class Windows {
     origin: Origin,
   ): OpenWindow | ReadingDiscard {
     const { sizeMs, allowedLatenessMs } = running.definition.config;
-    const startMs = Math.floor(timeMs / sizeMs) * sizeMs;
-    const existing = running.open.get(source)?.get(device)?.get(startMs);
+    const closesMs = origin.ownTime
+      ? (Math.floor(timeMs / sizeMs) + 1) * sizeMs
+      : endAt(running.labels, timeMs, sizeMs);
+    const existing = running.open.get(source)?.get(device)?.get(closesMs);
     if (existing) return existing;
     // A window that was forgotten must never come back: its revisions would repeat those already sent.
-    if (startMs + sizeMs + allowedLatenessMs <= this.watermark(source)) return "late";
+    if (closesMs + allowedLatenessMs <= this.watermark(source)) return "late";
     if (this.#openCount >= maxOpenWindows) return "tooManyWindows";
-    const { sinceReason } = running.definition;
     const window: OpenWindow = {
       source,
       device,
-      startMs,
+      closesMs,
+      turn: this.#turnOf(source),
+      ...placeOf(running, source, timeMs, closesMs, origin),
       revision: 0,
       closed: false,
       changed: false,
-      partial: startMs < sinceOf(running, source, timeMs, origin) ? sinceReason : undefined,
       readings: 0,
       accounted: 0,
       bad: 0,
@@ -269,15 +328,26 @@ export class Windows {
   }
 
   /** What the watermark has passed is told by a tick; only being forgotten is still ahead of it. */
-  #dueOf({ config }: Definition, { source, startMs }: OpenWindow): number {
-    const endMs = startMs + config.sizeMs;
-    return endMs > this.watermark(source) ? endMs : endMs + config.allowedLatenessMs;
+  #dueOf({ config }: Definition, { source, closesMs }: OpenWindow): number {
+    return closesMs > this.watermark(source) ? closesMs : closesMs + config.allowedLatenessMs;
+  }
+
+  /** The entry of a window, after which the window has nothing untold. */
+  #tell(definition: Definition, window: OpenWindow, context: EntryContext, nowMs: number): Entry {
+    // It is as old as its source's own time says, whatever clock that is.
+    const overMs = Math.max(0, this.watermark(window.source) - window.closesMs);
+    const entry = windowEntry(definition, window, context, nowMs - overMs);
+    window.revision++;
+    window.closed = true;
+    window.changed = false;
+    window.accounted = 0;
+    return entry;
   }
 
   #put({ open }: Running, window: OpenWindow): void {
     const ofSource = open.get(window.source) ?? new Map<string, Map<number, OpenWindow>>();
     const ofDevice = ofSource.get(window.device) ?? new Map<number, OpenWindow>();
-    ofDevice.set(window.startMs, window);
+    ofDevice.set(window.closesMs, window);
     ofSource.set(window.device, ofDevice);
     open.set(window.source, ofSource);
     this.#openCount++;
@@ -296,30 +366,30 @@ export class Windows {
 }
 
 /**
- * From when on a source's windows are whole. A source stamped on receipt shares the wall clock of the definition;
- * one with times of its own may be hours off, so there its first reading counts.
+ * What a window tells of its place, and whether it is whole. A source stamped on receipt shares the clock of the
+ * definition; one with times of its own may be hours off, so there its first reading says where its windows begin.
  */
-function sinceOf(
-  { definition, since }: Running,
+function placeOf(
+  { definition, since, labels }: Running,
   source: string,
   timeMs: number,
+  closesMs: number,
   { ownTime }: Origin,
-): number {
-  if (!ownTime) return definition.sinceMs;
-  const known = since.get(source) ?? timeMs;
-  since.set(source, known);
-  return known;
-}
-
-/** JSON has no Infinity and no NaN; a number that overflowed never becomes finite again. */
-function revived(plain: unknown): ChannelAggregate {
-  const aggregate = plain as ChannelAggregate;
-  return {
-    ...aggregate,
-    sum: aggregate.sum ?? Number.NaN,
-    runningMean: aggregate.runningMean ?? Number.NaN,
-    squares: aggregate.squares ?? Number.NaN,
-  };
+): Pick<OpenWindow, "startMs" | "epoch" | "partial"> {
+  const beginsMs = closesMs - definition.config.sizeMs;
+  if (ownTime) {
+    const sinceMs = since.get(source) ?? timeMs;
+    since.set(source, sinceMs);
+    return {
+      startMs: beginsMs,
+      epoch: 0,
+      partial: beginsMs < sinceMs ? definition.sinceReason : undefined,
+    };
+  }
+  const { offsetMs, epoch, fromMs, reason } = labelsAt(labels, timeMs);
+  const turnedMs = since.get(source) ?? Number.NEGATIVE_INFINITY;
+  const partial = beginsMs < fromMs ? reason : beginsMs < turnedMs ? "configuration" : undefined;
+  return { startMs: beginsMs + offsetMs, epoch, partial };
 }
 
 function matches({ sources, devices }: WindowConfig, source: string, device: string): boolean {
@@ -328,42 +398,4 @@ function matches({ sources, devices }: WindowConfig, source: string, device: str
 
 function* windowsOf(open: Running["open"]): Iterable<OpenWindow> {
   for (const ofSource of open.values()) for (const ofDevice of ofSource.values()) yield* ofDevice.values();
-}
-
-/** The entry of a window, after which the window has nothing untold. */
-function tell(definition: Definition, window: OpenWindow, context: EntryContext, nowMs: number): Entry {
-  const entry = windowEntry(definition, window, context, nowMs);
-  window.revision++;
-  window.closed = true;
-  window.changed = false;
-  window.accounted = 0;
-  return entry;
-}
-
-/** A window is only as sure of its time as its least sure reading. */
-const timeQualityRank: Record<TimeQuality, number> = { synced: 0, holdover: 1, unsynced: 2 };
-
-/** Returns how many values found no room. */
-function addTo(window: OpenWindow, measurement: Measurement, { timeQuality, configuration }: Origin): number {
-  let bad = false;
-  let ignored = 0;
-  for (const value of measurement.values) {
-    let aggregate = window.channels.get(value.channel);
-    if (!aggregate) {
-      if (window.channels.size >= maxChannels) {
-        ignored++;
-        continue;
-      }
-      aggregate = emptyAggregate();
-      window.channels.set(value.channel, aggregate);
-    }
-    addValue(aggregate, measurement.timeMs, value);
-    bad ||= value.quality === "bad";
-  }
-  window.changed = true;
-  window.readings++;
-  if (bad) window.bad++;
-  if (timeQualityRank[timeQuality] > timeQualityRank[window.timeQuality]) window.timeQuality = timeQuality;
-  if (!window.configurations.includes(configuration)) window.configurations.push(configuration);
-  return ignored;
 }

@@ -53,7 +53,9 @@ function commit(
   return again(() => {
     const writer = new BatchWriter();
     build?.(writer);
-    return store.commit({ batch: writer.take(), acknowledged: [], rejected: [], compose, nowMs, ...more });
+    const monotonicMs = nowMs - t0 + 1_000;
+    const nothing = { acknowledged: [], rejected: [] };
+    return store.commit({ batch: writer.take(), ...nothing, compose, nowMs, monotonicMs, ...more });
   });
 }
 

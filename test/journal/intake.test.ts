@@ -117,14 +117,24 @@ describe("when a commit is due", () => {
     expect(tick?.type === "tick" && tick.wallMs).toBeGreaterThanOrEqual(windowDueMs);
   });
 
-  test("a wall clock that jumps ahead over the end of a window is noticed", async () => {
+  test.each([
+    ["ahead", 3_600_000],
+    ["back", -3_600_000],
+    ["back by 30 years", -946_080_000_000],
+  ])("a wall clock that steps %s neither hastens nor delays what falls due", async (_, ms) => {
     const { clock, store, intake } = running();
-    store.status = { ...emptyStatus, openWindows: 1, windowDueMs: clock.wall() + 3_600_000 };
+    const dueMs = clock.wall() + 60_000;
+    store.status = { ...emptyStatus, openWindows: 1, windowDueMs: dueMs, composeDueMs: dueMs };
     await Promise.all([intake.flush(), clock.advance(100)]);
-    clock.stepWall(3_600_000);
+    clock.stepWall(ms);
+    intake.acknowledge(1);
+    await clock.advance(2_000);
+    const before = store.seen.length;
+    await clock.advance(57_800);
+    expect(store.seen).toHaveLength(before);
     store.status = emptyStatus;
-    await clock.advance(5_000);
-    expect(store.seen).toHaveLength(2);
+    await clock.advance(200);
+    expect(store.seen).toHaveLength(before + 1);
   });
 
   test("other settings hold at once", async () => {
@@ -143,6 +153,16 @@ describe("a tick", () => {
     frame("a");
     await clock.advance(5_000);
     expect(store.seen[0]?.entries.map((e) => e.type)).toEqual(["frame", "tick"]);
+  });
+
+  test("comes alone while frames wait for the clock", async () => {
+    const { clock, store, intake } = running();
+    const windowDueMs = clock.wall() + 30_000;
+    store.status = { ...emptyStatus, holding: 1, windowDueMs };
+    await Promise.all([intake.flush(), clock.advance(100)]);
+    store.status = emptyStatus;
+    await clock.advance(31_000);
+    expect(store.seen.map((c) => c.entries.map((e) => e.type))).toEqual([[], ["tick"]]);
   });
 
   test("comes alone only while windows are open", async () => {

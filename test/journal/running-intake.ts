@@ -11,6 +11,9 @@ export const emptyStatus: StoreStatus = {
   position: 0,
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
   openWindows: 0,
+  holding: 0,
+  /** That of a ManualClock before its wall clock steps. */
+  steadyBaseMs: Date.UTC(2025, 0, 1) - 1_000,
   books: {},
   windowDueMs: undefined,
   composeDueMs: undefined,

@@ -87,6 +87,14 @@ test("entries wait for company until the oldest of them has waited long enough",
   close();
 });
 
+test("entries finished by a clock that was ahead, before a boot, do not wait for it to come round", () => {
+  const { outbox, close } = boxInFile();
+  outbox.insert([entry(946_080_000_000, "a")]);
+  expect(outbox.compose(5_000, settings)).toBeUndefined();
+  expect(messages(outbox).map(textOf)).toEqual(['["a"]']);
+  close();
+});
+
 test("with nothing that waits nothing falls due", () => {
   const { outbox, close } = boxInFile();
   expect(outbox.compose(1, settings)).toBeUndefined();

@@ -22,7 +22,15 @@ export function commitOf(
   nowMs: number,
   more: Partial<Commit> = {},
 ): Commit {
-  return { batch: batchOf(entries), acknowledged: [], rejected: [], compose, nowMs, ...more };
+  return {
+    batch: batchOf(entries),
+    acknowledged: [],
+    rejected: [],
+    compose,
+    nowMs,
+    monotonicMs: nowMs,
+    ...more,
+  };
 }
 
 export function configuration(at: number, sections: JsonObject = {}): JournalEntry {

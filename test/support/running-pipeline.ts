@@ -13,14 +13,14 @@ export const ownTime = { decode: { format: "json", time: { field: "ts" } }, idle
 
 export function configuration(at: number, sections: JsonObject): JournalEntry {
   const config = pipelineOf({ sources: { s: jsonSource("s") }, windows: { w: second }, ...sections });
-  return { type: "configuration", wallMs: t0 + at, config };
+  return { type: "configuration", wallMs: t0 + at, monotonicMs: t0 + at, config };
 }
 export const reading = (at: number, fields: JsonObject, source = "s") =>
   frame(source, t0 + at, JSON.stringify(fields));
 export const clock = (at: number, quality: "synced" | "unsynced"): JournalEntry => ({
   type: "clock",
   wallMs: t0 + at,
-  monotonicMs: at,
+  monotonicMs: t0 + at,
   bootId: "boot",
   quality,
 });

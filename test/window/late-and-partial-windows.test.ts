@@ -37,13 +37,17 @@ describe("windows that are partial", () => {
   test("an entry cut short is ready at once, one that ran to its end at its end", () => {
     const windows = new Windows();
     const config = pipelineOf({ windows: { w: second } }).windows;
-    windows.configure(config, { generation: 1, sinceMs: t0 - 5_000, reason: "start" }, baseContext);
+    windows.configure(
+      config,
+      { generation: 1, sinceMs: t0 - 5_000, reason: "start", offsetMs: 0 },
+      baseContext,
+    );
     windows.add("s", measured(0, { t: 1 }, {}), origin());
     windows.add("s", measured(1_000, { t: 1 }, {}), origin());
     expect(windows.advance("s", t0 + 1_200, t0 + 1_200, baseContext)[0]?.readyMs).toBe(t0 + 1_000);
     const cut = windows.configure(
       {},
-      { generation: 2, sinceMs: t0 + 1_300, reason: "configuration" },
+      { generation: 2, sinceMs: t0 + 1_300, reason: "configuration", offsetMs: 0 },
       baseContext,
     );
     expect(cut[0]?.readyMs).toBe(t0 + 1_300);

@@ -43,7 +43,7 @@ export function running(definitions: JsonObject, sinceMs = t0 - 3_600_000) {
     windows
       .configure(
         pipelineOf({ windows: next, sources: sourcesOf() }).windows,
-        { generation: ++generation, sinceMs: since, reason },
+        { generation: ++generation, sinceMs: since, reason, offsetMs: 0 },
         baseContext,
       )
       .map(bodyOf);

@@ -64,7 +64,7 @@ describe("any sequence of readings, watermarks and reconfigurations", () => {
     let watermark = 0;
     let clock = 0;
     let generation = 1;
-    const start = { generation, sinceMs: t0 - 3_600_000, reason: "start" } as const;
+    const start = { generation, sinceMs: t0 - 3_600_000, reason: "start", offsetMs: 0 } as const;
     windows.configure(Object.fromEntries(current), start, baseContext);
     windows.advance("s", t0, t0, baseContext);
     for (const one of steps) {
@@ -78,6 +78,7 @@ describe("any sequence of readings, watermarks and reconfigurations", () => {
           generation: ++generation,
           sinceMs: t0 + watermark,
           reason: "configuration",
+          offsetMs: 0,
         } as const;
         collect(windows.configure(next, inForce, baseContext));
         for (const [name, w] of current) {
@@ -115,7 +116,12 @@ describe("any sequence of readings, watermarks and reconfigurations", () => {
       }
       expect(counts.accounted + (windows.held().s ?? 0)).toBe(counts.accepted);
     }
-    const inForce = { generation: ++generation, sinceMs: t0 + watermark, reason: "configuration" } as const;
+    const inForce = {
+      generation: ++generation,
+      sinceMs: t0 + watermark,
+      reason: "configuration",
+      offsetMs: 0,
+    } as const;
     collect(windows.configure({}, inForce, baseContext));
     expect([windows.openCount, counts.accounted]).toEqual([0, counts.accepted]);
     return told;

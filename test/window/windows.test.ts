@@ -261,7 +261,7 @@ describe("a snapshot", () => {
     expect([...copy.sources()]).toEqual([...windows.sources()]);
     add(1_500, { t: 1 }, { source: "2" });
     copy.add("2", measured(1_500, { t: 1 }, {}), origin());
-    const inForce = { generation: 2, sinceMs: t0 + 1_600, reason: "configuration" } as const;
+    const inForce = { generation: 2, sinceMs: t0 + 1_600, reason: "configuration", offsetMs: 0 } as const;
     const restored = copy.configure({}, inForce, baseContext).map(bodyOf);
     expect(restored.map((b) => b.source)).toEqual(configure({}, 1_600).map((b) => b.source));
   });
