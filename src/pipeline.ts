@@ -5,6 +5,7 @@ import type { TimeQuality } from "./core/reading.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
+import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
 import {
   type Account,
   accountOf,
@@ -35,6 +36,8 @@ export interface PipelineSnapshot {
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
+  /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
+  readonly keys?: readonly KeyEntry[];
 }
 interface Heard {
   /** Monotonic: a step of the wall clock must not pass for silence. */
@@ -58,6 +61,7 @@ export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
+  #keys = new KeyMemory();
   #compiled: Compiled | undefined;
   #generation = 0;
   #timeQuality: TimeQuality = "unsynced";
@@ -86,6 +90,11 @@ export class Pipeline {
     return this.#windows.held();
   }
 
+  /** Idempotency keys remembered, oldest first. */
+  get keys(): readonly KeyEntry[] {
+    return this.#keys.entries();
+  }
+
   get openWindows(): number {
     return this.#windows.openCount;
   }
@@ -109,6 +118,7 @@ export class Pipeline {
       monotonicMs: this.#monotonicMs,
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
+      keys: this.keys,
     };
   }
 
@@ -121,6 +131,7 @@ export class Pipeline {
     this.#windows.restore(snapshot.windows);
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
+    this.#keys = new KeyMemory(snapshot.keys);
   }
 
   #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
@@ -161,6 +172,9 @@ export class Pipeline {
         else gaps.counted += entry.count;
         return;
       }
+      case "key":
+        this.#keys.add(entry);
+        return;
       default:
         entry satisfies never;
     }

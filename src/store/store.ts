@@ -6,6 +6,7 @@ import type { Accounts } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
+import type { KeyEntry } from "../journal/key-memory.ts";
 import {
   type Account,
   accountOf,
@@ -66,6 +67,8 @@ export interface Opened {
   /** Sources that may have lost bytes, because the last process did not stop in order; and since when. */
   readonly uncleanSinceMs: number | undefined;
   readonly sources: readonly string[];
+  /** Idempotency keys of requests that were stored, oldest first. */
+  readonly keys: readonly KeyEntry[];
   readonly replayed: number;
   readonly status: StoreStatus;
 }
@@ -135,6 +138,7 @@ export class Store {
       configHash: this.#pipeline.config?.hash,
       uncleanSinceMs: clean || position === 0 ? undefined : committedMs,
       sources: Object.keys(this.#pipeline.config?.sources ?? {}),
+      keys: this.#pipeline.keys,
       replayed,
       status: this.status(),
     };
