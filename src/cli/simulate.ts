@@ -55,7 +55,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
   Object.assign(process.env, hub.environment("gateway"));
   const { env: environment } = process;
   const gateway = await Gateway.start({ configFile, environment, clock: systemClock, log, onFatal });
-  const socket = new StatusSocket(gateway.storeFolder, () => gateway.status, log);
+  const socket = new StatusSocket(gateway.storeFolder, gateway.answers, log);
   await socket.start();
 
   const view = options.json

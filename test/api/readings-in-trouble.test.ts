@@ -1,0 +1,90 @@
+/** Callers and a store that has no room or does not take data. */
+import { expect, test } from "vitest";
+import type { ApiError } from "../../src/api/api-error.ts";
+import { Readings } from "../../src/api/readings.ts";
+import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
+import type { IntakeSettings } from "../../src/journal/intake.ts";
+import { running } from "../journal/running-intake.ts";
+import { yard } from "./api-gateway.ts";
+
+function readings(settings: Partial<IntakeSettings> = {}, commitTimeoutMs = 10_000) {
+  const { clock, store, intake, frame, watch } = running(settings);
+  const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard } };
+  const checked = checkConfig(config);
+  const made = new Readings({ intake, clock, keys: [], commitTimeoutMs });
+  made.configure(pipelineConfig(checked), checked.config.sources);
+  const post = (body: string, key?: string) =>
+    made.post({
+      source: undefined,
+      contentType: "application/x-ndjson",
+      key,
+      body: Buffer.from(body),
+    });
+  const line = (n: number) => `${JSON.stringify({ id: "d", t: clock.wall(), n })}\n`;
+  return { made, post, line, clock, store, intake, frame, watch };
+}
+const refused = (work: Promise<unknown>): Promise<ApiError> =>
+  work.then(
+    () => expect.fail("it was not refused"),
+    (error: ApiError) => error,
+  );
+
+test("without room nothing is taken, not even the part that would fit, and nobody counts a gap", async () => {
+  const { post, line, clock, store, intake, frame } = readings({ maxQueueBytes: 1_000 });
+  store.takesMs = 1_000;
+  while (frame("x".repeat(200), "port"));
+  // That last one was lost by a source that cannot wait; it is the only one.
+  const before = intake.status.queuedBytes;
+  const error = await refused(post(line(1) + line(2)));
+  expect(error).toMatchObject({ status: 503, code: "busy", headers: { "retry-after": "1" } });
+  expect(intake.status.queuedBytes).toBe(before);
+  await clock.advance(20_000);
+  const gaps = store.entries.flatMap((entry) => (entry.type === "gap" ? [entry] : []));
+  expect(gaps).toMatchObject([{ source: "port", count: 1 }]);
+  const again = post(line(1) + line(2));
+  await clock.advance(5_000);
+  expect(await again).toEqual({ stored: 2 });
+});
+
+test("the answer waits for the commit", async () => {
+  const { post, line, clock, store, watch } = readings();
+  store.takesMs = 400;
+  const answer = watch(post(line(1)));
+  await clock.advance(300);
+  expect(answer.is).toBe("waiting");
+  await clock.advance(400);
+  expect(answer.is).toBe("resolved");
+});
+
+test("frames and their key stand in one batch", async () => {
+  const { post, line, clock, store } = readings();
+  const answer = post(line(1) + line(2), "k");
+  await clock.advance(100);
+  await answer;
+  const batch = store.seen.find(({ entries }) => entries.some(({ type }) => type === "key"));
+  expect(batch?.entries.map(({ type }) => type)).toEqual(["frame", "frame", "key", "tick"]);
+  expect(batch?.entries[2]).toMatchObject({ source: "yard", key: "k", readings: 2 });
+});
+
+test("a caller does not wait for ever; a repeat with the same key is safe, and waits for the same commit", async () => {
+  const { post, line, clock, store, made } = readings({}, 50);
+  store.alwaysFails = true;
+  const body = line(1);
+  expect(await refused(post(body, "k"))).toMatchObject({ status: 503, code: "storeFailing" });
+  expect(await refused(post(body, "k"))).toMatchObject({ status: 503, code: "storeFailing" });
+  store.alwaysFails = false;
+  const [answer] = await Promise.all([post(body, "k"), clock.advance(10_000)]);
+  expect(answer).toEqual({ stored: 1, repeated: true });
+  expect(await post(body, "k")).toEqual({ stored: 1, repeated: true });
+  const stored = new Set(store.seen.slice(-1).map(({ bytes }) => bytes));
+  expect([stored.size, store.doneMs.length, made.repeats]).toEqual([1, 1, 3]);
+});
+
+test("when the gateway stops, nothing is taken, and who waits still gets the commit", async () => {
+  const { post, line, clock, made, watch } = readings();
+  const waiting = watch(post(line(1)));
+  made.stop();
+  expect(await refused(post(line(2)))).toMatchObject({ status: 503, code: "stopping" });
+  await clock.advance(100);
+  expect(waiting.is).toBe("resolved");
+});
