@@ -17,7 +17,7 @@ import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
 import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
-import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
+import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { freeDisk, freeRam, load } from "./observe/health.ts";
 import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
@@ -383,6 +383,7 @@ export class Gateway {
         sources: this.#sources.status,
         clockQuality: this.#clockQuality,
         store: { state, reason },
+        ledger: totalsPerSource(this.#storeStatus.books),
         freeRam: freeRam(),
         load: load(),
         freeDisk: freeDisk(this.storeFolder),

@@ -24,13 +24,17 @@ export interface LedgerTotals {
 
 export function ledgerReport(storeId: string, books: Readonly<Record<string, Balance>>): LedgerReport {
   const problems = imbalances(books);
-  return {
-    storeId,
-    addsUp: problems.length === 0,
-    imbalances: problems,
-    totals: Object.values(books).map(totalsOf).reduce(added, nothing),
-    sources: books,
-  };
+  const { totals } = totalsPerSource(books);
+  return { storeId, addsUp: problems.length === 0, imbalances: problems, totals, sources: books };
+}
+
+export function totalsPerSource(books: Readonly<Record<string, Balance>>): {
+  readonly totals: LedgerTotals;
+  readonly sources: Readonly<Record<string, LedgerTotals>>;
+} {
+  const each = Object.entries(books).map(([source, book]) => [source, totalsOf(book)] as const);
+  const totals = each.reduce((sum, [, more]) => added(sum, more), nothing);
+  return { totals, sources: Object.fromEntries(each) };
 }
 
 /** One source's books without the reasons. */
