@@ -110,6 +110,8 @@ function simulationConfig(field: SimulatedField, store: string, sizeMs: number):
     publish: { maxDelayMs: 200 },
     report: { intervalMs: 10_000, minSpacingMs: 1_000 },
     store: { path: store, maxLossMs: 1_000 },
+    // Any free port: a gateway, or another simulation, may have the usual one.
+    api: { port: 0 },
   };
 }
 
