@@ -161,14 +161,18 @@ export class LocalApi {
 
   async #readings(request: IncomingMessage, response: ServerResponse, url: URL): Promise<Answer> {
     const body = await readBody(request, response, this.#maxBodyBytes, this.#room);
-    const { "content-type": contentType, "idempotency-key": key } = request.headers;
-    const stored = await this.#options.readings.post({
-      source: url.searchParams.get("source") ?? undefined,
-      contentType,
-      key: Array.isArray(key) ? key.join() : key,
-      body,
-    });
-    return jsonAnswer(stored);
+    try {
+      const { "content-type": contentType, "idempotency-key": key } = request.headers;
+      const stored = await this.#options.readings.post({
+        source: url.searchParams.get("source") ?? undefined,
+        contentType,
+        key: Array.isArray(key) ? key.join() : key,
+        body: body.bytes,
+      });
+      return jsonAnswer(stored);
+    } finally {
+      body.release();
+    }
   }
 
   #bug(error: unknown): ApiError {

@@ -8,7 +8,7 @@ import { compileDecoder, type Decode } from "../decode/decoder.ts";
 import type { Intake } from "../journal/intake.ts";
 import { type KeyEntry, KeyMemory } from "../journal/key-memory.ts";
 import { ApiError, retryAfter } from "./api-error.ts";
-import { type BodyForm, checkFrames, formOf, framesOf } from "./reading-bodies.ts";
+import { checkFrames, type Frame, formOf, framesOf } from "./reading-bodies.ts";
 
 export interface ReadingsOptions {
   readonly intake: Pick<Intake, "takeAll" | "flush">;
@@ -95,28 +95,30 @@ export class Readings {
     if (key !== undefined && !keyPattern.test(key))
       throw new ApiError(400, "badKey", "Idempotency-Key must be 1 to 128 visible ASCII characters");
     const form = formOf(request.contentType, target.format);
-    if (key === undefined) return await this.#take(name, target, form, body, undefined);
-    const hash = createHash("sha256").update(body).digest("base64url");
-    // Nothing waits between the look and the taking, or two at once would both be the first.
-    const known = this.#known(name, key);
-    if (known) return await this.#repeat(known, hash);
-    return await this.#take(name, target, form, body, { key, hash });
+    const named = key === undefined ? undefined : { key, hash: hashOf(body) };
+    const known = named && this.#known(name, named.key);
+    if (known) return await this.#repeat(known, named.hash);
+    const frames = framesOf(body, form);
+    const checkedMs = this.#options.clock.wall();
+    const readings = await checkFrames(frames, target.decode, checkedMs);
+    // The check lets others do their work: they may have changed what it went by, or taken the very same request.
+    const wallMs = this.#options.clock.wall();
+    if (this.#targets.get(name) !== target || wallMs < checkedMs) return await this.post(request);
+    const taken = named && this.#known(name, named.key);
+    if (taken) return await this.#repeat(taken, named.hash);
+    const entry = named && { source: name, ...named, readings };
+    return await this.#take(name, frames, wallMs, readings, entry);
   }
 
   async #take(
     source: string,
-    { decode }: Target,
-    form: BodyForm,
-    body: Uint8Array,
-    named: { readonly key: string; readonly hash: string } | undefined,
+    frames: readonly Frame[],
+    wallMs: number,
+    readings: number,
+    entry: KeyEntry | undefined,
   ): Promise<Stored> {
     if (this.#stopping) throw new ApiError(503, "stopping", "the gateway stops", retryAfter(5));
-    const { intake, clock } = this.#options;
-    const frames = framesOf(body, form);
-    // One time for both: what is not from the future here must not be so in the pipeline.
-    const wallMs = clock.wall();
-    const readings = checkFrames(frames, decode, wallMs);
-    const entry = named && { source, ...named, readings };
+    const { intake } = this.#options;
     const bytes = frames.map((frame) => frame.bytes);
     switch (intake.takeAll(source, bytes, wallMs, entry)) {
       case "tooLarge":
@@ -189,3 +191,5 @@ export class Readings {
     return { name: only[0], target: only[1] };
   }
 }
+
+const hashOf = (body: Uint8Array) => createHash("sha256").update(body).digest("base64url");

@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ApiError, retryAfter } from "./api-error.ts";
 
-/** Bytes of bodies that are being read, over all requests. */
+/** Bytes of bodies that are not answered yet, over all requests. */
 export class BodyRoom {
   readonly #maxBytes: number;
   #bytes = 0;
@@ -21,11 +21,17 @@ export class BodyRoom {
   }
 }
 
+export interface Body {
+  readonly bytes: Buffer;
+  /** To be called when nobody needs it any more. */
+  readonly release: () => void;
+}
+
 /** The connection broke, or the time for the request was over, before the body was whole. */
 export class BodyCut extends Error {}
 
 /**
- * The whole body; its room is given back when it is here, because it is taken or refused at once then.
+ * The whole body.
  * @throws ApiError 413 above `maxBytes`, 415 when it is compressed, 503 without room; BodyCut
  */
 export async function readBody(
@@ -33,7 +39,7 @@ export async function readBody(
   response: ServerResponse,
   maxBytes: number,
   room: BodyRoom,
-): Promise<Buffer> {
+): Promise<Body> {
   const { "content-encoding": encoding = "identity", "content-length": length, expect } = request.headers;
   if (encoding !== "identity")
     throw new ApiError(415, "unsupportedMediaType", `a body in ${encoding} is not taken; send it as it is`);
@@ -54,12 +60,11 @@ export async function readBody(
       chunks.push(chunk);
     }
   } catch (error) {
+    room.giveBack(bytes);
     if (error instanceof ApiError) throw error;
     throw new BodyCut("the body broke off", { cause: error });
-  } finally {
-    room.giveBack(bytes);
   }
-  return Buffer.concat(chunks);
+  return { bytes: Buffer.concat(chunks), release: () => room.giveBack(bytes) };
 }
 
 /** Of a body that nobody wants, what is read and thrown away so that its sender gets to see the answer. */

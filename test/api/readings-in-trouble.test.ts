@@ -5,6 +5,7 @@ import { Readings } from "../../src/api/readings.ts";
 import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import type { IntakeSettings } from "../../src/journal/intake.ts";
 import { running } from "../journal/running-intake.ts";
+import { until } from "../support/until.ts";
 import { yard } from "./api-gateway.ts";
 
 function readings(settings: Partial<IntakeSettings> = {}, commitTimeoutMs = 10_000) {
@@ -28,6 +29,17 @@ const refused = (work: Promise<unknown>): Promise<ApiError> =>
     () => expect.fail("it was not refused"),
     (error: ApiError) => error,
   );
+
+/** Moves the clock on, turn by turn, until the intake has done its part. */
+async function clockUntilIdle(
+  clock: { advance(ms: number): Promise<void> },
+  done: () => boolean,
+): Promise<void> {
+  await until("it is done", async () => {
+    await clock.advance(50);
+    return done();
+  });
+}
 
 test("without room nothing is taken, not even the part that would fit, and nobody counts a gap", async () => {
   const { post, line, clock, store, intake, frame } = readings({ maxQueueBytes: 1_000 });
@@ -80,11 +92,54 @@ test("a caller does not wait for ever; a repeat with the same key is safe, and w
   expect([stored.size, store.doneMs.length, made.repeats]).toEqual([1, 1, 3]);
 });
 
+/** Far more than is checked in one turn. */
+const many = (line: (n: number) => string) => Array.from({ length: 1_500 }, (_, i) => line(i)).join("");
+const big = { maxQueueBytes: 1_000_000 };
+
+test("a large body is checked in turns: others do their work meanwhile", async () => {
+  const { post, line, clock, intake } = readings(big);
+  let turns = 0;
+  const counting = () => {
+    turns++;
+    if (intake.status.queuedBytes === 0) setImmediate(counting);
+  };
+  setImmediate(counting);
+  const [answer] = await Promise.all([post(many(line)), clockUntilIdle(clock, () => turns > 1)]);
+  expect(answer).toEqual({ stored: 1_500 });
+});
+
+test("of two large requests with one key that are checked at the same time, one is stored", async () => {
+  const { post, line, clock, store } = readings(big);
+  const body = many(line);
+  const both = Promise.all([post(body, "k"), post(body, "k")]);
+  const [answers] = await Promise.all([both, clockUntilIdle(clock, () => store.doneMs.length > 0)]);
+  expect(answers).toEqual([{ stored: 1_500 }, { stored: 1_500, repeated: true }]);
+  expect(store.frames()).toHaveLength(1_500);
+});
+
+test("a configuration that comes during the check is what counts", async () => {
+  const { post, line, clock, made, intake } = readings(big);
+  const refusal = refused(post(many(line)));
+  const decode = { format: "json", time: { field: "other" } };
+  const changed = checkConfig({
+    gateway: { name: "box" },
+    hub: { type: "edge" },
+    sources: { yard: { ...yard, decode } },
+  });
+  made.configure(pipelineConfig(changed), changed.config.sources);
+  expect(await refusal).toMatchObject({ status: 400, code: "noTime" });
+  await clock.advance(100);
+  expect(intake.status.queuedBytes).toBe(0);
+});
+
 test("when the gateway stops, nothing is taken, and who waits still gets the commit", async () => {
-  const { post, line, clock, made, watch } = readings();
+  const { post, line, clock, store, intake, made, watch } = readings();
+  store.takesMs = 400;
   const waiting = watch(post(line(1)));
+  await clock.advance(0);
+  expect(intake.status.queuedBytes).toBeGreaterThan(0);
   made.stop();
   expect(await refused(post(line(2)))).toMatchObject({ status: 503, code: "stopping" });
-  await clock.advance(100);
+  await clock.advance(500);
   expect(waiting.is).toBe("resolved");
 });
