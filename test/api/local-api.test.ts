@@ -66,6 +66,8 @@ describe("the token", () => {
     expect(gateway.status.healthy).toBe(true);
     expect(gateway.status.api).toMatchObject({ state: "failed", reason: expect.stringContaining(file) });
     expect(gateway.status.sources.yard).toMatchObject({ state: "failed" });
+    writeFileSync(file, "");
+    await until("it is for another reason", () => gateway.status.api.reason?.includes("empty") === true);
     writeFileSync(file, "late\n");
     await until("it is open", () => gateway.status.api.state === "open");
     expect((await get("/api/status", { authorization: "Bearer late" })).status).toBe(200);

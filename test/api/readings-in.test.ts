@@ -170,7 +170,8 @@ describe("which source", () => {
 
 describe("bounds", () => {
   const api = { maxBodyBytes: 2_048 };
-  const large = "x".repeat(100_000);
+  /** More than the buffers on the way hold: the sender is still sending when it is refused. */
+  const large = "x".repeat(12_000_000);
 
   test("a body that is too large, announced or not, is answered with 413", async () => {
     const { post, gateway, url, token } = await startGateway(folder, { api });
@@ -186,12 +187,47 @@ describe("bounds", () => {
     expect(await post(reading())).toMatchObject({ status: 200 });
   });
 
+  test("a caller who sends all of it before reading gets to see the answer", async () => {
+    const { url, token } = await startGateway(folder, { api });
+    const { hostname, port } = new URL(url());
+    const socket = connect({ port: Number(port), host: hostname });
+    const head = `POST /api/readings HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token()}\r\n`;
+    await new Promise<void>((resolve, reject) => {
+      socket.once("error", reject);
+      socket.write(`${head}content-length: ${large.length}\r\n\r\n${large}`, () => resolve());
+    });
+    let text = "";
+    for await (const part of socket) text += part;
+    expect(text).toMatch(/^HTTP\/1.1 413 /);
+    expect(text).toContain('"code":"tooLarge"');
+  });
+
   test("lines that can never find room together are too many, not busy", async () => {
     const { post, gateway } = await startGateway(folder, { store: { maxQueueBytes: 65_536 } });
     const many = lines(...Array.from({ length: 700 }, () => reading()));
     expect(many.length).toBeLessThan(65_536);
     expect(await post(many, ndjson)).toMatchObject({ status: 413, json: { error: { code: "tooLarge" } } });
     expectNothingTaken(gateway);
+  });
+
+  test("bodies on their way are bounded together, and their room is given back, whatever becomes of them", async () => {
+    const { post, url, token, gateway, ingested } = await startGateway(folder, {
+      store: { maxQueueBytes: 65_536 },
+    });
+    const body = JSON.stringify(reading({ note: "x".repeat(20_000) }));
+    const { hostname, port } = new URL(url());
+    const head = `POST /api/readings HTTP/1.1\r\nhost: x\r\nauthorization: Bearer ${token()}\r\n`;
+    const slow = [1, 2].map(() => connect(Number(port), hostname));
+    for (const socket of slow) socket.write(`${head}content-length: 40000\r\n\r\n${"x".repeat(30_000)}`);
+    await until("there is no room", async () => (await post(body)).status === 503);
+    expect(await post(body)).toMatchObject({ status: 503, json: { error: { code: "busy" } } });
+    for (const socket of slow) socket.destroy();
+    await until("they are counted", () => gateway.status.api.cutBodies === 2);
+    const before = ingested();
+    for (let i = 0; i < 5; i++) expect((await post(body)).status).toBe(200);
+    for (let i = 0; i < 5; i++) expect((await post(`${body}x`)).status).toBe(400);
+    expect((await post(body)).status).toBe(200);
+    expect(ingested() - before).toBe(6);
   });
 
   test.each([
