@@ -1,3 +1,7 @@
+import { type ApiStatus, LocalApi } from "./api/local-api.ts";
+import { metricsText } from "./api/metrics.ts";
+import { Readings } from "./api/readings.ts";
+import type { SocketAnswers } from "./api/status-socket.ts";
 import { pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
@@ -13,9 +17,11 @@ import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
 import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
+import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { freeDisk, freeRam, load } from "./observe/health.ts";
 import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
+import { ApiDoor } from "./sources/http-source.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreSettings, StoreStatus } from "./store/store.ts";
@@ -49,6 +55,7 @@ export interface GatewayStatus {
   readonly intake: IntakeStatus;
   readonly publisher: PublisherStatus;
   readonly store: StoreStatus;
+  readonly api: ApiStatus;
 }
 
 const housekeepingMs = 10_000;
@@ -56,6 +63,8 @@ const housekeepingMs = 10_000;
 const impatientMs = 1_000;
 /** Of an orderly stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
+/** How long callers of the API that wait for a commit may keep a stop waiting. */
+const apiStopMs = 1_500;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
 /** Between looks for messages while the store cannot be read. */
@@ -86,6 +95,8 @@ export class Gateway {
   readonly #store: StoreClient;
   readonly #intake: Intake;
   readonly #sources: SourceSet;
+  readonly #readings: Readings;
+  readonly #api: LocalApi;
   readonly #publisher: Publisher;
   readonly #link: HubLink;
   readonly #desired: Desired;
@@ -121,7 +132,7 @@ export class Gateway {
         log.error({ path }, `configuration: ${message}`);
       const { config } = configuration.current;
       const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
-      const gateway = new Gateway(options, configuration, folder, store, openings[0]?.boot, factory);
+      const gateway = new Gateway(options, configuration, folder, store, openings[0], factory);
       for (const opened of openings) gateway.#opened(opened);
       onOpened = (opened) => gateway.#opened(opened);
       await gateway.#begin(isOpen);
@@ -137,7 +148,7 @@ export class Gateway {
     configuration: Configuration,
     storeFolder: string,
     store: StoreClient,
-    boot: Opened["boot"],
+    opened: Opened | undefined,
     factory: Awaited<ReturnType<typeof hubClientFactory>>,
   ) {
     const { clock, log, onFatal } = options;
@@ -147,12 +158,29 @@ export class Gateway {
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
-    this.#clockWatch = new ClockWatch(options.clockQuality ?? clockQuality, bootId(), boot);
+    this.#clockWatch = new ClockWatch(options.clockQuality ?? clockQuality, bootId(), opened?.boot);
     this.#intake = new Intake(
       { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
       intakeSettings(config),
     );
-    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }));
+    const door = new ApiDoor();
+    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), door);
+    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys ?? [] });
+    this.#api = new LocalApi({
+      config: config.api,
+      maxQueueBytes: config.store.maxQueueBytes,
+      storeFolder,
+      environment: options.environment,
+      readings: this.#readings,
+      views: {
+        status: () => this.status,
+        ledger: () => this.ledger,
+        metrics: () => metricsText(this.status, storeFolder, clock.wall()),
+      },
+      onStatus: ({ state, reason }) => door.set({ state: state === "off" ? "failed" : state, reason }),
+      clock,
+      log: log.child({ stage: "api" }),
+    });
     this.#link = new HubLink({
       factory,
       clock,
@@ -207,7 +235,18 @@ export class Gateway {
       intake,
       publisher: this.#publisher.status,
       store: this.#storeStatus,
+      api: this.#api.status,
     };
+  }
+
+  /** The books as of the last commit. */
+  get ledger(): LedgerReport {
+    return ledgerReport(this.#storeStatus.storeId, this.#storeStatus.books);
+  }
+
+  /** What the command line asks over the socket. */
+  get answers(): SocketAnswers {
+    return { "/status": () => this.status, "/ledger": () => this.ledger };
   }
 
   /** The books, with `held` counted anew from windows and rows. */
@@ -223,7 +262,8 @@ export class Gateway {
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = this.#desired.stop();
-    await this.#sources.stop();
+    const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
+    await Promise.all([this.#sources.stop(), answered]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
     // A store that fails keeps its flush waiting; the deadline ends that.
@@ -256,7 +296,7 @@ export class Gateway {
   }
 
   /** The store was opened, at the start or again after trouble with its disk. */
-  #opened({ status, replayed, configHash, uncleanSinceMs, sources }: Opened): void {
+  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys }: Opened): void {
     const { log } = this.#options;
     log.info({ store: this.storeFolder, replayed }, "store opened");
     const { damage } = status;
@@ -265,6 +305,7 @@ export class Gateway {
     const isFirst = this.#storeStatus === unopened;
     this.#storeStatus = status;
     this.#publisher.restart();
+    this.#readings.remember(keys);
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
       if (configHash !== this.#pipelineHash) this.#rejournalConfiguration();
@@ -289,6 +330,7 @@ export class Gateway {
     else committed.catch(onFatal);
     this.#publisher.start();
     this.#reporter.start();
+    await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
     this.#link.start();
@@ -341,9 +383,13 @@ export class Gateway {
   }
 
   async #journalConfiguration(): Promise<void> {
-    const pipeline = pipelineConfig(this.#configuration.current);
-    if (pipeline.hash === this.#pipelineHash) return;
-    await this.#intake.configuration(pipeline);
+    const { current } = this.#configuration;
+    const pipeline = pipelineConfig(current);
+    const isKnown = pipeline.hash === this.#pipelineHash;
+    const journaled = isKnown ? undefined : this.#intake.configuration(pipeline);
+    // In the same breath: what callers bring from here on is checked with what the pipeline will have then.
+    this.#readings.configure(pipeline, current.config.sources);
+    await journaled;
     this.#pipelineHash = pipeline.hash;
   }
 
@@ -386,6 +432,7 @@ export class Gateway {
         sources: this.#sources.status,
         clockQuality: this.#clockWatch.quality,
         store: { state, reason },
+        ledger: totalsPerSource(this.#storeStatus.books),
         freeRam: freeRam(),
         load: load(),
         freeDisk: freeDisk(this.storeFolder),

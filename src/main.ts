@@ -76,6 +76,13 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .option("--json", "print all of it as one JSON line")
     .action(async (options) => (await import("./cli/status.ts")).status(options));
 
+  program
+    .command("ledger")
+    .description("print the books of the gateway or its store; ends with 0 when they add up")
+    .option("-c, --config <file>", "its configuration file, to find the store")
+    .option("--json", "print all of it as one JSON line")
+    .action(async (options) => (await import("./cli/ledger.ts")).ledger(options));
+
   try {
     await program.parseAsync(argv as string[]);
   } catch (error) {

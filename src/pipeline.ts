@@ -6,6 +6,7 @@ import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
+import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
 import {
   type TimedEntry,
   type TimedStages,
@@ -42,6 +43,8 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
   readonly gaps?: number;
+  /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
+  readonly keys?: readonly KeyEntry[];
 }
 interface Heard {
   /** Monotonic: a step of the wall clock must not pass for silence. */
@@ -65,6 +68,7 @@ export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
+  #keys = new KeyMemory();
   #compiled: Compiled | undefined;
   #generation = 0;
   readonly #time = new Timekeeper();
@@ -117,6 +121,11 @@ export class Pipeline {
     this.#windows.markDamaged();
   }
 
+  /** Idempotency keys remembered, oldest first. */
+  get keys(): readonly KeyEntry[] {
+    return this.#keys.entries();
+  }
+
   get openWindows(): number {
     return this.#windows.openCount;
   }
@@ -141,6 +150,7 @@ export class Pipeline {
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
+      keys: this.keys,
     };
   }
 
@@ -152,6 +162,7 @@ export class Pipeline {
     this.#gaps = snapshot.gaps ?? 0;
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
+    this.#keys = new KeyMemory(snapshot.keys);
   }
 
   #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
@@ -181,6 +192,9 @@ export class Pipeline {
         countFrameDiscard(account, "pipelineFault");
         return;
       }
+      case "key":
+        this.#keys.add(entry);
+        return;
       default:
         entry satisfies never;
     }

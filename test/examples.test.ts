@@ -1,4 +1,4 @@
-/** Every example in `config/examples` runs: its device is a pseudo-terminal, its hub is here; the rest is as written. */
+/** Every example in `config/examples` runs: its device is a pseudo-terminal or a caller, its hub is here; the rest is as written. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -64,6 +64,7 @@ interface Example {
 }
 
 const recent = Math.floor(Date.now() / 10_000) * 10 - 100;
+const iso = (seconds: number) => new Date(seconds * 1_000).toISOString();
 const fromHub = () => hub.messages.map((message) => message.body.toString("utf8"));
 const cases: Record<string, Example> = {
   "edge-serial-json.json": {
@@ -80,6 +81,16 @@ const cases: Record<string, Example> = {
       bad: 1,
       channels: { temperature: { count: 1, mean: 100 * 1.02 - 0.4, unit: "°C" } },
     },
+    bodies: fromHub,
+  },
+  "edge-http.json": {
+    source: "weather",
+    lines: [
+      `{"station":"roof","time":"${iso(recent)}","Temperature":20}`,
+      `{"station":"roof","time":"${iso(recent + 1)}","Temperature":22}`,
+      `{"station":"roof","time":"${iso(recent + 60)}","Temperature":9}`,
+    ],
+    expected: { gateway: "yard-2", device: "roof", count: 2, channels: { temperature: { mean: 21 } } },
     bodies: fromHub,
   },
   "iothub-serial-csv.json": {
@@ -115,14 +126,20 @@ test("there is a case for every example", () => {
 
 test.each(Object.entries(cases))("%s", async (name, example) => {
   const config = JSON.parse(readFileSync(join(examples, name), "utf8"));
+  const isHttp = config.sources[example.source].type === "http";
   const window = Object.keys(config.windows)[0];
   // Only what cannot be here is replaced, through the environment layer: the port, the hub's address, long waits.
   const environment: Record<string, string> = {
     ...hub.environment("gateway"),
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
-    [`HEADGATE__sources__${example.source}__path`]: device.path,
-    [`HEADGATE__sources__${example.source}__firstLine`]: "keep",
+    ...(isHttp
+      ? {}
+      : {
+          [`HEADGATE__sources__${example.source}__path`]: device.path,
+          [`HEADGATE__sources__${example.source}__firstLine`]: "keep",
+        }),
+    HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
     HEADGATE__clock__maxHoldMs: "0",
@@ -147,7 +164,9 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
       // The window is cut by the time of receipt here: begin with a fresh one.
       await systemClock.sleep(2_000 - (Date.now() % 2_000) + 50);
     }
-    await device.send(example.lines.map((line) => `${line}\n`).join(""));
+    const text = example.lines.map((line) => `${line}\n`).join("");
+    if (isHttp) await post(gateway, text);
+    else await device.send(text);
     await until("the window arrives", () => example.bodies().length > before);
     const entries = messageBody.parse(JSON.parse(example.bodies()[before] ?? ""));
     expect(entries[0]).toMatchObject(example.expected);
@@ -157,3 +176,10 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
   }
   expect(fatal).toEqual([]);
 });
+
+async function post(gateway: Gateway, body: string): Promise<void> {
+  const token = readFileSync(join(gateway.storeFolder, "api-token"), "utf8").trim();
+  const headers = { authorization: `Bearer ${token}`, "content-type": "application/x-ndjson" };
+  const answer = await fetch(`${gateway.status.api.url}/api/readings`, { method: "POST", headers, body });
+  expect(answer.status).toBe(200);
+}

@@ -191,6 +191,7 @@ test("the twin tells states, free memory and the configuration; switched off, th
     sources: { oven: { state: "open" } },
     store: { state: "ok" },
     outbox: { entries: 0 },
+    ledger: { ingested: 0, published: 0, held: 0, discarded: 0 },
   });
   await device.line.unplug();
   await until("the unplug is told", () => {

@@ -11,19 +11,22 @@ export function statusSocketPath(storeFolder: string): string {
   return join(storeFolder, "status.sock");
 }
 
+/** What the socket tells, by path. */
+export type SocketAnswers = Readonly<Record<"/status" | "/ledger", () => object>>;
+
 /**
- * Answers `headgate status` and the container's health check over a socket in the store's folder,
+ * Answers `headgate status`, `headgate ledger` and the container's health check over a socket in the store's folder,
  * which only the daemon's user and group can reach. Without it the daemon still does its work.
  */
 export class StatusSocket {
   readonly #path: string;
-  readonly #status: () => object;
+  readonly #answers: SocketAnswers;
   readonly #log: Logger;
   #server: Server | undefined;
 
-  constructor(storeFolder: string, status: () => object, log: Logger) {
+  constructor(storeFolder: string, answers: SocketAnswers, log: Logger) {
     this.#path = statusSocketPath(storeFolder);
-    this.#status = status;
+    this.#answers = answers;
     this.#log = log;
   }
 
@@ -31,15 +34,17 @@ export class StatusSocket {
     if (this.#path.length > longestPath) {
       this.#log.warn(
         { path: this.#path },
-        "the path is too long for a socket; `headgate status` will not answer",
+        "the path is too long for a socket; `headgate status` and `ledger` will not be answered",
       );
       return;
     }
     // The store is locked by now: a socket that is there was left by a process that is gone.
     rmSync(this.#path, { force: true });
-    const server = createServer((_request, response) => {
-      response.setHeader("content-type", "application/json");
-      response.end(`${JSON.stringify(this.#status())}\n`);
+    const server = createServer(({ url = "" }, response) => {
+      const answers: Readonly<Record<string, () => object>> = this.#answers;
+      const tell = Object.hasOwn(answers, url) ? answers[url] : undefined;
+      response.writeHead(tell ? 200 : 404, { "content-type": "application/json" });
+      response.end(`${JSON.stringify(tell?.() ?? { error: { code: "notFound" } })}\n`);
     });
     server.requestTimeout = 5_000;
     server.maxConnections = 16;
@@ -50,7 +55,7 @@ export class StatusSocket {
       });
       this.#server = server;
     } catch (error) {
-      this.#log.warn({ reason: messageOf(error) }, "`headgate status` will not answer");
+      this.#log.warn({ reason: messageOf(error) }, "`headgate status` and `ledger` will not be answered");
     }
   }
 
@@ -65,9 +70,22 @@ export class StatusSocket {
 
 /** The status of the daemon that has the store in `storeFolder`; rejects when none answers within the deadline. */
 export async function askStatus(storeFolder: string, deadlineMs: number): Promise<Record<string, unknown>> {
+  return await ask(storeFolder, "/status", deadlineMs);
+}
+
+/** Its books, a ledger report; rejects like `askStatus`. */
+export async function askLedger(storeFolder: string, deadlineMs: number): Promise<Record<string, unknown>> {
+  return await ask(storeFolder, "/ledger", deadlineMs);
+}
+
+async function ask(
+  storeFolder: string,
+  path: keyof SocketAnswers,
+  deadlineMs: number,
+): Promise<Record<string, unknown>> {
   return await new Promise((resolve, reject) => {
     const socketPath = statusSocketPath(storeFolder);
-    const call = request({ socketPath, path: "/status", timeout: deadlineMs }, (response) => {
+    const call = request({ socketPath, path, timeout: deadlineMs }, (response) => {
       let text = "";
       response.setEncoding("utf8");
       response.on("data", (part: string) => {

@@ -17,7 +17,7 @@ export async function run({ config, logLevel }: RunOptions, signal: Promise<unkn
   process.on("unhandledRejection", onFatal);
   const { env: environment } = process;
   const gateway = await Gateway.start({ configFile: config, environment, clock: systemClock, log, onFatal });
-  const socket = new StatusSocket(gateway.storeFolder, () => gateway.status, log);
+  const socket = new StatusSocket(gateway.storeFolder, gateway.answers, log);
   await socket.start();
   const stop = async (deadline: AbortSignal) => {
     await socket.stop();

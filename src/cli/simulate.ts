@@ -55,7 +55,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
   Object.assign(process.env, hub.environment("gateway"));
   const { env: environment } = process;
   const gateway = await Gateway.start({ configFile, environment, clock: systemClock, log, onFatal });
-  const socket = new StatusSocket(gateway.storeFolder, () => gateway.status, log);
+  const socket = new StatusSocket(gateway.storeFolder, gateway.answers, log);
   await socket.start();
 
   const view = options.json
@@ -112,6 +112,8 @@ function simulationConfig(field: SimulatedField, store: string, sizeMs: number):
     clock: { maxHoldMs: 0 },
     report: { intervalMs: 10_000, minSpacingMs: 1_000 },
     store: { path: store, maxLossMs: 1_000 },
+    // Any free port: a gateway, or another simulation, may have the usual one.
+    api: { port: 0 },
   };
 }
 

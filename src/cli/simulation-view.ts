@@ -1,3 +1,4 @@
+import { tokenPath } from "../api/api-token.ts";
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
 import type { WindowEntryBody } from "../outbox/entry-schema.ts";
@@ -39,7 +40,7 @@ export class SimulationView {
   }
 
   #opening(): string {
-    const { hub, field, configFile, store, sizeMs } = this.#options;
+    const { hub, field, gateway, configFile, store, sizeMs } = this.#options;
     const module = `${hub.controlUrl}/twins/${hub.deviceId}/modules/gateway`;
     const devices = [...field.sensors.values()].map(({ name, path }) => `  ${name.padEnd(10)} ${path}`);
     return [
@@ -55,7 +56,10 @@ export class SimulationView {
       `  hub, MQTT      mqtts://localhost:${hub.port}`,
       `  hub, control   ${hub.controlUrl}/hub/status`,
       `  module twin    ${module}`,
+      `  local API      ${gateway.status.api.url ?? gateway.status.api.reason}`,
       "",
+      "Look at the books, which add up at every moment:",
+      `  curl -H "Authorization: Bearer $(cat '${tokenPath(store)}')" ${gateway.status.api.url}/api/ledger`,
       `Change the window from ${sizeMs / 1000} s to 4 s in the desired properties, and watch it take effect:`,
       `  curl -X PATCH -H 'content-type: application/json' '${module}?api-version=2021-04-12' \\`,
       `       -d '{"properties":{"desired":{"windows":{"short":{"sizeMs":4000}}}}}'`,

@@ -8,7 +8,7 @@ import { exitCode } from "./exit-code.ts";
 const deadlineMs = 5_000;
 
 /** A daemon may well run on its last good configuration while the file is broken. */
-function layersFor(config: string | undefined): JsonObject {
+export function layersFor(config: string | undefined): JsonObject {
   try {
     return layersBelowTwin(config, process.env);
   } catch (error) {

@@ -47,6 +47,13 @@ function contradictions(config: Config): Problem[] {
   const problems: Problem[] = [];
   const ports = new Map<string, string>();
   for (const [name, source] of Object.entries(config.sources)) {
+    if (source.state === "on" && source.type === "http" && config.api.state === "off") {
+      problems.push({
+        path: `sources.${name}.type`,
+        message: "nobody could bring readings, because api.state is off",
+        hint: `switch the API on, or the source off with "state": "off"`,
+      });
+    }
     if (source.state === "off" || source.type !== "serial") continue;
     const other = ports.get(source.path);
     if (other !== undefined) {

@@ -1,6 +1,7 @@
 import type { PipelineConfig } from "../config/schema.ts";
 import { InvariantError } from "../core/errors.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
+import type { KeyEntry } from "./key-memory.ts";
 
 /**
  * Everything that enters the pipeline, in one order. A batch of entries crosses the thread border as one buffer
@@ -54,7 +55,9 @@ export type JournalEntry =
       readonly error: string;
       /** The beginning of the frame, base64. */
       readonly bytes: string;
-    };
+    }
+  /** The frames before it came with an idempotency key; a repeat of the request is not taken again. */
+  | ({ readonly type: "key" } & KeyEntry);
 
 /** What was lost before a commit, and how. */
 export type GapReason = "uncleanStop" | "overrun" | "damage";

@@ -6,6 +6,7 @@ import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
 import type { Commit, StoreStatus } from "../store/store.ts";
 import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
+import type { KeyEntry } from "./key-memory.ts";
 
 /** The store as the intake sees it. */
 export interface CommitTarget {
@@ -61,6 +62,8 @@ const longestSleepMs = 3_600_000;
 const acknowledgeDelayMs = 1_000;
 /** So many make room for the next messages to be composed, which waits for a commit. */
 const manyAcknowledged = 32;
+/** What a frame takes in a batch besides its bytes, generously. */
+const frameOverheadBytes = 64;
 const commitRetry = { baseMs: 200, maxMs: 5_000, healthyMs: 0 };
 
 /**
@@ -97,7 +100,11 @@ export class Intake {
   }
 
   get status(): IntakeStatus {
-    return { ...this.#state, queuedBytes: this.#writer.byteLength + this.#inFlightBytes };
+    return { ...this.#state, queuedBytes: this.#queuedBytes };
+  }
+
+  get #queuedBytes(): number {
+    return this.#writer.byteLength + this.#inFlightBytes;
   }
 
   configure(settings: IntakeSettings): void {
@@ -112,8 +119,7 @@ export class Intake {
   frame(source: string, bytes: Uint8Array, origin = ""): boolean {
     const wallMs = this.#options.clock.wall();
     const monotonicMs = this.#options.clock.monotonic();
-    const queued = this.#writer.byteLength + this.#inFlightBytes;
-    if (queued + bytes.length + 64 > this.#settings.maxQueueBytes) {
+    if (this.#queuedBytes + bytes.length + frameOverheadBytes > this.#settings.maxQueueBytes) {
       const gap = this.#overruns.get(source);
       if (gap) {
         gap.toMs = wallMs;
@@ -125,6 +131,27 @@ export class Intake {
     this.#writer.frame(source, wallMs, monotonicMs, bytes, origin);
     this.#added(monotonicMs);
     return true;
+  }
+
+  /**
+   * Takes all of the frames and what they are remembered by, in one batch, or nothing. For callers who are told
+   * and repeat: what is refused here is still theirs, and no gap. `tooLarge` never fits, `full` may later.
+   */
+  takeAll(
+    source: string,
+    frames: readonly Uint8Array[],
+    wallMs: number,
+    key?: KeyEntry,
+  ): "taken" | "full" | "tooLarge" {
+    const monotonicMs = this.#options.clock.monotonic();
+    const { maxQueueBytes } = this.#settings;
+    const bytes = frames.reduce((sum, frame) => sum + frame.length + frameOverheadBytes, 0);
+    if (bytes > maxQueueBytes) return "tooLarge";
+    if (this.#queuedBytes + bytes > maxQueueBytes) return "full";
+    for (const frame of frames) this.#writer.frame(source, wallMs, monotonicMs, frame);
+    if (key) this.#writer.rare({ type: "key", ...key });
+    this.#added(monotonicMs);
+    return "taken";
   }
 
   /** Counts what never became a frame, such as an over-long line. */

@@ -22,3 +22,8 @@ export function load(): { one: number; five: number; fifteen: number } {
   const [one = 0, five = 0, fifteen = 0] = loadavg().map((value) => Math.round(value * 100) / 100);
   return { one, five, fifteen };
 }
+
+/** Bytes that the process made the disk write since its start, of all threads: in blocks of 512 (getrusage(2)). */
+export function bytesWritten(): number {
+  return process.resourceUsage().fsWrite * 512;
+}

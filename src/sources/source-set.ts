@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
+import { ApiDoor, HttpSource } from "./http-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
 
@@ -23,14 +24,16 @@ export class SourceSet {
   readonly #target: FrameTarget;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #door: ApiDoor;
   readonly #running = new Map<string, Running>();
   readonly #status = new Map<string, SourceStatus>();
   #stopped = false;
 
-  constructor(target: FrameTarget, clock: Clock, log: Logger) {
+  constructor(target: FrameTarget, clock: Clock, log: Logger, door = new ApiDoor()) {
     this.#target = target;
     this.#clock = clock;
     this.#log = log;
+    this.#door = door;
   }
 
   get status(): Readonly<Record<string, SourceStatus>> {
@@ -82,8 +85,9 @@ export class SourceSet {
     switch (config.type) {
       case "serial":
         return new SerialSource(config, sink, this.#clock);
-      case "mqtt":
       case "http":
+        return new HttpSource(sink, this.#door);
+      case "mqtt":
         throw new Error("not built yet");
       default:
         return config satisfies never;

@@ -6,6 +6,7 @@ import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { PipelineFault, withoutEntries } from "../journal/fault.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
+import type { KeyEntry } from "../journal/key-memory.ts";
 import {
   accountOf,
   type Balance,
@@ -81,6 +82,8 @@ export interface Opened {
   /** Sources that may have lost bytes, because the last process did not stop in order; and since when. */
   readonly uncleanSinceMs: number | undefined;
   readonly sources: readonly string[];
+  /** Idempotency keys of requests that were stored, oldest first. */
+  readonly keys: readonly KeyEntry[];
   readonly replayed: number;
   /** The boot that the journal ended in, and whether its clock was known good once. */
   readonly boot: { readonly id: string; readonly wasSynced: boolean } | undefined;
@@ -173,6 +176,7 @@ export class Store {
       configHash: this.#pipeline.config?.hash,
       uncleanSinceMs: clean || position === 0 ? undefined : committedMs,
       sources: Object.keys(this.#pipeline.config?.sources ?? {}),
+      keys: this.#pipeline.keys,
       replayed,
       boot: this.#pipeline.time.boot,
       status: this.status(),

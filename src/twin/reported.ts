@@ -1,5 +1,6 @@
 import type { JsonObject } from "../core/json.ts";
 import type { TimeQuality } from "../core/reading.ts";
+import type { LedgerTotals } from "../ledger/ledger-report.ts";
 import type { SourceStatus } from "../sources/source.ts";
 import type { DesiredStatus } from "./desired.ts";
 
@@ -20,6 +21,10 @@ export interface BoxState {
     readonly messages: number;
     readonly bytes: number;
     readonly oldestAgeMs: number;
+  };
+  readonly ledger: {
+    readonly totals: LedgerTotals;
+    readonly sources: Readonly<Record<string, LedgerTotals>>;
   };
 }
 
@@ -47,6 +52,7 @@ export function reportedProperties(
   const figures: JsonObject = {
     load: { ...box.load },
     outbox: { ...box.outbox },
+    ledger: { ...told(box.ledger.totals), ...booksThatFit(box.ledger.sources) },
     ...(box.freeDisk === undefined ? {} : { disk: { freeBytes: box.freeDisk } }),
     ...(report.freeRam === "on" ? { freeRam: box.freeRam } : {}),
   };
@@ -70,6 +76,21 @@ function sourcesThatFit(all: BoxState["sources"]): JsonObject {
     };
   }
   return { sources: {}, sourcesLeftOut: entries.length };
+}
+
+/** And what the books of each source may take. */
+const booksBytes = 8_000;
+
+/** The totals always; each source's books only when those of all fit, else how many were left out. */
+function booksThatFit(all: BoxState["ledger"]["sources"]): JsonObject {
+  const entries = Object.entries(all);
+  const sources = Object.fromEntries(entries.map(([name, totals]) => [name, told(totals)]));
+  const fits = Buffer.byteLength(JSON.stringify(sources)) <= booksBytes;
+  return fits ? { sources } : { sourcesLeftOut: entries.length };
+}
+
+function told({ ingested, published, held, discarded, gaps }: LedgerTotals): JsonObject {
+  return { ingested, published, held, discarded, gaps: { ...gaps } };
 }
 
 function withReason({ state, reason }: { state: string; reason: string | undefined }): JsonObject {

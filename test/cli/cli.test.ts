@@ -1,12 +1,10 @@
 /** The command line as a user meets it: real processes, their output and their exit codes. */
-import { spawn } from "node:child_process";
 import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
+import { startProcess } from "./processes.ts";
 
-const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
 let folder: string;
 
 beforeEach(() => {
@@ -16,53 +14,8 @@ afterEach(() => {
   rmSync(folder, { recursive: true, force: true });
 });
 
-interface Outcome {
-  readonly code: number | null;
-  readonly out: string;
-  readonly err: string;
-}
-
-interface Running {
-  readonly done: Promise<Outcome>;
-  stop(signal: NodeJS.Signals): void;
-  /** Resolves with the output so far once it holds `text`. */
-  shows(text: string): Promise<string>;
-}
-
-function start(args: readonly string[], environment: Record<string, string> = {}): Running {
-  const { IOTEDGE_WORKLOADURI: _1, EdgeHubConnectionString: _2, ...clean } = process.env;
-  const child = spawn(process.execPath, [launcher, ...args], {
-    cwd: folder,
-    env: { ...clean, ...environment },
-    stdio: ["ignore", "pipe", "pipe"],
-  });
-  let out = "";
-  let err = "";
-  const watchers: (() => void)[] = [];
-  child.stdout.on("data", (part) => {
-    out += part;
-    for (const watcher of watchers) watcher();
-  });
-  child.stderr.on("data", (part) => {
-    err += part;
-    for (const watcher of watchers) watcher();
-  });
-  const done = new Promise<Outcome>((resolve) => child.on("close", (code) => resolve({ code, out, err })));
-  return {
-    done,
-    stop: (signal) => void child.kill(signal),
-    shows: (text) =>
-      new Promise((resolve, reject) => {
-        const look = () => {
-          if (out.includes(text) || err.includes(text)) resolve(out);
-        };
-        watchers.push(look);
-        void done.then(() => reject(new Error(`ended without showing ${text}: ${out}${err}`)));
-        look();
-      }),
-  };
-}
-
+const start = (args: readonly string[], environment?: Record<string, string>) =>
+  startProcess(folder, args, environment);
 const run = (args: readonly string[], environment?: Record<string, string>) => start(args, environment).done;
 
 function file(name: string, content: unknown): string {
@@ -78,9 +31,9 @@ test("--version and --help", async () => {
   expect(await run(["--version"])).toMatchObject({ code: 0, out: `${version}\n` });
   const help = await run(["--help"]);
   expect(help.code).toBe(0);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "status"])
+  for (const command of ["run", "simulate", "hub", "check", "schema", "status", "ledger"])
     expect(help.out).toContain(command);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "status"]) {
+  for (const command of ["run", "simulate", "hub", "check", "schema", "status", "ledger"]) {
     expect((await run([command, "--help"])).out).toContain(`headgate ${command}`);
   }
 });
@@ -159,6 +112,8 @@ test("a secret that is missing is found by check, and never shown by it", async 
   });
   const missing = await run(["check", path]);
   expect(missing).toMatchObject({ code: 78, out: expect.stringContaining("hub.connectionString") });
+  const api = file("api.json", { hub: { type: "edge" }, api: { token: { file: join(folder, "none") } } });
+  expect(await run(["check", api])).toMatchObject({ code: 78, out: expect.stringContaining("api.token") });
   const there = await run(["check", path, "--json"], {
     HEADGATE_TEST_CONNECTION: "HostName=x;SharedAccessKey=abc",
   });

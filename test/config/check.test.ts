@@ -199,6 +199,14 @@ describe("contradictions", () => {
     expect(problemsOf(twice("on")).get("sources.b.path")?.hint).toBeDefined();
   });
 
+  test("a source of type http needs the API, unless it is off", () => {
+    const yard = { type: "http", decode: { format: "json" }, device: "d" };
+    const api = { state: "off" };
+    expect(paths({ sources: { yard }, api })).toEqual(["sources.yard.type"]);
+    expect(paths({ sources: { yard: { ...yard, state: "off" } }, api })).toEqual([]);
+    expect(paths({ sources: { yard } })).toEqual([]);
+  });
+
   test("entries that are off contradict nothing", () => {
     expect(
       paths({

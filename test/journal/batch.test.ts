@@ -45,6 +45,13 @@ const entry: fc.Arbitrary<JournalEntry> = fc.oneof(
     count: fc.oneof(count, fc.constant("unknown" as const)),
     reason: fc.constantFrom("uncleanStop" as const, "overrun" as const),
   }),
+  fc.record({
+    type: fc.constant("key" as const),
+    source,
+    key: fc.string({ minLength: 1, maxLength: 128 }),
+    hash: fc.string(),
+    readings: count,
+  }),
 );
 
 /** Entries read back, with plain byte arrays. */

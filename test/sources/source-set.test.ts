@@ -4,6 +4,7 @@ import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
+import { ApiDoor } from "../../src/sources/http-source.ts";
 import { SourceSet } from "../../src/sources/source-set.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { recordingLog } from "../core/recording-log.ts";
@@ -13,11 +14,13 @@ import { until } from "../support/until.ts";
 let devices: SerialDevice[];
 let set: SourceSet;
 let frames: string[];
+let door: ApiDoor;
 
 beforeEach(() => {
   devices = [new SerialDevice(), new SerialDevice()];
   for (const { line } of devices) line.plug();
   frames = [];
+  door = new ApiDoor();
   set = new SourceSet(
     {
       frame: (source, bytes) => {
@@ -28,6 +31,7 @@ beforeEach(() => {
     },
     systemClock,
     recordingLog(),
+    door,
   );
 });
 afterEach(async () => {
@@ -98,4 +102,21 @@ test("a configuration that waits for a port to close while the stop comes starts
   await set.stop();
   await configured;
   expect(states()).toEqual([]);
+});
+
+test("a source whose readings come through the API is open while the API can be reached", async () => {
+  const http = { type: "http", decode: { format: "json" }, device: "d" };
+  const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard: http, roof: http } };
+  const { sources: both } = checkConfig(config).config;
+  const [yard] = Object.entries(both);
+  await set.configure(both);
+  expect(states()).toEqual(["yard opening", "roof opening"]);
+  door.set({ state: "open", reason: undefined });
+  expect(states()).toEqual(["yard open", "roof open"]);
+  await set.configure(Object.fromEntries(yard ? [yard] : []));
+  door.set({ state: "failed", reason: "the port is taken" });
+  expect(set.status).toEqual({ yard: { state: "failed", reason: "the port is taken" } });
+  door.set({ state: "open", reason: undefined });
+  await set.configure(both);
+  expect(states()).toEqual(["yard open", "roof open"]);
 });

@@ -1,6 +1,19 @@
 import { describe, expect, test } from "vitest";
 import { type BoxState, reportedProperties } from "../../src/twin/reported.ts";
 
+const totals = {
+  frames: 9,
+  decoded: 8,
+  framesDiscarded: 1,
+  ingested: 7,
+  published: 3,
+  held: 2,
+  discarded: 2,
+  gaps: { counted: 5, unknown: 1 },
+};
+/** What of the books is told. */
+const told = { ingested: 7, published: 3, held: 2, discarded: 2, gaps: { counted: 5, unknown: 1 } };
+
 const box: BoxState = {
   version: "1.2.3",
   configHash: "abc",
@@ -16,6 +29,7 @@ const box: BoxState = {
   load: { one: 1, five: 2, fifteen: 3 },
   freeDisk: 9,
   outbox: { entries: 1, messages: 2, bytes: 3, oldestAgeMs: 4 },
+  ledger: { totals, sources: { oven: totals } },
 };
 
 test("states and answers tell, numbers are figures", () => {
@@ -30,6 +44,12 @@ test("states and answers tell, numbers are figures", () => {
     store: { state: "ok" },
   });
   expect(figures).toMatchObject({ freeRam: 5, load: box.load, outbox: box.outbox, disk: { freeBytes: 9 } });
+});
+
+test("the books are figures: in total and per source", () => {
+  const { telling, figures } = reportedProperties(box, { state: "on", freeRam: "on" });
+  expect(figures.ledger).toEqual({ ...told, sources: { oven: told } });
+  expect(telling).not.toHaveProperty("ledger");
 });
 
 test("what is unknown is left out, never null or undefined", () => {
@@ -70,15 +90,16 @@ test("a reason is cut to what a twin's string may hold", () => {
 
 describe("with very many sources", () => {
   /** That many sources of each state, the troubled ones with reasons as long as a reason can be. */
-  const told = (counts: Readonly<Record<string, number>>, reason = "x".repeat(9_000)) => {
+  const tell = (counts: Readonly<Record<string, number>>, reason = "x".repeat(9_000)) => {
     const sources = Object.entries(counts).flatMap(([state, count]) =>
       Array.from({ length: count }, (_, i) => [
         `${state}-${i}`,
         { state, reason: state === "open" ? undefined : reason },
       ]),
     );
+    const books = Object.fromEntries(sources.map(([name]) => [name, totals]));
     const { telling, figures } = reportedProperties(
-      { ...box, sources: Object.fromEntries(sources) },
+      { ...box, sources: Object.fromEntries(sources), ledger: { totals, sources: books } },
       { state: "on", freeRam: "on" },
     );
     // The limit of a twin half (https://learn.microsoft.com/azure/iot-hub/iot-hub-devguide-device-twins), in bytes.
@@ -91,14 +112,24 @@ describe("with very many sources", () => {
     return telling;
   };
 
+  test("of the books, each source's are told while all fit, then the totals and how many there are", () => {
+    const books = (count: number) => {
+      const sources = Object.fromEntries(Array.from({ length: count }, (_, i) => [`source-${i}`, totals]));
+      const ledger = { totals, sources };
+      return reportedProperties({ ...box, ledger }, { state: "on", freeRam: "on" }).figures.ledger;
+    };
+    expect(Object.keys((books(60) as { sources: object }).sources)).toHaveLength(60);
+    expect(books(500)).toEqual({ ...told, sourcesLeftOut: 500 });
+  });
+
   test("all that fit are told, and nothing is said of others", () => {
-    const telling = told({ open: 50, absent: 20 });
+    const telling = tell({ open: 50, absent: 20 });
     expect(Object.keys(telling.sources as object)).toHaveLength(70);
     expect(telling).not.toHaveProperty("sourcesLeftOut");
   });
 
   test("the open ones are left out first, and their number is told", () => {
-    const telling = told({ open: 150, absent: 50 });
+    const telling = tell({ open: 150, absent: 50 });
     expect(telling.sourcesLeftOut).toBe(150);
     expect(Object.values(telling.sources as Record<string, object>)).toEqual(
       Array(50).fill({ state: "absent", reason: "x".repeat(300) }),
@@ -106,15 +137,15 @@ describe("with very many sources", () => {
   });
 
   test("then the reasons: two hundred absent ones are all told, without", () => {
-    const telling = told({ absent: 200 });
+    const telling = tell({ absent: 200 });
     expect(Object.values(telling.sources as Record<string, object>)).toEqual(
       Array(200).fill({ state: "absent" }),
     );
     expect(telling).not.toHaveProperty("sourcesLeftOut");
-    expect(told({ absent: 200, open: 30 }).sourcesLeftOut).toBe(30);
+    expect(tell({ absent: 200, open: 30 }).sourcesLeftOut).toBe(30);
   });
 
   test("then all of them, and their number is told", () => {
-    expect(told({ absent: 3_000, open: 10 })).toMatchObject({ sources: {}, sourcesLeftOut: 3_010 });
+    expect(tell({ absent: 3_000, open: 10 })).toMatchObject({ sources: {}, sourcesLeftOut: 3_010 });
   });
 });

@@ -1,0 +1,186 @@
+import type { IncomingMessage, RequestListener, ServerResponse } from "node:http";
+import type { Config } from "../config/schema.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import { ApiError } from "./api-error.ts";
+import { ApiServer, type ApiServerStatus } from "./api-server.ts";
+import { apiToken, tokenCheck } from "./api-token.ts";
+import type { Readings } from "./readings.ts";
+import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
+
+/** What the endpoints that only tell something have to tell. */
+export interface ApiViews {
+  readonly status: () => object;
+  readonly ledger: () => object;
+  /** Prometheus text format. */
+  readonly metrics: () => string;
+}
+
+export interface LocalApiOptions {
+  readonly config: Config["api"];
+  /** A body that is larger would never find room between the threads. */
+  readonly maxQueueBytes: number;
+  readonly storeFolder: string;
+  readonly environment: NodeJS.ProcessEnv;
+  readonly readings: Readings;
+  readonly views: ApiViews;
+  readonly onStatus: (status: ApiServerStatus) => void;
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+export interface ApiStatus extends ApiServerStatus {
+  /** Answers per status code. */
+  readonly answers: Readonly<Record<string, number>>;
+  /** Requests whose body broke off; nothing of them was taken. */
+  readonly cutBodies: number;
+  /** Requests that an idempotency key showed to be repeats. */
+  readonly repeats: number;
+  readonly refusedConnections: number;
+}
+
+interface Answer {
+  readonly status: number;
+  readonly type: string;
+  readonly text: string;
+}
+interface Endpoint {
+  readonly method: "GET" | "POST";
+  readonly answer: (request: IncomingMessage, response: ServerResponse, url: URL) => Answer | Promise<Answer>;
+}
+
+const json = "application/json; charset=utf-8";
+/** https://prometheus.io/docs/instrumenting/exposition_formats/ */
+const prometheus = "text/plain; version=0.0.4; charset=utf-8";
+
+/** Local HTTP: readings in; ledger, status and metrics out. */
+export class LocalApi {
+  readonly #options: LocalApiOptions;
+  readonly #server: ApiServer;
+  readonly #room: BodyRoom;
+  readonly #maxBodyBytes: number;
+  readonly #endpoints: Readonly<Record<string, Endpoint>>;
+  readonly #answers: Record<string, number> = {};
+  #cutBodies = 0;
+  #stopping = false;
+
+  constructor(options: LocalApiOptions) {
+    this.#options = options;
+    const { config, maxQueueBytes, views, clock, log, onStatus } = options;
+    const { host, port } = config;
+    this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
+    // As much as may wait for a commit may also be on its way here.
+    this.#room = new BodyRoom(maxQueueBytes);
+    this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
+    this.#endpoints = {
+      "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },
+      "/api/ledger": { method: "GET", answer: () => jsonAnswer(views.ledger()) },
+      "/api/status": { method: "GET", answer: () => jsonAnswer(views.status()) },
+      "/metrics": { method: "GET", answer: () => ({ status: 200, type: prometheus, text: views.metrics() }) },
+    };
+  }
+
+  get status(): ApiStatus {
+    const off = { state: "off", reason: undefined, url: undefined } as const;
+    return {
+      ...(this.#options.config.state === "off" ? off : this.#server.status),
+      answers: this.#answers,
+      cutBodies: this.#cutBodies,
+      repeats: this.#options.readings.repeats,
+      refusedConnections: this.#server.refusedConnections,
+    };
+  }
+
+  /** Resolves after the first attempt to listen, whatever became of it. */
+  async start(): Promise<void> {
+    if (this.#options.config.state === "on") await this.#server.start();
+    else this.#options.onStatus(this.status);
+  }
+
+  /** Takes nothing more; who waits for a commit is answered, if it comes before the deadline. */
+  async stop(deadline: AbortSignal): Promise<void> {
+    this.#stopping = true;
+    this.#options.readings.stop();
+    if (this.#options.config.state === "on") await this.#server.stop(deadline);
+  }
+
+  #prepare(): RequestListener {
+    const { config, storeFolder, environment } = this.#options;
+    const isAllowed = tokenCheck(apiToken(config.token, storeFolder, environment));
+    return (request, response) => void this.#serve(request, response, isAllowed);
+  }
+
+  async #serve(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isAllowed: (authorization: string | undefined) => boolean,
+  ): Promise<void> {
+    let answered: Answer & { readonly headers?: Readonly<Record<string, string>> };
+    try {
+      answered = await this.#answer(request, response, isAllowed);
+    } catch (error) {
+      if (error instanceof BodyCut) {
+        this.#cutBodies++;
+        return;
+      }
+      const refusal = error instanceof ApiError ? error : this.#bug(error);
+      answered = { ...jsonAnswer(refusal.body, refusal.status), headers: refusal.headers };
+    }
+    const { status, type, text, headers } = answered;
+    this.#answers[status] = (this.#answers[status] ?? 0) + 1;
+    // A connection that is kept would keep the stop waiting.
+    const connection = this.#stopping ? { connection: "close" } : {};
+    await answer(request, response, status, text, { "content-type": type, ...connection, ...headers });
+  }
+
+  /** @throws ApiError, BodyCut */
+  async #answer(
+    request: IncomingMessage,
+    response: ServerResponse,
+    isAllowed: (authorization: string | undefined) => boolean,
+  ): Promise<Answer> {
+    const url = URL.parse(request.url ?? "", "http://localhost");
+    const isOpen = url?.pathname === "/metrics" && this.#options.config.metrics === "open";
+    if (!isOpen && !isAllowed(request.headers.authorization)) {
+      const headers = { "www-authenticate": "Bearer" };
+      throw new ApiError(401, "unauthorized", "send the token as `Authorization: Bearer …`", { headers });
+    }
+    if (!url) throw new ApiError(400, "badRequest", "the address is none");
+    const endpoint = Object.hasOwn(this.#endpoints, url.pathname) ? this.#endpoints[url.pathname] : undefined;
+    if (!endpoint) {
+      const known = Object.keys(this.#endpoints).join(", ");
+      throw new ApiError(404, "notFound", `there is no ${url.pathname}, but ${known}`);
+    }
+    if (request.method !== endpoint.method) {
+      const headers = { allow: endpoint.method };
+      throw new ApiError(405, "methodNotAllowed", `${url.pathname} takes ${endpoint.method}`, { headers });
+    }
+    return await endpoint.answer(request, response, url);
+  }
+
+  async #readings(request: IncomingMessage, response: ServerResponse, url: URL): Promise<Answer> {
+    const body = await readBody(request, response, this.#maxBodyBytes, this.#room);
+    try {
+      const { "content-type": contentType, "idempotency-key": key } = request.headers;
+      const stored = await this.#options.readings.post({
+        source: url.searchParams.get("source") ?? undefined,
+        contentType,
+        key: Array.isArray(key) ? key.join() : key,
+        body: body.bytes,
+      });
+      return jsonAnswer(stored);
+    } finally {
+      body.release();
+    }
+  }
+
+  #bug(error: unknown): ApiError {
+    this.#options.log.error({ reason: messageOf(error) }, "a request failed");
+    return new ApiError(500, "internal", "the request failed; the log says why");
+  }
+}
+
+function jsonAnswer(body: object, status = 200): Answer {
+  return { status, type: json, text: `${JSON.stringify(body)}\n` };
+}
