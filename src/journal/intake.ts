@@ -78,6 +78,8 @@ export class Intake {
   #rejected: number[] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
+  /** Shared by all who wait for the batch that is being collected. */
+  #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
   readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
   #retry: Taken | undefined;
@@ -112,8 +114,7 @@ export class Intake {
   frame(source: string, bytes: Uint8Array, origin = ""): boolean {
     const wallMs = this.#options.clock.wall();
     const monotonicMs = this.#options.clock.monotonic();
-    const queued = this.#writer.byteLength + this.#inFlightBytes;
-    if (queued + bytes.length + 64 > this.#settings.maxQueueBytes) {
+    if (!this.hasRoom(bytes.length)) {
       const gap = this.#overruns.get(source);
       if (gap) {
         gap.toMs = wallMs;
@@ -125,6 +126,21 @@ export class Intake {
     this.#writer.frame(source, wallMs, monotonicMs, bytes, origin);
     this.#added(monotonicMs);
     return true;
+  }
+
+  /** Whether a frame of so many bytes would be taken now: for those who can wait, to whom a refusal is no gap. */
+  hasRoom(bytes: number): boolean {
+    const queued = this.#writer.byteLength + this.#inFlightBytes;
+    return queued + bytes + 64 <= this.#settings.maxQueueBytes;
+  }
+
+  /**
+   * Resolves when what was taken last is durable; one promise for all that the same commit takes along.
+   * Somebody waits, so the commit comes early: `minCommitMs` after the last one.
+   */
+  committed(): Promise<void> {
+    this.#batchCommitted ??= this.flush();
+    return this.#batchCommitted;
   }
 
   /** Counts what never became a frame, such as an over-long line. */
@@ -306,6 +322,7 @@ export class Intake {
     }
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
+    this.#batchCommitted = undefined;
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }
 
