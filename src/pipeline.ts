@@ -4,6 +4,7 @@ import type { Entry } from "./core/entry.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
+import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import {
@@ -38,6 +39,8 @@ export interface PipelineSnapshot {
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
   readonly gaps?: number;
+  /** Absent in snapshots of versions that knew no dedupe. */
+  readonly dedupe?: DedupeSnapshot;
 }
 interface Heard {
   /** Monotonic: a step of the wall clock must not pass for silence. */
@@ -61,6 +64,7 @@ export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
+  readonly #dedupe = new Dedupe();
   #compiled: Compiled | undefined;
   #generation = 0;
   #timeQuality: TimeQuality = "unsynced";
@@ -124,6 +128,7 @@ export class Pipeline {
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
+      dedupe: this.#dedupe.snapshot(),
     };
   }
 
@@ -137,6 +142,8 @@ export class Pipeline {
     this.#gaps = snapshot.gaps ?? 0;
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
+    this.#dedupe.configure(snapshot.config?.sources ?? {});
+    this.#dedupe.restore(snapshot.dedupe ?? {});
   }
 
   #applyEntry(entry: JournalEntry, output: PipelineOutput): void {
@@ -157,6 +164,7 @@ export class Pipeline {
         this.#nowMs = entry.wallMs;
         const reason = this.#compiled ? "configuration" : "start";
         this.#compiled = this.#compile(entry.config);
+        this.#dedupe.configure(entry.config.sources);
         for (const [name, { decode }] of Object.entries(entry.config.sources)) {
           if (!decode.time) this.#heard.delete(name);
         }
@@ -212,6 +220,10 @@ export class Pipeline {
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, frame.source);
     account.frames++;
+    if (this.#dedupe.isRepeatedFrame(frame.source, frame)) {
+      countFrameDiscard(account, "duplicate");
+      return;
+    }
     const compiled = this.#compiled;
     const decode = compiled?.decoders.get(frame.source);
     const decoded =
@@ -226,6 +238,10 @@ export class Pipeline {
     for (const reading of decoded.readings) {
       account.ingested++;
       newestMs = Math.max(newestMs, reading.timeMs);
+      if (this.#dedupe.isRepeatedReading(frame.source, reading)) {
+        countDiscard(account, "duplicate");
+        continue;
+      }
       const measurement = compiled.validate(compiled.calibrate(reading));
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
       this.#place(frame.source, measurement, compiled, account);

@@ -38,6 +38,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
   const stages = [
     "sources",
     "journal",
+    "dedupe",
     "decode",
     "calibrate",
     "validate",
@@ -94,7 +95,7 @@ test("each package that touches the outside world is imported by one file", () =
 });
 
 test("the pipeline reads no clock: time is input", () => {
-  const pure = ["decode", "calibrate", "validate", "window", "ledger"];
+  const pure = ["dedupe", "decode", "calibrate", "validate", "window", "ledger"];
   const clocks = /Date\.now|performance\.|hrtime|new Date\(\)|setTimeout|setInterval/;
   const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(
     (file) => file.endsWith(".ts") && (pure.includes(folderOf(file)) || file === "pipeline.ts"),

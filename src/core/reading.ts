@@ -10,6 +10,8 @@ export interface Reading {
   /** Wall time, ms since 1970 UTC: the device's own if its protocol carries one, else the time of receipt. */
   readonly timeMs: number;
   readonly values: readonly RawValue[];
+  /** What its source's `dedupe` names it by, where that is a field of the frame. */
+  readonly identity?: string;
 }
 export interface RawValue {
   readonly channel: string;
@@ -46,6 +48,7 @@ export type FrameDiscard =
   | "future"
   | "noChannels"
   | "unknownSource"
+  | "otherTopic"
   | "duplicate"
   | "pipelineFault";
 
