@@ -143,7 +143,8 @@ export class Gateway {
       { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
       intakeSettings(config),
     );
-    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }));
+    const place = { gateway: config.gateway.name, environment: options.environment };
+    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), place);
     this.#link = new HubLink({
       factory,
       clock,

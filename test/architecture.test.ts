@@ -84,7 +84,7 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^serialport$/)).toEqual(["sources/serial-source.ts"]);
   expect(packages(/^azure-iot-device$/)).toEqual(["hub/azure-client.ts", "hub/azure-transport.ts"]);
   expect(packages(/^azure-iot-(device-mqtt|mqtt-base)$/)).toEqual(["hub/azure-transport.ts"]);
-  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts"]);
+  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts", "sources/mqtt-connection.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",

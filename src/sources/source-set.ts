@@ -10,6 +10,15 @@ import type { Source, SourceStatus } from "./source.ts";
 export interface FrameTarget {
   frame(source: string, bytes: Uint8Array, origin?: string): boolean;
   discard(source: string, reason: FrameDiscard, bytes: number): void;
+  hasRoom(bytes: number): boolean;
+  committed(): Promise<void>;
+}
+
+/** What sources with a peer of their own need to know of this box. */
+export interface Place {
+  /** The gateway's name when the process started. */
+  readonly gateway: string;
+  readonly environment: NodeJS.ProcessEnv;
 }
 
 interface Running {
@@ -23,14 +32,16 @@ export class SourceSet {
   readonly #target: FrameTarget;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #place: Place;
   readonly #running = new Map<string, Running>();
   readonly #status = new Map<string, SourceStatus>();
   #stopped = false;
 
-  constructor(target: FrameTarget, clock: Clock, log: Logger) {
+  constructor(target: FrameTarget, clock: Clock, log: Logger, place: Place) {
     this.#target = target;
     this.#clock = clock;
     this.#log = log;
+    this.#place = place;
   }
 
   get status(): Readonly<Record<string, SourceStatus>> {
@@ -56,7 +67,8 @@ export class SourceSet {
     if (this.#stopped) return;
     for (const [name, source] of Object.entries(config)) {
       if (source.state === "off" || this.#running.has(name)) continue;
-      const made = this.#make(name, source);
+      const made = await this.#make(name, source);
+      if (this.#stopped) return;
       this.#running.set(name, { source: made, transport: transportOf(source) });
       made.start();
     }
@@ -68,11 +80,13 @@ export class SourceSet {
     await this.retire({});
   }
 
-  #make(name: string, config: SourceConfig): Source {
+  async #make(name: string, config: SourceConfig): Promise<Source> {
     const log = this.#log.child({ source: name });
     const sink = {
       frame: (bytes: Uint8Array, origin?: string) => this.#target.frame(name, bytes, origin),
       discard: (reason: FrameDiscard, bytes: number) => this.#target.discard(name, reason, bytes),
+      hasRoom: (bytes: number) => this.#target.hasRoom(bytes),
+      committed: () => this.#target.committed(),
       status: (status: SourceStatus) => {
         this.#status.set(name, status);
         const lost = status.state === "absent" || status.state === "failed";
@@ -82,7 +96,11 @@ export class SourceSet {
     switch (config.type) {
       case "serial":
         return new SerialSource(config, sink, this.#clock);
-      case "mqtt":
+      case "mqtt": {
+        // Loaded when it is needed: the library costs 9 MB.
+        const { MqttSource } = await import("./mqtt-source.ts");
+        return new MqttSource(name, config, sink, this.#clock, this.#place);
+      }
       case "http":
         throw new Error("not built yet");
       default:

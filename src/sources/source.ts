@@ -15,6 +15,14 @@ export interface SourceSink {
   status(status: SourceStatus): void;
 }
 
+/** For sources whose other end waits for an answer. */
+export interface WaitingSink extends SourceSink {
+  /** Whether a frame of so many bytes would be taken now; a source that can wait asks first, and loses nothing. */
+  hasRoom(bytes: number): boolean;
+  /** Resolves when what was taken last is durable; the same promise for all that one commit takes along. */
+  committed(): Promise<void>;
+}
+
 export interface Source {
   start(): void;
   /** Ends within a few seconds whatever the device does; safe without start, safe twice. */

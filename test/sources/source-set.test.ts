@@ -25,9 +25,12 @@ beforeEach(() => {
         return true;
       },
       discard: () => undefined,
+      hasRoom: () => true,
+      committed: () => Promise.resolve(),
     },
     systemClock,
     recordingLog(),
+    { gateway: "box", environment: {} },
   );
 });
 afterEach(async () => {
