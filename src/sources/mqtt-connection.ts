@@ -14,6 +14,7 @@ export interface MqttConnectionOptions {
   readonly caFile: string | undefined;
   readonly certFile: string | undefined;
   readonly keyFile: string | undefined;
+  readonly keepaliveS: number;
   readonly connectTimeoutMs: number;
   readonly closeTimeoutMs: number;
 }
@@ -39,11 +40,8 @@ interface Sender {
 
 /** What is in flight at most; a broker can have 65,535 messages without an answer (packet identifiers are 16 bits). */
 const maxWithheld = 16_384;
-const keepaliveS = 60;
 /** CONNACK: it may be there later. */
 const serverUnavailable = 3;
-/** While nothing is read, the answers to pings are not either; so often we ping without expecting one. */
-const pingWhileHoldingMs = 20_000;
 
 /**
  * One connection to a broker with a session that it keeps (MQTT 3.1.1, clean session false).
@@ -145,7 +143,8 @@ export class MqttConnection {
   }
 
   async #clientOptions(): Promise<IClientOptions> {
-    const { clientId, username, password, caFile, certFile, keyFile, connectTimeoutMs } = this.#options;
+    const { clientId, username, password, caFile, certFile, keyFile, keepaliveS, connectTimeoutMs } =
+      this.#options;
     const read = async (file: string | undefined) => (file === undefined ? undefined : await readFile(file));
     const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)]);
     return {
@@ -200,11 +199,13 @@ export class MqttConnection {
   /** Reads nothing more until there is room. The broker and the network hold what comes behind. */
   async #hold(packet: IPublishPacket, done: (error?: Error) => void): Promise<void> {
     this.#holding = true;
+    // What is not read is no answer to a ping either: we ping without expecting one.
+    const pingMs = (this.#options.keepaliveS * 1_000) / 3;
     let pingedMs = this.#clock.monotonic();
     while (this.#state === "running") {
-      await this.#nextCommit();
+      await this.#nextCommit(pingMs);
       if (this.#state !== "running" || this.#take(packet)) break;
-      if (this.#clock.monotonic() - pingedMs < pingWhileHoldingMs) continue;
+      if (this.#clock.monotonic() - pingedMs < pingMs) continue;
       pingedMs = this.#clock.monotonic();
       this.#client?.sendPing();
       this.#client?.reschedulePing(true);
@@ -213,11 +214,11 @@ export class MqttConnection {
     if (this.#state !== "closed") this.#pass(packet, done, this.#state === "running");
   }
 
-  /** Ends with the next commit, and in time for the next ping. */
-  async #nextCommit(): Promise<void> {
+  /** Ends with the next commit, and after `longestMs` in any case. */
+  async #nextCommit(longestMs: number): Promise<void> {
     const awake = new AbortController();
     const signal = AbortSignal.any([awake.signal, this.#ended.signal]);
-    const pause = this.#clock.sleep(pingWhileHoldingMs, signal).catch(() => undefined);
+    const pause = this.#clock.sleep(longestMs, signal).catch(() => undefined);
     // A commit that fails for good ends the process.
     await Promise.race([this.#inbox.committed().catch(() => undefined), pause]);
     awake.abort();

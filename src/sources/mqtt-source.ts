@@ -7,6 +7,7 @@ import { MqttConnection, type MqttConnectionOptions } from "./mqtt-connection.ts
 import type { Source, SourceStatus, WaitingSink } from "./source.ts";
 import { matchesFilter } from "./topic-filter.ts";
 
+const keepaliveS = 60;
 const connectTimeoutMs = 20_000;
 /** For the commit of what is taken, and for the goodbye, each. */
 const closeTimeoutMs = 1_500;
@@ -43,6 +44,7 @@ export class MqttSource implements Source {
       caFile,
       certFile,
       keyFile,
+      keepaliveS,
       connectTimeoutMs,
       closeTimeoutMs,
     };

@@ -143,6 +143,17 @@ test("less memory keeps the newest ones", () => {
   expect(it.duplicates()).toBe(2);
 });
 
+test("after a restart the oldest are forgotten first, as without it", () => {
+  const it = pipeline({ ...bySequence, remembered: 3 });
+  for (const seq of [1, 2, 3, 4]) it.say({ seq });
+  const after = new Pipeline("store");
+  after.restore(stored(it.pipeline.snapshot()));
+  const { ledger } = after.apply(
+    batchOf([5, 3, 4, 2].map((seq, i) => reading(10 + i, { id: "d", seq, t: 1 }))),
+  );
+  expect(ledger.get("s")?.discards).toEqual({ duplicate: 2 });
+});
+
 test("a snapshot of a version that knew no dedupe is taken as nothing remembered", () => {
   const { pipeline: before, say } = pipeline(bySequence);
   say({ seq: 1 });
@@ -175,10 +186,10 @@ test.each(criteria)(
   (criterion, more = {}) => {
     fc.assert(
       fc.property(
-        fc.array(step, { maxLength: 60 }),
+        fc.array(step, { minLength: 20, maxLength: 60 }),
         fc.integer({ min: 1, max: 20 }),
-        fc.nat(60),
-        fc.nat(60),
+        fc.nat(20),
+        fc.integer({ min: 10, max: 60 }),
         (steps, remembered, snapshotAt, killAt) => {
           const dedupe = criterion.by === "none" ? criterion : { ...criterion, remembered };
           const entries = [

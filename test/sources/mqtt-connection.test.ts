@@ -57,6 +57,7 @@ function connect(inbox: Inbox, more: Partial<MqttConnectionOptions> = {}): MqttC
     caFile: undefined,
     certFile: undefined,
     keyFile: undefined,
+    keepaliveS: 60,
     connectTimeoutMs: 300,
     closeTimeoutMs: 300,
     ...more,
@@ -95,18 +96,41 @@ test("while messages wait for room the broker hears from us, and its silence is 
   let pings = 0;
   broker.aedes.on("ping", () => pings++);
   const inbox = new Inbox();
-  const subject = connect(inbox);
+  // The library gives up after 1.5 s without an answer to its own pings; the time between ours is the clock's.
+  const subject = connect(inbox, { keepaliveS: 1 });
   await subject.open(never);
+  let gone: string | undefined;
+  subject.gone.then((reason) => {
+    gone = reason;
+  });
   inbox.room = false;
   await broker.publish("a/b", "0");
   await until("the message waits", () => inbox.asked > 0);
-  for (let i = 0; i < 5; i++) {
-    await clock.advance(20_000);
-    await until("a ping", () => pings > i);
+  for (let i = 0; i < 12; i++) {
+    await clock.advance(400);
+    await new Promise((resolve) => setTimeout(resolve, 200));
   }
+  expect(pings).toBeGreaterThan(5);
+  expect(gone).toBe(undefined);
   inbox.room = true;
   inbox.commit();
   await until("it is taken", () => inbox.taken.length === 1);
+});
+
+test("what comes during a close is neither taken nor answered; what was taken before is answered", async () => {
+  const inbox = new Inbox();
+  const subject = connect(inbox, { closeTimeoutMs: 10_000 });
+  await subject.open(never);
+  await broker.publish("a/b", "0");
+  await until("it is taken", () => inbox.taken.length === 1);
+  const closed = subject.close();
+  await broker.publish("a/b", "1");
+  await new Promise((resolve) => setTimeout(resolve, 200));
+  inbox.commit();
+  await closed;
+  expect(inbox.taken).toEqual(["0"]);
+  await until("the answer", () => broker.acknowledged.length > 0);
+  expect(broker.acknowledged).toEqual(["0"]);
 });
 
 test("a lost connection ends the waiting for room, and the message is not taken later", async () => {
