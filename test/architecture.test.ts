@@ -10,6 +10,7 @@ interface Import {
   readonly from: string;
   readonly to: string;
   readonly typeOnly: boolean;
+  readonly isLazy: boolean;
 }
 
 function imports(): Import[] {
@@ -24,7 +25,7 @@ function imports(): Import[] {
     return [...found].map(([, , type, name, lazy]) => {
       const target = name ?? lazy ?? "";
       const to = target.startsWith(".") ? relative(root, resolve(root, dirname(file), target)) : target;
-      return { from: file, to, typeOnly: type !== undefined };
+      return { from: file, to, typeOnly: type !== undefined, isLazy: lazy !== undefined };
     });
   });
 }
@@ -92,6 +93,13 @@ test("each package that touches the outside world is imported by one file", () =
     "config/schema.ts",
     "outbox/entry-schema.ts",
   ]);
+});
+
+test("clients of hubs and brokers are loaded when a configuration asks for them: they cost memory", () => {
+  const costly = /^(hub\/(azure|mqtt)-client|sources\/mqtt-source)\.ts$/;
+  const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
+  expect(eager).toEqual([]);
+  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(3);
 });
 
 test("the pipeline reads no clock: time is input", () => {

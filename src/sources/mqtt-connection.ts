@@ -123,18 +123,23 @@ export class MqttConnection {
     }
   }
 
-  /** Takes nothing more, answers what is committed meanwhile, and says goodbye. */
-  close(): Promise<void> {
-    this.#closing ??= this.#close();
+  /**
+   * Takes nothing more, answers what is committed meanwhile, and says goodbye.
+   * `forGood`: unsubscribes as well, or the session would go on collecting at the broker.
+   */
+  close(forGood = false): Promise<void> {
+    this.#closing ??= this.#close(forGood);
     return this.#closing;
   }
 
-  async #close(): Promise<void> {
+  async #close(forGood: boolean): Promise<void> {
     const client = this.#client;
     if (this.#state === "running") this.#state = "closing";
-    const { closeTimeoutMs } = this.#options;
+    const { closeTimeoutMs, topic } = this.#options;
     if (client?.connected) {
       await within(this.#answered, closeTimeoutMs, "waiting for the commit").catch(() => undefined);
+      if (forGood)
+        await within(client.unsubscribeAsync(topic), closeTimeoutMs, "unsubscribing").catch(() => undefined);
       await within(client.endAsync(), closeTimeoutMs, "closing").catch(() => undefined);
     }
     client?.end(true);

@@ -24,6 +24,7 @@ export class MqttSource implements Source {
   readonly #stop = new AbortController();
   #status: SourceStatus = { state: "stopped", reason: undefined };
   #running: Promise<void> | undefined;
+  #forGood = false;
 
   constructor(
     name: string,
@@ -56,7 +57,8 @@ export class MqttSource implements Source {
     this.#running ??= this.#run();
   }
 
-  async stop(): Promise<void> {
+  async stop(forGood = false): Promise<void> {
+    this.#forGood = forGood;
     this.#stop.abort();
     await this.#running;
   }
@@ -71,7 +73,7 @@ export class MqttSource implements Source {
     while (!signal.aborted) {
       let openedAt: number | undefined;
       const connection = new MqttConnection(this.#options, inbox, this.#clock);
-      const onStop = () => connection.close();
+      const onStop = () => connection.close(this.#forGood);
       signal.addEventListener("abort", onStop, { once: true });
       try {
         if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });

@@ -25,6 +25,8 @@ interface Running {
   readonly source: Source;
   /** Fingerprint of what the port needs to know; a change of the rest leaves the port open. */
   readonly transport: string;
+  /** Fingerprint of what the other end keeps for it, across its stops. */
+  readonly session: string | undefined;
 }
 
 /** The running sources, brought to what the configuration says. */
@@ -54,7 +56,10 @@ export class SourceSet {
       const next = config[name];
       return next === undefined || next.state === "off" || transportOf(next) !== transport;
     });
-    await Promise.all(gone.map(([, { source }]) => source.stop()));
+    // A stop of the whole gateway comes with no configuration, and is for a while only.
+    const resumes = (name: string) =>
+      this.#stopped || sessionOf(config[name]) === this.#running.get(name)?.session;
+    await Promise.all(gone.map(([name, { source }]) => source.stop(!resumes(name))));
     for (const [name] of gone) {
       this.#running.delete(name);
       this.#status.delete(name);
@@ -69,7 +74,7 @@ export class SourceSet {
       if (source.state === "off" || this.#running.has(name)) continue;
       const made = await this.#make(name, source);
       if (this.#stopped) return;
-      this.#running.set(name, { source: made, transport: transportOf(source) });
+      this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
       made.start();
     }
   }
@@ -123,4 +128,11 @@ const beyondTransport = [
 
 function transportOf(config: SourceConfig): string {
   return fingerprint(Object.entries(config).filter(([key]) => !beyondTransport.includes(key)));
+}
+
+/** Undefined when nothing is kept. */
+function sessionOf(config: SourceConfig | undefined): string | undefined {
+  if (config?.type !== "mqtt" || config.state === "off") return undefined;
+  const { url, topic, clientId } = config;
+  return fingerprint([url, topic, clientId ?? ""]);
 }

@@ -25,6 +25,9 @@ export interface WaitingSink extends SourceSink {
 
 export interface Source {
   start(): void;
-  /** Ends within a few seconds whatever the device does; safe without start, safe twice. */
-  stop(): Promise<void>;
+  /**
+   * Ends within a few seconds whatever the device does; safe without start, safe twice.
+   * `forGood`: nobody will go on where it ends, so the other end need keep nothing.
+   */
+  stop(forGood?: boolean): Promise<void>;
 }

@@ -2,12 +2,14 @@
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { createServer } from "node:tls";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { MqttSourceConfig } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import type { FrameDiscard } from "../../src/core/reading.ts";
+import { createServerCertificate } from "../../src/embedded-hub/certificates.ts";
 import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
 import { Intake } from "../../src/journal/intake.ts";
 import { MqttSource } from "../../src/sources/mqtt-source.ts";
@@ -45,22 +47,25 @@ class HeldStore {
 let broker: TestBroker;
 let store: HeldStore;
 let intake: Intake;
+let intakeRuns: boolean;
 let stops: (() => Promise<void>)[];
 
 beforeEach(async () => {
   broker = await new TestBroker({ concurrency: 10_000 }).start();
   store = new HeldStore();
   stops = [];
+  intakeRuns = false;
 });
 afterEach(async () => {
   store.release();
   for (const stop of stops) await stop();
-  await intake?.stop(AbortSignal.timeout(5_000));
+  if (intakeRuns) await intake.stop(AbortSignal.timeout(5_000));
   await broker.stop();
 });
 
 function source(more: JsonObject = {}, environment: NodeJS.ProcessEnv = {}, maxQueueBytes = 1_000_000) {
-  if (stops.length === 0) {
+  if (!intakeRuns) {
+    intakeRuns = true;
     const fatal = (error: unknown) => expect.fail(String(error));
     const options = {
       store,
@@ -308,6 +313,40 @@ test("after a change of the topic, what the broker still sends of the old one is
   await until("both are answered", () => broker.acknowledged.length === 2);
   expect(store.frames).toEqual(["1"]);
   expect(discards()).toEqual(["otherTopic 1 1"]);
+});
+
+test("a stop for good leaves nothing behind that collects", async () => {
+  const { source: subject } = await open({ topic: "old/#" });
+  await broker.publish("old/x", "0");
+  await until("it is answered", () => broker.acknowledged.length === 1);
+  await subject.stop(true);
+  await broker.publish("old/x", "1");
+  await open();
+  await broker.publish("yard/a", "2");
+  await until("it is answered", () => broker.acknowledged.length === 2);
+  expect(store.frames).toEqual(["0", "2"]);
+  expect(discards()).toEqual([]);
+});
+
+test("a broker behind TLS needs an authority that is known; without one it is a failure, with the reason", async () => {
+  const folder = mkdtempSync(join(tmpdir(), "headgate-test-"));
+  stops.push(async () => rmSync(folder, { recursive: true, force: true }));
+  const { caPem, certificatePem, privateKeyPem } = await createServerCertificate(["localhost"], []);
+  const caFile = join(folder, "ca.pem");
+  writeFileSync(caFile, caPem);
+  const server = createServer({ key: privateKeyPem, cert: certificatePem }, (socket) =>
+    broker.aedes.handle(socket),
+  );
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  stops.push(async () => void server.close());
+  const address = server.address();
+  const url = `mqtts://localhost:${typeof address === "object" && address ? address.port : 0}`;
+  const { states, state } = source({ url });
+  await until("it is told", () => state() === "failed");
+  expect(states.at(-1)?.reason).toMatch(/certificate/);
+  await open({ url, caFile });
+  await broker.publish("yard/a", "0");
+  await until("it is answered", () => broker.acknowledged.length === 1);
 });
 
 test("a broker that is not there is absent, and found when it comes", async () => {
