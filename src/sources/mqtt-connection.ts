@@ -159,6 +159,8 @@ export class MqttConnection {
       keepalive: keepaliveS,
       reconnectPeriod: 0,
       resubscribe: false,
+      // The library would make a table of all 65,536 numbers of two bytes: 11 MB.
+      writeCache: false,
       connectTimeout: connectTimeoutMs,
       manualConnect: true,
       ...(username === undefined ? {} : { username }),
