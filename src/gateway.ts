@@ -164,7 +164,8 @@ export class Gateway {
       intakeSettings(config),
     );
     const door = new ApiDoor();
-    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), door);
+    const place = { gateway: config.gateway.name, environment: options.environment, door };
+    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), place);
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys ?? [] });
     this.#api = new LocalApi({
       config: config.api,

@@ -4,6 +4,7 @@ import type { Entry } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
+import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
@@ -45,6 +46,8 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly gaps?: number;
   /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
   readonly keys?: readonly KeyEntry[];
+  /** Absent in snapshots of versions that knew no dedupe. */
+  readonly dedupe?: DedupeSnapshot;
 }
 interface Heard {
   /** Monotonic: a step of the wall clock must not pass for silence. */
@@ -69,6 +72,7 @@ export class Pipeline {
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
   #keys = new KeyMemory();
+  readonly #dedupe = new Dedupe();
   #compiled: Compiled | undefined;
   #generation = 0;
   readonly #time = new Timekeeper();
@@ -151,6 +155,7 @@ export class Pipeline {
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
       keys: this.keys,
+      dedupe: this.#dedupe.snapshot(),
     };
   }
 
@@ -163,6 +168,8 @@ export class Pipeline {
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
     this.#keys = new KeyMemory(snapshot.keys);
+    this.#dedupe.configure(snapshot.config?.sources ?? {});
+    this.#dedupe.restore(snapshot.dedupe ?? {});
   }
 
   #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
@@ -237,6 +244,7 @@ export class Pipeline {
   #configure(config: PipelineConfig, output: PipelineOutput): void {
     const reason = this.#compiled ? "configuration" : "start";
     this.#compiled = this.#compile(config);
+    this.#dedupe.configure(config.sources);
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
     const known = new Set(this.#windows.sources());
@@ -274,6 +282,10 @@ export class Pipeline {
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, frame.source);
     account.frames++;
+    if (this.#dedupe.isRepeatedFrame(frame.source, frame)) {
+      countFrameDiscard(account, "duplicate");
+      return;
+    }
     const compiled = this.#compiled;
     const hasOwnTime = this.#hasOwnTime(frame.source);
     const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
@@ -290,6 +302,10 @@ export class Pipeline {
     for (const reading of decoded.readings) {
       account.ingested++;
       newestMs = Math.max(newestMs, reading.timeMs);
+      if (this.#dedupe.isRepeatedReading(frame.source, reading)) {
+        countDiscard(account, "duplicate");
+        continue;
+      }
       const measurement = compiled.validate(compiled.calibrate(reading));
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
       this.#place(frame.source, measurement, compiled, account);

@@ -10,6 +10,7 @@ interface Import {
   readonly from: string;
   readonly to: string;
   readonly typeOnly: boolean;
+  readonly isLazy: boolean;
 }
 
 function imports(): Import[] {
@@ -24,7 +25,7 @@ function imports(): Import[] {
     return [...found].map(([, , type, name, lazy]) => {
       const target = name ?? lazy ?? "";
       const to = target.startsWith(".") ? relative(root, resolve(root, dirname(file), target)) : target;
-      return { from: file, to, typeOnly: type !== undefined };
+      return { from: file, to, typeOnly: type !== undefined, isLazy: lazy !== undefined };
     });
   });
 }
@@ -38,6 +39,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
   const stages = [
     "sources",
     "journal",
+    "dedupe",
     "decode",
     "calibrate",
     "validate",
@@ -83,7 +85,7 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^serialport$/)).toEqual(["sources/serial-source.ts"]);
   expect(packages(/^azure-iot-device$/)).toEqual(["hub/azure-client.ts", "hub/azure-transport.ts"]);
   expect(packages(/^azure-iot-(device-mqtt|mqtt-base)$/)).toEqual(["hub/azure-transport.ts"]);
-  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts"]);
+  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts", "sources/mqtt-connection.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",
@@ -93,8 +95,15 @@ test("each package that touches the outside world is imported by one file", () =
   ]);
 });
 
+test("clients of hubs and brokers are loaded when a configuration asks for them: they cost memory", () => {
+  const costly = /^(hub\/(azure|mqtt)-client|sources\/mqtt-source)\.ts$/;
+  const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
+  expect(eager).toEqual([]);
+  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(3);
+});
+
 test("the pipeline reads no clock: time is input", () => {
-  const pure = ["decode", "calibrate", "validate", "window", "ledger"];
+  const pure = ["dedupe", "decode", "calibrate", "validate", "window", "ledger"];
   const pureFiles = ["pipeline.ts", "journal/timekeeper.ts", "journal/hold.ts", "core/steady-time.ts"];
   const clocks = /Date\.now|performance\.|hrtime|new Date\(\)|setTimeout|setInterval/;
   const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(

@@ -1,4 +1,4 @@
-/** Every example in `config/examples` runs: its device is a pseudo-terminal or a caller, its hub is here; the rest is as written. */
+/** Every example in `config/examples` runs: its device is a pseudo-terminal, a broker or a caller, its hub is here; the rest is as written. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -59,6 +59,8 @@ interface Example {
   readonly source: string;
   /** What the device of the example sends, and what its one window must say. */
   readonly lines: readonly string[];
+  /** Where it publishes them, if it is no serial device. */
+  readonly topic?: string;
   readonly expected: object;
   readonly bodies: () => readonly string[];
 }
@@ -67,6 +69,18 @@ const recent = Math.floor(Date.now() / 10_000) * 10 - 100;
 const iso = (seconds: number) => new Date(seconds * 1_000).toISOString();
 const fromHub = () => hub.messages.map((message) => message.body.toString("utf8"));
 const cases: Record<string, Example> = {
+  "edge-mqtt-source.json": {
+    source: "yard",
+    lines: ['{"seq":1,"temperature":20}', '{"seq":2,"temperature":22}', '{"seq":2,"temperature":22}'],
+    topic: "sensors/kiln/data",
+    expected: {
+      gateway: "yard-2",
+      device: "kiln",
+      count: 2,
+      channels: { temperature: { mean: 21 } },
+    },
+    bodies: fromHub,
+  },
   "edge-serial-json.json": {
     source: "oven",
     lines: [
@@ -120,6 +134,23 @@ const cases: Record<string, Example> = {
   },
 };
 
+function publish(topic: string, payload: string): Promise<void> {
+  const packet = { cmd: "publish", topic, payload, qos: 1, retain: false, dup: false } as const;
+  return new Promise((resolve, reject) =>
+    aedes.publish(packet, (error) => (error ? reject(error) : resolve())),
+  );
+}
+
+/** Where the example's source finds its device here, as variables of the environment layer. */
+function where({ source, topic }: Example, isHttp: boolean): Record<string, string> {
+  if (isHttp) return {};
+  if (topic !== undefined) return { [`HEADGATE__sources__${source}__url`]: `mqtt://127.0.0.1:${brokerPort}` };
+  return {
+    [`HEADGATE__sources__${source}__path`]: device.path,
+    [`HEADGATE__sources__${source}__firstLine`]: "keep",
+  };
+}
+
 test("there is a case for every example", () => {
   expect(readdirSync(examples).sort()).toEqual(Object.keys(cases).sort());
 });
@@ -133,12 +164,8 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     ...hub.environment("gateway"),
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
-    ...(isHttp
-      ? {}
-      : {
-          [`HEADGATE__sources__${example.source}__path`]: device.path,
-          [`HEADGATE__sources__${example.source}__firstLine`]: "keep",
-        }),
+    BROKER_PASSWORD: "secret",
+    ...where(example, isHttp),
     HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
@@ -166,7 +193,8 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     }
     const text = example.lines.map((line) => `${line}\n`).join("");
     if (isHttp) await post(gateway, text);
-    else await device.send(text);
+    else if (example.topic === undefined) await device.send(text);
+    else for (const line of example.lines) await publish(example.topic, line);
     await until("the window arrives", () => example.bodies().length > before);
     const entries = messageBody.parse(JSON.parse(example.bodies()[before] ?? ""));
     expect(entries[0]).toMatchObject(example.expected);

@@ -135,5 +135,6 @@ const explanations: Record<FrameDiscard, string> = {
   noChannels: "holds no number that a channel could take",
   unknownSource: "the source is not configured",
   duplicate: "was taken before",
+  otherTopic: "is of another topic",
   pipelineFault: "cannot be processed",
 };

@@ -45,33 +45,7 @@ const maxKeptWindows = 1_000;
 /** What the schema cannot say: relations between entries. */
 function contradictions(config: Config): Problem[] {
   const problems: Problem[] = [];
-  const ports = new Map<string, string>();
-  for (const [name, source] of Object.entries(config.sources)) {
-    if (source.state === "on" && source.type === "http" && config.api.state === "off") {
-      problems.push({
-        path: `sources.${name}.type`,
-        message: "nobody could bring readings, because api.state is off",
-        hint: `switch the API on, or the source off with "state": "off"`,
-      });
-    }
-    if (source.state === "off" || source.type !== "serial") continue;
-    const other = ports.get(source.path);
-    if (other !== undefined) {
-      problems.push({
-        path: `sources.${name}.path`,
-        message: `${source.path} is already read by source ${other}`,
-        hint: `switch one off with "state": "off", or give it another port`,
-      });
-    }
-    ports.set(source.path, name);
-    if (source.maxLineBytes * 2 > config.store.maxQueueBytes) {
-      problems.push({
-        path: `sources.${name}.maxLineBytes`,
-        message: `a line of ${source.maxLineBytes} bytes does not fit twice into store.maxQueueBytes`,
-        hint: "lower it, or raise store.maxQueueBytes",
-      });
-    }
-  }
+  problems.push(...sourceContradictions(config));
   for (const [name, window] of Object.entries(config.windows)) {
     if (window.state === "on" && window.allowedLatenessMs > maxKeptWindows * window.sizeMs) {
       problems.push({
@@ -117,6 +91,64 @@ function contradictions(config: Config): Problem[] {
         });
       }
       calibrated.set(key, name);
+    }
+  }
+  return problems;
+}
+
+function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
+  const problems: Problem[] = [];
+  const ports = new Map<string, string>();
+  const sessions = new Map<string, string>();
+  if (hub.type === "mqtt")
+    sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
+  const twice = (bytes: number, what: string, path: string) => {
+    if (bytes * 2 <= store.maxQueueBytes) return;
+    const message = `a ${what} of ${bytes} bytes does not fit twice into store.maxQueueBytes`;
+    problems.push({ path, message, hint: "lower it, or raise store.maxQueueBytes" });
+  };
+  for (const [name, source] of Object.entries(sources)) {
+    if (source.state === "off") continue;
+    const path = `sources.${name}`;
+    if (source.type === "http" && api.state === "off") {
+      problems.push({
+        path: `${path}.type`,
+        message: "nobody could bring readings, because api.state is off",
+        hint: `switch the API on, or the source off with "state": "off"`,
+      });
+    }
+    if (source.dedupe.by === "timestamp" && !source.decode.time) {
+      problems.push({
+        path: `${path}.dedupe.by`,
+        message: "its readings have no time of their own, only that of their receipt",
+        hint: "set decode.time, or choose another criterion",
+      });
+    }
+    if (source.type === "serial") {
+      const other = ports.get(source.path);
+      if (other !== undefined) {
+        problems.push({
+          path: `${path}.path`,
+          message: `${source.path} is already read by source ${other}`,
+          hint: `switch one off with "state": "off", or give it another port`,
+        });
+      }
+      ports.set(source.path, name);
+      twice(source.maxLineBytes, "line", `${path}.maxLineBytes`);
+    }
+    if (source.type === "mqtt") {
+      // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
+      const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;
+      const other = sessions.get(session);
+      if (other !== undefined) {
+        problems.push({
+          path: `${path}.clientId`,
+          message: `is already the one of ${other} at this broker`,
+          hint: "give each its own clientId, or none",
+        });
+      }
+      sessions.set(session, `source ${name}`);
+      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
     }
   }
   return problems;

@@ -80,20 +80,22 @@ const remembered = z
   .min(1)
   .max(100_000)
   .default(1_000)
-  .describe("How many are remembered, across restarts; a repeat that comes later than that is new");
+  .describe(
+    "A repeat is known among the last so many that came, repeats counted, across restarts; later it is new",
+  );
 const dedupe = z
   .discriminatedUnion("by", [
     z.strictObject({ by: z.literal("none") }),
     z.strictObject({
       by: z.literal("sequence").describe("Device and sequence number"),
-      field: z.string().min(1).describe("Field that holds the number"),
+      field: z.string().min(1).describe("Field that holds the number; it is no channel then"),
       remembered,
     }),
     z.strictObject({ by: z.literal("timestamp").describe("Device and the reading's own time"), remembered }),
     z.strictObject({ by: z.literal("payload").describe("The frame's bytes, and its topic"), remembered }),
     z.strictObject({
       by: z.literal("key").describe("A field that is unique for each reading"),
-      field: z.string().min(1),
+      field: z.string().min(1).describe("It is no channel then"),
       remembered,
     }),
   ])

@@ -39,6 +39,11 @@ export const errorCodes = {
     cause: "The serial port is absent, busy, or the process has no permission.",
     fix: "Check the path, the cable, and that the user is in the port's group (`dialout`). It is retried for ever.",
   },
+  MQTT_SOURCE_UNREACHABLE: {
+    cause:
+      "The broker of an MQTT source is absent, does not answer, or refuses the connection or the subscription.",
+    fix: "Check the source's `url`, its password and what the broker lets it read. It is retried for ever.",
+  },
   HUB_UNREACHABLE: {
     cause: "The hub cannot be reached: name, port, network, or certificate.",
     fix: "Check the host name and the network. It is retried for ever; data waits in the store.",

@@ -13,6 +13,8 @@ export interface Reading {
   /** ms since 1970 UTC: the device's own time if its protocol carries one, else the steady time of receipt. */
   readonly timeMs: number;
   readonly values: readonly RawValue[];
+  /** What its source's `dedupe` names it by, where that is a field of the frame. */
+  readonly identity?: string;
 }
 export interface RawValue {
   readonly channel: string;
@@ -49,6 +51,7 @@ export type FrameDiscard =
   | "future"
   | "noChannels"
   | "unknownSource"
+  | "otherTopic"
   | "duplicate"
   | "pipelineFault";
 

@@ -8,7 +8,7 @@ import type { ChannelNames } from "./channel-names.ts";
 export type Fields = Iterable<readonly [name: string, value: unknown]>;
 
 /** Values that a frame carried and no channel took; each is counted, none is an error. */
-export type ValueNote = "notANumber" | "notFinite" | "duplicateChannel" | "badChannelName";
+export type ValueNote = "notANumber" | "notFinite" | "duplicateChannel" | "badChannelName" | "noIdentity";
 
 export type Decoded =
   | { readonly readings: readonly Reading[]; readonly notes: readonly ValueNote[] }
@@ -26,6 +26,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const ignored = new Set(source.decode.ignore);
   const place = typeof source.device === "string" ? { name: source.device } : source.device;
   const deviceField = "field" in place ? place.field : undefined;
+  const identityField = dedupeField(source);
 
   const toReading = (
     fields: Fields,
@@ -34,11 +35,14 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     notes: ValueNote[],
   ): Reading | FrameDiscard => {
     let device: unknown = named;
+    let identity: string | undefined;
     let timeMs: number | undefined = time ? undefined : receivedMs;
     const values: RawValue[] = [];
     const exact = new Set<string>();
     const places = new Map<string, number>();
     for (const [name, value] of fields) {
+      // It may be the device or the time as well; a channel it is not.
+      if (name === identityField) identity = identityOf(value);
       if (name === deviceField) {
         device = typeof value === "number" ? String(value) : value;
         continue;
@@ -47,7 +51,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
         timeMs = parseTime(value, time.unit);
         continue;
       }
-      if (ignored.has(name)) continue;
+      if (name === identityField || ignored.has(name)) continue;
       const number = parseNumber(value);
       if (number === undefined) {
         notes.push("notANumber");
@@ -76,6 +80,9 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     if (timeMs === undefined || !Number.isFinite(timeMs)) return "noTime";
     if (time && timeMs > receivedMs + time.maxAheadMs) return "future";
     if (values.length === 0) return "noChannels";
+    if (identityField === undefined) return { device, timeMs, values };
+    if (identity !== undefined) return { device, timeMs, values, identity };
+    notes.push("noIdentity");
     return { device, timeMs, values };
   };
 
@@ -97,6 +104,17 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     }
     return readings.length > 0 ? { readings, notes } : { discard: "noChannels" };
   };
+}
+
+/** The field that tells a reading from its repeats. A configuration journaled by an older version has no `dedupe`. */
+function dedupeField({ dedupe }: Partial<Source>): string | undefined {
+  return dedupe && "field" in dedupe ? dedupe.field : undefined;
+}
+
+/** Anything else than a text or a number names nothing. */
+function identityOf(value: unknown): string | undefined {
+  if (typeof value === "number") return String(value);
+  return typeof value === "string" && value !== "" ? value : undefined;
 }
 
 function compileFormat(decode: Source["decode"]): Split {

@@ -44,6 +44,8 @@ export class MqttClient implements HubClient {
         // Nothing to resume: what was not confirmed is sent again from the store.
         clean: true,
         reconnectPeriod: 0,
+        // The library would make a table of all 65,536 numbers of two bytes: 11 MB.
+        writeCache: false,
         connectTimeout: o.connectTimeoutMs,
         manualConnect: true,
         ...(o.username === undefined ? {} : { username: o.username }),

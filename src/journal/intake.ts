@@ -81,6 +81,8 @@ export class Intake {
   #rejected: number[] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
+  /** Shared by all who wait for the batch that is being collected. */
+  #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
   readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
   #retry: Taken | undefined;
@@ -119,7 +121,7 @@ export class Intake {
   frame(source: string, bytes: Uint8Array, origin = ""): boolean {
     const wallMs = this.#options.clock.wall();
     const monotonicMs = this.#options.clock.monotonic();
-    if (this.#queuedBytes + bytes.length + frameOverheadBytes > this.#settings.maxQueueBytes) {
+    if (!this.hasRoom(bytes.length)) {
       const gap = this.#overruns.get(source);
       if (gap) {
         gap.toMs = wallMs;
@@ -152,6 +154,20 @@ export class Intake {
     if (key) this.#writer.rare({ type: "key", ...key });
     this.#added(monotonicMs);
     return "taken";
+  }
+
+  /** Whether a frame of so many bytes would be taken now: for those who can wait, to whom a refusal is no gap. */
+  hasRoom(bytes: number): boolean {
+    return this.#queuedBytes + bytes + frameOverheadBytes <= this.#settings.maxQueueBytes;
+  }
+
+  /**
+   * Resolves when what was taken last is durable; one promise for all that the same commit takes along.
+   * Somebody waits, so the commit comes early: `minCommitMs` after the last one.
+   */
+  committed(): Promise<void> {
+    this.#batchCommitted ??= this.flush();
+    return this.#batchCommitted;
   }
 
   /** Counts what never became a frame, such as an over-long line. */
@@ -335,6 +351,7 @@ export class Intake {
     }
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
+    this.#batchCommitted = undefined;
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }
 

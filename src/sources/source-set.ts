@@ -3,7 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
-import { ApiDoor, HttpSource } from "./http-source.ts";
+import { type ApiDoor, HttpSource } from "./http-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
 
@@ -11,12 +11,25 @@ import type { Source, SourceStatus } from "./source.ts";
 export interface FrameTarget {
   frame(source: string, bytes: Uint8Array, origin?: string): boolean;
   discard(source: string, reason: FrameDiscard, bytes: number): void;
+  hasRoom(bytes: number): boolean;
+  committed(): Promise<void>;
+}
+
+/** What sources with a peer of their own need to know of this box. */
+export interface Place {
+  /** The gateway's name when the process started. */
+  readonly gateway: string;
+  readonly environment: NodeJS.ProcessEnv;
+  /** Where readings come in that callers of the API bring. */
+  readonly door: ApiDoor;
 }
 
 interface Running {
   readonly source: Source;
   /** Fingerprint of what the port needs to know; a change of the rest leaves the port open. */
   readonly transport: string;
+  /** Fingerprint of what the other end keeps for it, across its stops. */
+  readonly session: string | undefined;
 }
 
 /** The running sources, brought to what the configuration says. */
@@ -24,16 +37,16 @@ export class SourceSet {
   readonly #target: FrameTarget;
   readonly #clock: Clock;
   readonly #log: Logger;
-  readonly #door: ApiDoor;
+  readonly #place: Place;
   readonly #running = new Map<string, Running>();
   readonly #status = new Map<string, SourceStatus>();
   #stopped = false;
 
-  constructor(target: FrameTarget, clock: Clock, log: Logger, door = new ApiDoor()) {
+  constructor(target: FrameTarget, clock: Clock, log: Logger, place: Place) {
     this.#target = target;
     this.#clock = clock;
     this.#log = log;
-    this.#door = door;
+    this.#place = place;
   }
 
   get status(): Readonly<Record<string, SourceStatus>> {
@@ -46,7 +59,10 @@ export class SourceSet {
       const next = config[name];
       return next === undefined || next.state === "off" || transportOf(next) !== transport;
     });
-    await Promise.all(gone.map(([, { source }]) => source.stop()));
+    // A stop of the whole gateway comes with no configuration, and is for a while only.
+    const resumes = (name: string) =>
+      this.#stopped || sessionOf(config[name]) === this.#running.get(name)?.session;
+    await Promise.all(gone.map(([name, { source }]) => source.stop(!resumes(name))));
     for (const [name] of gone) {
       this.#running.delete(name);
       this.#status.delete(name);
@@ -59,8 +75,9 @@ export class SourceSet {
     if (this.#stopped) return;
     for (const [name, source] of Object.entries(config)) {
       if (source.state === "off" || this.#running.has(name)) continue;
-      const made = this.#make(name, source);
-      this.#running.set(name, { source: made, transport: transportOf(source) });
+      const made = await this.#make(name, source);
+      if (this.#stopped) return;
+      this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
       made.start();
     }
   }
@@ -71,11 +88,13 @@ export class SourceSet {
     await this.retire({});
   }
 
-  #make(name: string, config: SourceConfig): Source {
+  async #make(name: string, config: SourceConfig): Promise<Source> {
     const log = this.#log.child({ source: name });
     const sink = {
       frame: (bytes: Uint8Array, origin?: string) => this.#target.frame(name, bytes, origin),
       discard: (reason: FrameDiscard, bytes: number) => this.#target.discard(name, reason, bytes),
+      hasRoom: (bytes: number) => this.#target.hasRoom(bytes),
+      committed: () => this.#target.committed(),
       status: (status: SourceStatus) => {
         this.#status.set(name, status);
         const lost = status.state === "absent" || status.state === "failed";
@@ -85,10 +104,13 @@ export class SourceSet {
     switch (config.type) {
       case "serial":
         return new SerialSource(config, sink, this.#clock);
+      case "mqtt": {
+        // Loaded when it is needed: the library costs 9 MB.
+        const { MqttSource } = await import("./mqtt-source.ts");
+        return new MqttSource(name, config, sink, this.#clock, this.#place);
+      }
       case "http":
-        return new HttpSource(sink, this.#door);
-      case "mqtt":
-        throw new Error("not built yet");
+        return new HttpSource(sink, this.#place.door);
       default:
         return config satisfies never;
     }
@@ -109,4 +131,11 @@ const beyondTransport = [
 
 function transportOf(config: SourceConfig): string {
   return fingerprint(Object.entries(config).filter(([key]) => !beyondTransport.includes(key)));
+}
+
+/** Undefined when nothing is kept. */
+function sessionOf(config: SourceConfig | undefined): string | undefined {
+  if (config?.type !== "mqtt" || config.state === "off") return undefined;
+  const { url, topic, clientId } = config;
+  return fingerprint([url, topic, clientId ?? ""]);
 }

@@ -15,8 +15,19 @@ export interface SourceSink {
   status(status: SourceStatus): void;
 }
 
+/** For sources whose other end waits for an answer. */
+export interface WaitingSink extends SourceSink {
+  /** Whether a frame of so many bytes would be taken now; a source that can wait asks first, and loses nothing. */
+  hasRoom(bytes: number): boolean;
+  /** Resolves when what was taken last is durable; the same promise for all that one commit takes along. */
+  committed(): Promise<void>;
+}
+
 export interface Source {
   start(): void;
-  /** Ends within a few seconds whatever the device does; safe without start, safe twice. */
-  stop(): Promise<void>;
+  /**
+   * Ends within a few seconds whatever the device does; safe without start, safe twice.
+   * `forGood`: nobody will go on where it ends, so the other end need keep nothing.
+   */
+  stop(forGood?: boolean): Promise<void>;
 }

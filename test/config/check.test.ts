@@ -236,6 +236,45 @@ describe("contradictions", () => {
   });
 });
 
+describe("sources that contradict themselves or each other", () => {
+  const mqttSource = (more: JsonObject = {}): JsonObject => ({
+    type: "mqtt",
+    url: "mqtt://broker",
+    topic: "a/+",
+    decode: { format: "json" },
+    device: { topicLevel: 1 },
+    ...more,
+  });
+
+  test("a payload must fit twice into the queue: one that never fits would be waited for for ever", () => {
+    const sections = (maxPayloadBytes: number): JsonObject => ({
+      store: { maxQueueBytes: 100_000 },
+      sources: { m: mqttSource({ maxPayloadBytes }) },
+    });
+    expect(paths(sections(50_000))).toEqual([]);
+    expect(paths(sections(50_001))).toEqual(["sources.m.maxPayloadBytes"]);
+  });
+
+  test("two connections of one client id at one broker would throw each other out", () => {
+    const two = (a: JsonObject, b: JsonObject, hub: JsonObject = { type: "edge" }) =>
+      paths({ hub, sources: { a: mqttSource(a), b: mqttSource(b) } });
+    expect(two({}, {})).toEqual([]);
+    expect(two({ clientId: "x" }, { clientId: "x" })).toEqual(["sources.b.clientId"]);
+    expect(two({ clientId: "headgate-box-b" }, {})).toEqual(["sources.b.clientId"]);
+    expect(two({ clientId: "x" }, { clientId: "x", url: "mqtt://other" })).toEqual([]);
+    expect(two({ clientId: "x" }, { clientId: "x", state: "off" })).toEqual([]);
+    const hub = { type: "mqtt", url: "mqtt://broker" };
+    expect(two({ clientId: "headgate-box" }, {}, hub)).toEqual(["sources.a.clientId"]);
+  });
+
+  test("repeats cannot be told by a time that readings do not have", () => {
+    const dedupe = { by: "timestamp" };
+    expect(paths({ sources: { s: jsonSource("s", { dedupe }) } })).toEqual(["sources.s.dedupe.by"]);
+    const decode = { format: "json", time: { field: "t" } };
+    expect(paths({ sources: { s: jsonSource("s", { dedupe, decode }) } })).toEqual([]);
+  });
+});
+
 describe("bounds that depend on each other", () => {
   test("a line must fit twice into the queue, on the border to the byte", () => {
     const sections = (maxLineBytes: number, state = "on"): JsonObject => ({

@@ -79,6 +79,19 @@ describe("bounds", () => {
   });
 });
 
+test("who asks for room first is told what a frame would be told, and its waiting is no gap", async () => {
+  const { clock, store, frame, intake } = running({ maxQueueBytes: 1_000 });
+  const text = "x".repeat(200);
+  while (intake.hasRoom(text.length)) expect(frame(text)).toBe(true);
+  await clock.advance(5_000);
+  expect(intake.hasRoom(text.length)).toBe(true);
+  expect(store.entries.filter(({ type }) => type === "gap")).toEqual([]);
+  while (frame(text)) expect(store.seen).toHaveLength(1);
+  expect(intake.hasRoom(text.length)).toBe(false);
+  await clock.advance(5_000);
+  expect(store.entries.filter(({ type }) => type === "gap")).toMatchObject([{ source: "s", count: 1 }]);
+});
+
 describe("a store that fails", () => {
   test("gets the same batch again, before anything newer, until it takes it", async () => {
     const { clock, store, frame, intake } = running();

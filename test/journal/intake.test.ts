@@ -259,3 +259,49 @@ describe("flush", () => {
     expect(store.entries.map((e) => e.type)).toEqual(["frame", "configuration", "frame", "tick"]);
   });
 });
+
+describe("committed", () => {
+  test("is one promise for all that the same commit takes along, and another for the next", async () => {
+    const { clock, store, frame, intake, watch } = running();
+    store.takesMs = 100;
+    frame("a");
+    const first = intake.committed();
+    frame("b");
+    expect(intake.committed()).toBe(first);
+    const done = watch(first);
+    await clock.advance(0);
+    expect(store.frames()).toEqual(["a", "b"]);
+    frame("c");
+    const second = intake.committed();
+    expect(second).not.toBe(first);
+    const later = watch(second);
+    await clock.advance(100);
+    expect([done.is, later.is]).toEqual(["resolved", "waiting"]);
+    await clock.advance(200);
+    expect(later.is).toBe("resolved");
+    expect(store.frames()).toEqual(["a", "b", "c"]);
+  });
+
+  test("makes commits early, and not more often than minCommitMs", async () => {
+    const { clock, store, frame, intake } = running({ minCommitMs: 200 });
+    for (let i = 0; i < 100; i++) {
+      frame(`${i}`);
+      intake.committed().catch(() => undefined);
+      await clock.advance(10);
+    }
+    expect(store.seen.length).toBe(1_000 / 200 + 1);
+  });
+
+  test("resolves only with the repetition of a commit that failed", async () => {
+    const { clock, store, frame, intake, watch } = running();
+    store.fates = ["repeatable", "repeatable"];
+    frame("a");
+    const done = watch(intake.committed());
+    await clock.advance(0);
+    expect(store.seen).toHaveLength(1);
+    expect(done.is).toBe("waiting");
+    await clock.advance(10_000);
+    expect(store.doneMs).toHaveLength(1);
+    expect(done.is).toBe("resolved");
+  });
+});

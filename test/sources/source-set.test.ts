@@ -1,5 +1,5 @@
 /** The set of sources, with real ports on pseudo-terminals. */
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
@@ -9,6 +9,7 @@ import { SourceSet } from "../../src/sources/source-set.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { SerialDevice } from "../support/serial-device.ts";
+import { TestBroker } from "../support/test-broker.ts";
 import { until } from "../support/until.ts";
 
 let devices: SerialDevice[];
@@ -28,10 +29,12 @@ beforeEach(() => {
         return true;
       },
       discard: () => undefined,
+      hasRoom: () => true,
+      committed: () => Promise.resolve(),
     },
     systemClock,
     recordingLog(),
-    door,
+    { gateway: "box", environment: {}, door },
   );
 });
 afterEach(async () => {
@@ -119,4 +122,31 @@ test("a source whose readings come through the API is open while the API can be 
   door.set({ state: "open", reason: undefined });
   await set.configure(both);
   expect(states()).toEqual(["yard open", "roof open"]);
+});
+
+test("a source of a broker unsubscribes when its topic changes or it goes, not when something else changes or all stops", async () => {
+  const broker = await new TestBroker().start();
+  onTestFinished(() => broker.stop());
+  const unsubscribed: string[] = [];
+  broker.aedes.on("unsubscribe", (topics) => unsubscribed.push(...topics));
+  const configure = async (more: JsonObject) => {
+    const yard = { ...jsonSource("yard"), type: "mqtt", url: broker.url, topic: "a/#", ...more };
+    const { path: _, ...source } = yard as JsonObject;
+    const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard: source } };
+    await set.configure(checkConfig(config).config.sources);
+  };
+  await configure({});
+  await open("yard");
+  await configure({ maxPayloadBytes: 1_000 });
+  await open("yard");
+  expect(unsubscribed).toEqual([]);
+  await configure({ topic: "b/#" });
+  await open("yard");
+  expect(unsubscribed).toEqual(["a/#"]);
+  await configure({ topic: "b/#", state: "off" });
+  expect(unsubscribed).toEqual(["a/#", "b/#"]);
+  await configure({ topic: "c/#" });
+  await open("yard");
+  await set.stop();
+  expect(unsubscribed).toEqual(["a/#", "b/#"]);
 });

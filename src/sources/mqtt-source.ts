@@ -1,0 +1,120 @@
+import type { MqttSourceConfig } from "../config/schema.ts";
+import { resolveSecret } from "../config/secrets.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf, TransientError } from "../core/errors.ts";
+import { backoffMs, reconnectSchedule } from "../core/retry.ts";
+import { MqttConnection, type MqttConnectionOptions } from "./mqtt-connection.ts";
+import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import { matchesFilter } from "./topic-filter.ts";
+
+const keepaliveS = 60;
+const connectTimeoutMs = 20_000;
+/** For the commit of what is taken, and for the goodbye, each. */
+const closeTimeoutMs = 1_500;
+
+/**
+ * Messages of a broker, each of them one frame with its topic as origin. Connects again by itself, for ever.
+ * A message of QoS 1 is answered when it is durable; while there is no room, the source stops reading and loses nothing.
+ */
+export class MqttSource implements Source {
+  readonly #config: MqttSourceConfig;
+  readonly #options: MqttConnectionOptions;
+  readonly #sink: WaitingSink;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #status: SourceStatus = { state: "stopped", reason: undefined };
+  #running: Promise<void> | undefined;
+  #forGood = false;
+
+  constructor(
+    name: string,
+    config: MqttSourceConfig,
+    sink: WaitingSink,
+    clock: Clock,
+    place: { readonly gateway: string; readonly environment: NodeJS.ProcessEnv },
+  ) {
+    const { url, topic, qos, username, password, caFile, certFile, keyFile } = config;
+    this.#config = config;
+    this.#options = {
+      url,
+      topic,
+      qos,
+      clientId: config.clientId ?? `headgate-${place.gateway}-${name}`,
+      username,
+      password: password && (() => resolveSecret(password, `sources.${name}.password`, place.environment)),
+      caFile,
+      certFile,
+      keyFile,
+      keepaliveS,
+      connectTimeoutMs,
+      closeTimeoutMs,
+    };
+    this.#sink = sink;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(forGood = false): Promise<void> {
+    this.#forGood = forGood;
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    const inbox = {
+      take: (topic: string, payload: Uint8Array, waits: boolean) => this.#take(topic, payload, waits),
+      committed: () => this.#sink.committed(),
+    };
+    let attempt = -1;
+    while (!signal.aborted) {
+      let openedAt: number | undefined;
+      const connection = new MqttConnection(this.#options, inbox, this.#clock);
+      const onStop = () => connection.close(this.#forGood);
+      signal.addEventListener("abort", onStop, { once: true });
+      try {
+        if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });
+        const granted = await connection.open(signal);
+        openedAt = this.#clock.monotonic();
+        const reason = granted < this.#config.qos ? `the broker grants only QoS ${granted}` : undefined;
+        this.#set({ state: "open", reason });
+        const gone = await connection.gone;
+        if (!signal.aborted) this.#set({ state: "absent", reason: gone });
+      } catch (error) {
+        const state = error instanceof TransientError ? "absent" : "failed";
+        if (!signal.aborted) this.#set({ state, reason: messageOf(error) });
+      }
+      // Per attempt, or a broker that stays away for months would leave a listener for each.
+      signal.removeEventListener("abort", onStop);
+      await connection.close();
+      if (signal.aborted) break;
+      const healthy =
+        openedAt !== undefined && this.#clock.monotonic() - openedAt >= reconnectSchedule.healthyMs;
+      attempt = healthy ? 0 : attempt + 1;
+      await this.#clock
+        .sleep(backoffMs(reconnectSchedule, attempt, Math.random()), signal)
+        .catch(() => undefined);
+    }
+    this.#set({ state: "stopped", reason: undefined });
+  }
+
+  /** False when there is no room, and only for a message that waits: others are a gap then, which the sink counts. */
+  #take(topic: string, payload: Uint8Array, waits: boolean): boolean {
+    const sink = this.#sink;
+    // The broker keeps the subscriptions of a session: after a change of the topic it still sends the old one's.
+    if (!matchesFilter(this.#config.topic, topic)) sink.discard("otherTopic", payload.length);
+    else if (payload.length > this.#config.maxPayloadBytes) sink.discard("overlong", payload.length);
+    else if (waits && !sink.hasRoom(payload.length)) return false;
+    else return sink.frame(payload, topic) || !waits;
+    return true;
+  }
+
+  #set(status: SourceStatus): void {
+    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
+    this.#status = status;
+    this.#sink.status(status);
+  }
+}
