@@ -1,0 +1,96 @@
+import { readdirSync, readFileSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
+import { type ArrivedEntry, readArrived } from "../../kill/arrived.ts";
+import { HubLife } from "../hub-life.ts";
+import { type KeptJournal, readKeptJournal } from "../kept-journal.ts";
+import { NumberedDevice, type SentReading } from "../numbered-device.ts";
+import type { PartOptions } from "../part.ts";
+import { RunningDaemon } from "../running-daemon.ts";
+import { daemonConfig } from "../shared-config.ts";
+import { Shim } from "../shim/shim.ts";
+import { type DiskOperation, readOperations } from "./op-log.ts";
+
+export const maxLossMs = 60;
+const sizeMs = 500;
+const latenessMs = 1_000;
+
+/** One life of a daemon on a recorded disk. */
+export interface Life {
+  /** Files when it began, by path; all durable. */
+  readonly base: ReadonlyMap<string, Buffer>;
+  readonly operations: readonly DiskOperation[];
+  /** How it ended: killed, or in order. */
+  readonly end: "killed" | "stopped";
+}
+
+export interface Gathered {
+  readonly config: ReturnType<typeof daemonConfig>;
+  readonly root: string;
+  readonly lives: readonly Life[];
+  readonly sent: readonly SentReading[];
+  /** The journal when all was over. */
+  readonly journal: KeptJournal;
+  /** By `id revision`. */
+  readonly arrived: ReadonlyMap<string, ArrivedEntry>;
+}
+
+const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+
+/** Runs a daemon some times on one store, under the shim, with a device that sends and a hub in trouble. */
+export async function gather(
+  library: string,
+  options: PartOptions,
+  livesMs: readonly number[],
+): Promise<Gathered> {
+  const { folder, random } = options;
+  const root = join(folder, "disk");
+  const shim = new Shim(library, root, folder);
+  const hub = await startEmbeddedHub({ messageLog: join(folder, "messages.jsonl") });
+  const device = new NumberedDevice({ random, pauseMs: 2, sizeMs, ownTime: true });
+  const config = daemonConfig({
+    store: join(root, "store"),
+    port: device.path,
+    sizeMs,
+    latenessMs,
+    maxLossMs,
+    ownTime: true,
+    moreStore: { minCommitMs: 5 },
+  });
+  const daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
+  const lives: Life[] = [];
+  const life = new HubLife(hub, random);
+  device.start();
+  try {
+    for (const [index, ms] of livesMs.entries()) {
+      const base = filesBelow(root);
+      const log = join(folder, `operations-${index}`);
+      daemon.start(undefined, shim.environment(log));
+      await daemon.untilStatus("it stores readings", ({ store }) => store.position > 0);
+      await sleep(ms);
+      const end = index % 2 === 0 ? "killed" : "stopped";
+      if (end === "killed") await daemon.kill();
+      else await daemon.stop();
+      lives.push({ base, operations: readOperations(readFileSync(log)), end });
+    }
+  } finally {
+    await daemon.kill();
+    await device.stop();
+    await life.stop();
+    await hub.stop();
+    shim.close();
+  }
+  const arrived = readArrived(join(folder, "messages.jsonl"));
+  if (arrived.problems.length > 0) throw new Error(`before any cut: ${arrived.problems.join("; ")}`);
+  const journal = readKeptJournal(join(root, "store", "headgate.db"), { withLines: true });
+  return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries };
+}
+
+function filesBelow(root: string): Map<string, Buffer> {
+  const files = new Map<string, Buffer>();
+  for (const name of readdirSync(root, { recursive: true, encoding: "utf8" })) {
+    const path = join(root, name);
+    if (statSync(path).isFile()) files.set(path, readFileSync(path));
+  }
+  return files;
+}
