@@ -95,16 +95,24 @@ export class NumberedDevice {
   }
 }
 
+export interface Death {
+  /** When the process was started, when its sources were asked to close if they were, and when it died. */
+  readonly sinceMs: number;
+  readonly untilMs: number;
+  readonly diedMs: number;
+  readonly maxLossMs: number;
+}
+
 /**
- * Readings that the process had for longer than it may hold them in memory alone, and that are nowhere.
- * `stored`: the numbers that are in the journal. `since`: when the process that died was started.
+ * Readings that were out for longer than the process may hold them in memory alone, and that are nowhere.
+ * `stored`: the numbers that are in the journal.
  */
 export function promisesBroken(
   sent: readonly SentReading[],
   stored: ReadonlySet<number>,
-  { sinceMs, diedMs, maxLossMs }: { sinceMs: number; diedMs: number; maxLossMs: number },
+  { sinceMs, untilMs, diedMs, maxLossMs }: Death,
 ): { readonly count: number; readonly longestMs: number } {
-  const heard = sent.filter(({ monotonicMs: at }) => at >= sinceMs && at < diedMs);
+  const heard = sent.filter(({ monotonicMs: at }) => at >= sinceMs && at < untilMs);
   // What came before a flush of the port never reached the process.
   const listener = heard.at(-1)?.listener;
   const ages = heard

@@ -1,5 +1,5 @@
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, openSync, readFileSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askStatus } from "../../src/api/status-socket.ts";
@@ -60,6 +60,7 @@ export class RunningDaemon {
   }
 
   start(order?: KillOrder, environment: Readonly<Record<string, string>> = {}): void {
+    rmSync(this.#note, { force: true });
     const log = openSync(join(this.folder, "daemon.log"), "a");
     const child = spawn(
       process.execPath,

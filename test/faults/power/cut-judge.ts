@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { existsSync, mkdirSync, rmSync, writeFileSync } from "node:fs";
 import { dirname, join, relative } from "node:path";
 import { DatabaseSync } from "node:sqlite";
@@ -7,19 +8,29 @@ import type { JsonObject } from "../../../src/core/json.ts";
 import { imbalances } from "../../../src/ledger/ledger.ts";
 import { Store } from "../../../src/store/store.ts";
 import { type ArrivedEntry, arrivedOf } from "../../kill/arrived.ts";
-import { numbersIn, readKeptJournal } from "../kept-journal.ts";
+import { numbersIn, readStore } from "../kept-journal.ts";
 import { promisesBroken } from "../numbered-device.ts";
-import { type Gathered, maxLossMs } from "./gather.ts";
+import { type Gathered, type Life, maxLossMs } from "./gather.ts";
 
 export interface Cut {
   readonly name: string;
-  /** When the life began and when the power went, CLOCK_MONOTONIC ms. */
-  readonly begunMs: number;
+  readonly life: Life;
+  /** When the power went, CLOCK_MONOTONIC ms. */
   readonly monotonicMs: number;
   /** What is left, by path. */
   readonly files: ReadonlyMap<string, Buffer>;
-  /** Journal position that the process had taken for durable. */
-  readonly committed: number;
+  /** What the process had taken for durable. */
+  readonly committed: Contents;
+  /** The commit it was in the middle of, when all of it was written: it may be there or not. */
+  readonly begun: () => Contents | undefined;
+}
+
+/** What a database holds, whatever its files look like. */
+export interface Contents {
+  /** Last position of the journal; 0 without one. */
+  readonly position: number;
+  /** Of every row of every table. */
+  readonly digest: string;
 }
 
 /** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
@@ -31,8 +42,8 @@ export class CutJudge {
     counts: {
       cuts: 0,
       storesOpened: 0,
-      committedFramesLost: 0,
-      cutsWithCommittedFramesLost: 0,
+      commitsLost: 0,
+      otherContents: 0,
       readingsLostLaterThanPromised: 0,
       latestLossMs: 0,
       imbalances: 0,
@@ -50,16 +61,23 @@ export class CutJudge {
     this.#settings = checkConfig(gathered.config as unknown as JsonObject).config.store;
   }
 
-  /** Last position of the journal in files that are whole; 0 without a store. */
-  positionOf(files: ReadonlyMap<string, Buffer>): number {
+  contentsOf(files: ReadonlyMap<string, Buffer>): Contents {
     const path = this.#write(files);
-    if (!existsSync(path)) return 0;
+    if (!existsSync(path)) return { position: 0, digest: createHash("sha1").digest("hex") };
     const database = new DatabaseSync(path);
     try {
-      const tables = database.prepare("SELECT count(*) AS n FROM sqlite_schema WHERE name = 'journal'").get();
-      if (tables?.n === 0) return 0;
-      return (database.prepare("SELECT ifnull(max(position), 0) AS position FROM journal").get()?.position ??
-        0) as number;
+      const hash = createHash("sha1");
+      let position = 0;
+      const tables = database.prepare("SELECT name FROM sqlite_schema WHERE type = 'table' ORDER BY name");
+      for (const { name } of tables.all() as { name: string }[]) {
+        // By rowid: in the order of the pages it would differ from file to file.
+        for (const row of database.prepare(`SELECT * FROM "${name}" ORDER BY 1`).iterate()) {
+          for (const value of Object.values(row))
+            hash.update(value instanceof Uint8Array ? value : `${value};`);
+          if (name === "journal") position = Number(row.position);
+        }
+      }
+      return { position, digest: hash.digest("hex") };
     } finally {
       database.close();
     }
@@ -68,6 +86,11 @@ export class CutJudge {
   judge(cut: Cut): void {
     const { counts, problems } = this.result;
     counts.cuts++;
+    try {
+      this.#compareContents(cut, this.contentsOf(cut.files));
+    } catch (error) {
+      problems.push(`${cut.name}: SQLite cannot read it: ${messageOf(error)}`);
+    }
     const path = this.#write(cut.files);
     let unbalanced: string[];
     try {
@@ -97,32 +120,25 @@ export class CutJudge {
   #compare(cut: Cut, path: string): void {
     const { counts, problems } = this.result;
     const { journal, sent, arrived } = this.#gathered;
-    const left = readKeptJournal(path, { withLines: false });
+    const left = readStore(path);
     if (left.integrity !== "ok") {
       counts.integrityProblems++;
       problems.push(`${cut.name}: SQLite's check says ${left.integrity}`);
     }
-    const differs = left.digests.findIndex((digest, index) => digest !== journal.digests[index]);
-    const kept = differs < 0 ? left.position : differs;
-    // What was written and not yet answered may be there or not, but never in other bytes.
-    if (differs >= 0) problems.push(`${cut.name}: journal position ${differs + 1} holds other bytes`);
-    const upTo = (position: number) => journal.linesUpTo[position] ?? 0;
-    const lost = upTo(cut.committed) - upTo(Math.min(kept, cut.committed));
-    if (kept < cut.committed) {
-      counts.cutsWithCommittedFramesLost++;
-      counts.committedFramesLost += lost;
-      problems.push(`${cut.name}: ${lost} committed frames lost, from position ${kept} to ${cut.committed}`);
-    }
-    const stored = new Set(numbersIn(journal.lines.slice(0, upTo(kept))));
-    const broken = promisesBroken(sent, stored, {
-      sinceMs: cut.begunMs,
-      diedMs: cut.monotonicMs,
-      maxLossMs,
-    });
-    counts.readingsLostLaterThanPromised += broken.count;
-    counts.latestLossMs = Math.max(counts.latestLossMs, Math.round(broken.longestMs));
-    if (broken.longestMs > maxLossMs + tolerableMs) {
-      problems.push(`${cut.name}: a reading is lost that was ${Math.round(broken.longestMs)} ms old`);
+    if (journal) {
+      const upTo = journal.linesUpTo[left.position] ?? 0;
+      const broken = promisesBroken(sent, new Set(numbersIn(journal.lines.slice(0, upTo))), {
+        sinceMs: at(cut.life.operations, 0).monotonicMs,
+        // What comes while it stops may stay in the port.
+        untilMs: Math.min(cut.monotonicMs, cut.life.askedMs),
+        diedMs: cut.monotonicMs,
+        maxLossMs,
+      });
+      counts.readingsLostLaterThanPromised += broken.count;
+      counts.latestLossMs = Math.max(counts.latestLossMs, Math.round(broken.longestMs));
+      if (broken.longestMs > maxLossMs + tolerableMs) {
+        problems.push(`${cut.name}: a reading is lost that was ${Math.round(broken.longestMs)} ms old`);
+      }
     }
     const told = left.waiting.flatMap((body) => {
       const entry = JSON.parse(body) as ArrivedEntry;
@@ -130,6 +146,23 @@ export class CutJudge {
       return before ? [before, entry] : [];
     });
     problems.push(...this.#twofold(told).map((problem) => `${cut.name}: ${problem}`));
+  }
+
+  #compareContents(cut: Cut, left: Contents): void {
+    const { counts, problems } = this.result;
+    const { committed, begun } = cut;
+    if (left.digest === committed.digest || left.digest === begun()?.digest) return;
+    if (left.position < committed.position) {
+      counts.commitsLost += committed.position - left.position;
+      problems.push(
+        `${cut.name}: commits are lost, ${left.position} is the last and ${committed.position} was done`,
+      );
+    } else {
+      counts.otherContents++;
+      problems.push(
+        `${cut.name}: the rows are not those of the commit ${committed.position} nor of the next`,
+      );
+    }
   }
 
   /** Entries that the hub knows with another content than the one that waits. */
@@ -152,4 +185,10 @@ export function writeFiles(files: ReadonlyMap<string, Buffer>, root: string, fol
     writeFileSync(to, bytes);
   }
   return join(folder, "store", "headgate.db");
+}
+
+export function at<T>(list: readonly T[], index: number): T {
+  const item = list[index];
+  if (item === undefined) throw new Error(`there is no operation ${index}`);
+  return item;
 }

@@ -1,4 +1,4 @@
-import { readdirSync, readFileSync, statSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import { type ArrivedEntry, readArrived } from "../../kill/arrived.ts";
@@ -11,7 +11,7 @@ import { daemonConfig } from "../shared-config.ts";
 import { Shim } from "../shim/shim.ts";
 import { type DiskOperation, readOperations } from "./op-log.ts";
 
-export const maxLossMs = 60;
+export const maxLossMs = 20;
 const sizeMs = 500;
 const latenessMs = 1_000;
 
@@ -22,6 +22,8 @@ export interface Life {
   readonly operations: readonly DiskOperation[];
   /** How it ended: killed, or in order. */
   readonly end: "killed" | "stopped";
+  /** When it was asked to end, CLOCK_MONOTONIC ms. */
+  readonly askedMs: number;
 }
 
 export interface Gathered {
@@ -29,21 +31,24 @@ export interface Gathered {
   readonly root: string;
   readonly lives: readonly Life[];
   readonly sent: readonly SentReading[];
-  /** The journal when all was over. */
-  readonly journal: KeptJournal;
+  /** The journal when all was over, where it was kept. */
+  readonly journal: KeptJournal | undefined;
   /** By `id revision`. */
   readonly arrived: ReadonlyMap<string, ArrivedEntry>;
 }
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
+export interface GatherOptions extends Pick<PartOptions, "folder" | "random"> {
+  readonly library: string;
+  readonly livesMs: readonly number[];
+  readonly journal: "kept" | "trimmed";
+}
+
 /** Runs a daemon some times on one store, under the shim, with a device that sends and a hub in trouble. */
-export async function gather(
-  library: string,
-  options: PartOptions,
-  livesMs: readonly number[],
-): Promise<Gathered> {
-  const { folder, random } = options;
+export async function gather(options: GatherOptions): Promise<Gathered> {
+  const { folder, random, library, livesMs } = options;
+  mkdirSync(folder, { recursive: true });
   const root = join(folder, "disk");
   const shim = new Shim(library, root, folder);
   const hub = await startEmbeddedHub({ messageLog: join(folder, "messages.jsonl") });
@@ -55,7 +60,7 @@ export async function gather(
     latenessMs,
     maxLossMs,
     ownTime: true,
-    moreStore: { minCommitMs: 5 },
+    moreStore: { minCommitMs: 2, ...(options.journal === "trimmed" ? { replayBytes: 0 } : {}) },
   });
   const daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
   const lives: Life[] = [];
@@ -68,10 +73,11 @@ export async function gather(
       daemon.start(undefined, shim.environment(log));
       await daemon.untilStatus("it stores readings", ({ store }) => store.position > 0);
       await sleep(ms);
+      const askedMs = Number(process.hrtime.bigint()) / 1e6;
       const end = index % 2 === 0 ? "killed" : "stopped";
       if (end === "killed") await daemon.kill();
       else await daemon.stop();
-      lives.push({ base, operations: readOperations(readFileSync(log)), end });
+      lives.push({ base, operations: readOperations(readFileSync(log)), end, askedMs });
     }
   } finally {
     await daemon.kill();
@@ -82,7 +88,8 @@ export async function gather(
   }
   const arrived = readArrived(join(folder, "messages.jsonl"));
   if (arrived.problems.length > 0) throw new Error(`before any cut: ${arrived.problems.join("; ")}`);
-  const journal = readKeptJournal(join(root, "store", "headgate.db"), { withLines: true });
+  const database = join(root, "store", "headgate.db");
+  const journal = options.journal === "kept" ? readKeptJournal(database) : undefined;
   return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries };
 }
 

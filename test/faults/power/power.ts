@@ -2,13 +2,16 @@ import { join } from "node:path";
 import type { Part, PartOptions, PartResult } from "../part.ts";
 import { compileShim } from "../shim/shim.ts";
 import { commitsIn } from "./commits.ts";
-import { type Cut, CutJudge } from "./cut-judge.ts";
+import { at, type Cut, CutJudge } from "./cut-judge.ts";
 import { Disk } from "./disk.ts";
 import { gather, type Life } from "./gather.ts";
 import { runOn } from "./whole-daemon.ts";
 
 /** Every so many cuts a whole daemon starts on what is left. */
 const wholeDaemonEvery = 50;
+
+/** Long enough for checkpoints, each of 1,000 pages; short, for a store that is made or recovered. */
+const livesMs = [300, 9_000, 4_000, 500];
 
 /**
  * The power is cut at random operations of recorded lives. What the disk may hold then is built, and a store is
@@ -20,79 +23,94 @@ export const power: Part = {
   async run(options: PartOptions): Promise<PartResult> {
     const { rounds = 200, folder, random, say } = options;
     const library = compileShim(folder);
-    // Lives long enough for a checkpoint each (1,000 pages); short ones for cuts while a store is made or recovered.
-    const gathered = await gather(library, options, [500, 6_000, 6_000, 1_000]);
-    const { lives, journal, sent } = gathered;
-    const operations = lives.map((life) => life.operations.length);
-    say(
-      `recorded ${operations.join(" + ")} operations, ${journal.position} commits with ${journal.lines.length} frames of ${sent.length} sent`,
-    );
-    const judge = new CutJudge(gathered, join(folder, "cut"));
-    const samples: Cut[] = [];
-    let done = 0;
-    for (const [index, life] of lives.entries()) {
-      // Short lives get as many cuts as long ones: it is in them that names change.
-      const cuts =
-        Math.floor((rounds * (index + 1)) / lives.length) - Math.floor((rounds * index) / lives.length);
-      const positionOf = (files: ReadonlyMap<string, Buffer>) => judge.positionOf(files);
-      for (const cut of cutsOf(life, index, cuts, { random, positionOf })) {
+    const samples: (() => Promise<string[]>)[] = [];
+    const results: CutJudge["result"][] = [];
+    for (const journal of ["kept", "trimmed"] as const) {
+      const own = join(folder, journal);
+      const gathered = await gather({ folder: own, random, library, livesMs, journal });
+      const operations = gathered.lives.map((life) => life.operations.length);
+      say(
+        `journal ${journal}: recorded ${operations.join(" + ")} operations, ${gathered.sent.length} readings`,
+      );
+      const judge = new CutJudge(gathered, join(folder, "cut"));
+      results.push(judge.result);
+      for (const cut of allCuts(gathered.lives, Math.ceil(rounds / 2), random, judge)) {
         judge.judge(cut);
-        if (++done % wholeDaemonEvery === 0) samples.push({ ...cut, files: copied(cut.files) });
+        if (judge.result.counts.cuts % wholeDaemonEvery !== 0) continue;
+        const files = copied(cut.files);
+        const place = join(folder, `daemon-${samples.length}`);
+        samples.push(async () => {
+          const problems = await runOn(files, gathered, place);
+          return problems.map((problem) => `a daemon after ${cut.name}: ${problem}`);
+        });
       }
     }
-    const { counts, problems } = judge.result;
-    let started = 0;
-    for (const { name, files } of samples) {
-      const found = await runOn(files, gathered, join(folder, `daemon-${started++}`));
-      problems.push(...found.map((problem) => `a daemon after ${name}: ${problem}`));
-    }
-    return { counts: { ...counts, daemonsStarted: started }, problems };
+    const problems = results.flatMap((result) => result.problems);
+    for (const start of samples) problems.push(...(await start()));
+    return {
+      counts: { ...total(results.map(({ counts }) => counts)), daemonsStarted: samples.length },
+      problems,
+    };
   },
 };
 
+/** Short lives get as many cuts as long ones: it is in them that names change. */
+function* allCuts(lives: readonly Life[], rounds: number, random: () => number, judge: CutJudge) {
+  for (const [index, life] of lives.entries()) {
+    const upTo = (lifes: number) => Math.floor((rounds * lifes) / lives.length);
+    const points = Array.from(
+      { length: upTo(index + 1) - upTo(index) },
+      () => 1 + Math.floor(random() * life.operations.length),
+    ).sort((a, b) => a - b);
+    const contentsOf = (files: ReadonlyMap<string, Buffer>) => judge.contentsOf(files);
+    yield* cutsOf(life, `life ${index}`, points, random, contentsOf);
+  }
+}
+
 function* cutsOf(
   life: Life,
-  index: number,
-  count: number,
-  {
-    random,
-    positionOf,
-  }: { random: () => number; positionOf: (files: ReadonlyMap<string, Buffer>) => number },
+  name: string,
+  points: readonly number[],
+  random: () => number,
+  contentsOf: CutJudge["contentsOf"],
 ): Generator<Cut> {
   const { operations, base } = life;
-  const points = Array.from({ length: count }, () => 1 + Math.floor(random() * operations.length)).sort(
-    (a, b) => a - b,
-  );
   const commits = commitsIn(operations);
   const disk = new Disk(base);
   let next = 0;
   let applied = 0;
-  let committed = positionOf(base);
+  let committed = contentsOf(base);
   for (const point of points) {
     let done: number | undefined;
     while ((commits[next]?.doneAt ?? operations.length) < point) done = commits[next++]?.writtenAt;
     if (done !== undefined) {
       while (applied <= done) disk.apply(at(operations, applied++));
-      committed = positionOf(disk.seen());
+      committed = contentsOf(disk.seen());
     }
     while (applied < point) disk.apply(at(operations, applied++));
+    const isWritten = (commits[next]?.writtenAt ?? operations.length) < point;
     yield {
-      name: `the cut behind operation ${point} of life ${index}`,
-      begunMs: at(operations, 0).monotonicMs,
+      name: `the cut behind operation ${point} of ${name}`,
+      life,
       monotonicMs: at(operations, point - 1).monotonicMs,
       files: disk.cut(random),
       committed,
+      begun: () => (isWritten ? contentsOf(disk.seen()) : undefined),
     };
   }
+}
+
+function total(all: readonly Readonly<Record<string, number>>[]): Record<string, number> {
+  const sum: Record<string, number> = {};
+  for (const counts of all) {
+    for (const [name, count] of Object.entries(counts)) {
+      sum[name] = name.startsWith("latest") ? Math.max(sum[name] ?? 0, count) : (sum[name] ?? 0) + count;
+    }
+  }
+  return sum;
 }
 
 /** The disk goes on with the same bytes. */
 function copied(files: ReadonlyMap<string, Buffer>): Map<string, Buffer> {
   return new Map([...files].map(([path, bytes]) => [path, Buffer.from(bytes)]));
-}
-
-function at<T>(list: readonly T[], index: number): T {
-  const item = list[index];
-  if (item === undefined) throw new Error(`there is no operation ${index}`);
-  return item;
 }
