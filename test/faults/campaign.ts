@@ -14,11 +14,12 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { randomFrom } from "../support/random.ts";
+import { kills } from "./kills/kills.ts";
 import type { Part, PartResult } from "./part.ts";
 import { power } from "./power/power.ts";
 
 /** In the order in which they run. */
-const parts: readonly Part[] = [power];
+const parts: readonly Part[] = [kills, power];
 
 const shownProblems = 20;
 

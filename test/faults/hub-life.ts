@@ -1,6 +1,5 @@
 import type { EmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
+import { sleep } from "./time.ts";
 
 /** What a hub can do to a gateway, each for a while. */
 const troubles: Readonly<Record<string, (hub: EmbeddedHub, random: () => number) => void | Promise<void>>> = {

@@ -1,4 +1,5 @@
 import { SerialDevice } from "../support/serial-device.ts";
+import { monotonicMs, sleep } from "./time.ts";
 
 /** One reading as the device knows it. */
 export interface SentReading {
@@ -20,9 +21,6 @@ export interface DeviceOptions {
   /** Without it readings carry no time of their own. */
   readonly ownTime: boolean;
 }
-
-const monotonicMs = () => Number(process.hrtime.bigint()) / 1e6;
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 /** A device that numbers its readings, never leaves one out, and remembers when each was out. */
 export class NumberedDevice {
@@ -87,7 +85,7 @@ export class NumberedDevice {
   async #send(id: string, t: number, garbled: boolean): Promise<void> {
     const seq = this.#seq++;
     const time = this.#options.ownTime ? { t } : {};
-    const temperature = Math.round(this.#random() * 7_000);
+    const temperature = Math.round(this.#random() * 7_000) / 100;
     const whole = JSON.stringify({ id, ...time, seq, temperature });
     const text = garbled ? whole.slice(0, 20) : whole;
     const listener = await this.#device.send(`${text}\n`);

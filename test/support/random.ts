@@ -8,3 +8,13 @@ export function randomFrom(seed: number): () => number {
     return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
   };
 }
+
+/** Another one, that draws for somebody whose pace must not change what the others draw. */
+export function branch(random: () => number): () => number {
+  return randomFrom(Math.floor(random() * 2 ** 32));
+}
+
+export function shuffled<T>(items: readonly T[], random: () => number): T[] {
+  const keyed = items.map((item) => ({ item, key: random() }));
+  return keyed.sort((a, b) => a.key - b.key).map(({ item }) => item);
+}

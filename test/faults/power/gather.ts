@@ -9,6 +9,7 @@ import type { PartOptions } from "../part.ts";
 import { RunningDaemon } from "../running-daemon.ts";
 import { daemonConfig } from "../shared-config.ts";
 import { Shim } from "../shim/shim.ts";
+import { monotonicMs, sleep } from "../time.ts";
 import { type DiskOperation, readOperations } from "./op-log.ts";
 
 export const maxLossMs = 20;
@@ -36,8 +37,6 @@ export interface Gathered {
   /** By `id revision`. */
   readonly arrived: ReadonlyMap<string, ArrivedEntry>;
 }
-
-const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
 export interface GatherOptions extends Pick<PartOptions, "folder" | "random"> {
   readonly library: string;
@@ -73,7 +72,7 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
       daemon.start(undefined, shim.environment(log));
       await daemon.untilStatus("it stores readings", ({ store }) => store.position > 0);
       await sleep(ms);
-      const askedMs = Number(process.hrtime.bigint()) / 1e6;
+      const askedMs = monotonicMs();
       const end = index % 2 === 0 ? "killed" : "stopped";
       if (end === "killed") await daemon.kill();
       else await daemon.stop();

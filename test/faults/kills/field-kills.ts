@@ -1,0 +1,91 @@
+import { join } from "node:path";
+import { Field } from "../field.ts";
+import { HubLife } from "../hub-life.ts";
+import type { PartOptions } from "../part.ts";
+import type { KillOrder } from "../running-daemon.ts";
+import { monotonicMs, sleep } from "../time.ts";
+import type { Tally } from "./tally.ts";
+
+/** Phases that any daemon with a device and a hub comes through, and up to which occurrence a kill waits. */
+export const fieldPhases: Readonly<Record<string, number>> = {
+  start: 1,
+  replay: 3,
+  commit: 25,
+  snapshot: 2,
+  trim: 2,
+  publish: 2,
+  shutdown: 1,
+};
+
+/** A store grows with its kills, since nothing of its journal is trimmed. */
+const killsPerStore = 40;
+/** A daemon that does not come to its phase by then is killed from outside. */
+const phaseMs = 4_000;
+const maxLossMs = 40;
+/** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
+const tolerableMs = 2_000;
+
+/** Kills a daemon in those phases, in order, on stores that live for some kills and are judged at their end. */
+export async function killInField(
+  phases: readonly string[],
+  lane: string,
+  { random, folder }: Pick<PartOptions, "random" | "folder">,
+  tally: Tally,
+): Promise<void> {
+  for (let from = 0, store = 0; from < phases.length; from += killsPerStore, store++) {
+    const own = join(folder, `${lane}-${store}`);
+    const field = await Field.open({ folder: own, random, maxLossMs, ownTime: true });
+    const hubLife = new HubLife(field.hub, random);
+    try {
+      for (const phase of phases.slice(from, from + killsPerStore)) {
+        await killOnce(field, orderOf(phase, random), tally);
+      }
+      await hubLife.stop();
+      field.daemon.start();
+      await field.daemon.untilStatus("it runs", () => true);
+      await sleep(500);
+      tally.drained(`store ${lane}-${store}`, await field.drain());
+    } finally {
+      await hubLife.stop();
+      await field.close();
+    }
+  }
+}
+
+function orderOf(phase: string, random: () => number): KillOrder {
+  const occurrence = 1 + Math.floor(random() * (fieldPhases[phase] ?? 1));
+  const waitMs = random() < 0.5 ? 0 : random() * 3;
+  // A start and a shutdown are long: half of the kills come somewhere within.
+  const isLong = phase === "start" || phase === "shutdown";
+  const laterMs = isLong && random() < 0.5 ? 1 + Math.floor(random() * 300) : 0;
+  return { phase, occurrence, waitMs, laterMs };
+}
+
+async function killOnce(field: Field, order: KillOrder, tally: Tally): Promise<void> {
+  const { daemon } = field;
+  const startedMs = monotonicMs();
+  daemon.start(order);
+  const ended = daemon.ended;
+  if (order.phase === "shutdown") {
+    await Promise.race([daemon.untilStatus("it runs", () => true), ended]);
+    daemon.signal("SIGTERM");
+  }
+  const timer = setTimeout(() => daemon.signal("SIGKILL"), phaseMs);
+  const code = await ended;
+  clearTimeout(timer);
+  const { killed } = daemon;
+  if (killed) tally.kill(order.phase);
+  else tally.missed();
+  // Stopped in order before its timer came: a shutdown that was too quick to be killed.
+  if (code !== null && !(order.phase === "shutdown" && code === 0)) {
+    tally.problem(`a daemon to be killed in ${order.phase} ended with code ${code}; see ${daemon.folder}`);
+  }
+  field.collect();
+  if (killed && order.phase !== "shutdown") {
+    const { count, longestMs } = field.broken(startedMs, killed.monotonicMs);
+    tally.lostLate(count, longestMs);
+    if (longestMs > maxLossMs + tolerableMs) {
+      tally.problem(`a kill in ${order.phase} took a reading that was ${Math.round(longestMs)} ms old`);
+    }
+  }
+}
