@@ -17,9 +17,10 @@ import { randomFrom } from "../support/random.ts";
 import { kills } from "./kills/kills.ts";
 import type { Part, PartResult } from "./part.ts";
 import { power } from "./power/power.ts";
+import { trouble } from "./trouble/trouble.ts";
 
 /** In the order in which they run. */
-const parts: readonly Part[] = [kills, power];
+const parts: readonly Part[] = [kills, power, trouble];
 
 const shownProblems = 20;
 

@@ -7,8 +7,9 @@ import { compare, readArrived } from "../kill/arrived.ts";
 import { parse, readJournal, expect as recompute } from "../kill/oracle.ts";
 import { numbersIn } from "./kept-journal.ts";
 import { NumberedDevice, promisesBroken } from "./numbered-device.ts";
-import { RunningDaemon } from "./running-daemon.ts";
+import { type DaemonStatus, RunningDaemon } from "./running-daemon.ts";
 import { type DaemonConfigOptions, daemonConfig } from "./shared-config.ts";
+import { monotonicMs } from "./time.ts";
 
 export const sizeMs = 1_000;
 export const latenessMs = 2_000;
@@ -97,6 +98,16 @@ export class Field {
     }
   }
 
+  /** Readings that are nowhere although no process died: those of the last listener, since a flush takes others. */
+  get lost(): number[] {
+    const { sent } = this.device;
+    const listener = sent.at(-1)?.listener;
+    return sent
+      .filter((reading) => reading.listener === listener && !reading.garbled)
+      .map(({ seq }) => seq)
+      .filter((seq) => !this.#numbers.has(seq));
+  }
+
   /** Readings that the last death took although they were older than promised. */
   broken(sinceMs: number, diedMs: number): { readonly count: number; readonly longestMs: number } {
     const { maxLossMs } = this.#options;
@@ -112,10 +123,13 @@ export class Field {
     const behind = ownTime ? 1 : 0;
     const { sent } = this.device;
     const last = sent.at(-1)?.seq ?? 0;
-    const status = await this.daemon.untilStatus("everything is out", ({ store }) => {
-      const { held, frames } = store.books.oven ?? { held: -1, frames: 0 };
-      return store.openWindows === behind && held === behind && frames > 0;
-    });
+    const status = await this.daemon.untilStatus(
+      "everything is out",
+      unlessStuck(({ store }) => {
+        const { held, frames } = store.books.oven ?? { held: -1, frames: 0 };
+        return store.openWindows === behind && held === behind && frames > 0;
+      }),
+    );
     await this.daemon.stop();
     this.collect();
     const problems = [...imbalances(status.store.books), ...this.#unlikeTheDevice()];
@@ -126,7 +140,7 @@ export class Field {
       for (const key of expected.windows.keys()) if (key.startsWith("end ")) expected.windows.delete(key);
       problems.push(...compare(expected, arrived));
     } else {
-      problems.push(...arrived.problems, ...this.#unlikeInSum(arrived.final.values()));
+      problems.push(...arrived.twofold, ...arrived.missing, ...this.#unlikeInSum(arrived.finalById.values()));
     }
     const late = ownTime ? expected.late : 0;
     const { oven } = status.store.books;
@@ -194,6 +208,21 @@ export class Field {
     if (isDeepStrictEqual(have, want)) return [];
     return [`by device, ${JSON.stringify([...have])} arrived of ${JSON.stringify([...want])}`];
   }
+}
+
+/** Nothing comes in any more: what does not change for as long as no reconnect takes will never change. */
+function unlessStuck(condition: (status: DaemonStatus) => boolean): (status: DaemonStatus) => boolean {
+  const stuckMs = 45_000;
+  let before = "";
+  let sinceMs = monotonicMs();
+  return (status) => {
+    const { books, openWindows } = status.store;
+    const now = JSON.stringify([openWindows, books]);
+    if (now !== before) sinceMs = monotonicMs();
+    before = now;
+    if (monotonicMs() - sinceMs > stuckMs) throw new Error(`stuck for ${stuckMs} ms`);
+    return condition(status);
+  };
 }
 
 function addTo(

@@ -2,7 +2,9 @@ import type { EmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { sleep } from "./time.ts";
 
 /** What a hub can do to a gateway, each for a while. */
-const troubles: Readonly<Record<string, (hub: EmbeddedHub, random: () => number) => void | Promise<void>>> = {
+export const hubTroubles: Readonly<
+  Record<string, (hub: EmbeddedHub, random: () => number) => void | Promise<void>>
+> = {
   stopped: async (hub, random) => {
     await hub.stopListening();
     await sleep(random() * 1_500);
@@ -19,7 +21,7 @@ const troubles: Readonly<Record<string, (hub: EmbeddedHub, random: () => number)
   },
 };
 
-export type HubTrouble = keyof typeof troubles;
+export type HubTrouble = keyof typeof hubTroubles;
 
 /** A hub that gets into trouble again and again until it is told to be well. */
 export class HubLife {
@@ -43,12 +45,12 @@ export class HubLife {
   }
 
   async #live(pauseMs: number): Promise<void> {
-    const names = Object.keys(troubles);
+    const names = Object.keys(hubTroubles);
     while (this.#going) {
       await sleep(this.#random() * pauseMs);
       const name = names[Math.floor(this.#random() * names.length)] ?? "stopped";
       this.seen[name] = (this.seen[name] ?? 0) + 1;
-      await troubles[name]?.(this.#hub, this.#random);
+      await hubTroubles[name]?.(this.#hub, this.#random);
     }
   }
 }

@@ -20,10 +20,16 @@ export interface Arrived {
   readonly entries: ReadonlyMap<string, ArrivedEntry>;
   /** Highest revision, by `device windowStartMs`. */
   readonly final: ReadonlyMap<string, ArrivedEntry>;
+  /** Highest revision, by id. */
+  readonly finalById: ReadonlyMap<string, ArrivedEntry>;
   /** Entries that came again. */
   readonly repeats: number;
-  /** Repeats that differ from the first, windows with two ids, revisions that never came. */
-  readonly problems: readonly string[];
+  /** Repeats that differ from the first. */
+  readonly twofold: readonly string[];
+  /** Revisions that never came. */
+  readonly missing: readonly string[];
+  /** Windows with two ids. */
+  readonly twoIds: readonly string[];
 }
 
 /** The hub's message log. */
@@ -36,7 +42,10 @@ export function readArrived(messageLog: string): Arrived {
 export function arrivedOf(all: readonly ArrivedEntry[]): Arrived {
   const entries = new Map<string, ArrivedEntry>();
   const final = new Map<string, ArrivedEntry>();
-  const problems: string[] = [];
+  const finalById = new Map<string, ArrivedEntry>();
+  const twofold: string[] = [];
+  const missing: string[] = [];
+  const twoIds: string[] = [];
   let repeats = 0;
   for (const entry of all) {
     const key = `${entry.id} ${entry.revision}`;
@@ -44,28 +53,28 @@ export function arrivedOf(all: readonly ArrivedEntry[]): Arrived {
     if (before) {
       repeats++;
       if (!isDeepStrictEqual(entry, before)) {
-        problems.push(`${key} came twice: ${JSON.stringify(before)} and ${JSON.stringify(entry)}`);
+        twofold.push(`${key} came twice: ${JSON.stringify(before)} and ${JSON.stringify(entry)}`);
       }
       continue;
     }
     entries.set(key, entry);
     const window = `${entry.device} ${Date.parse(entry.windowStart)}`;
     const last = final.get(window);
-    if (last && entry.id !== last.id)
-      problems.push(`window ${window} has the ids ${last.id} and ${entry.id}`);
+    if (last && entry.id !== last.id) twoIds.push(`window ${window} has the ids ${last.id} and ${entry.id}`);
     if (!last || entry.revision > last.revision) final.set(window, entry);
+    if (entry.revision >= (finalById.get(entry.id)?.revision ?? 0)) finalById.set(entry.id, entry);
   }
-  for (const { id, revision } of final.values()) {
+  for (const { id, revision } of finalById.values()) {
     for (let before = 0; before < revision; before++) {
-      if (!entries.has(`${id} ${before}`)) problems.push(`revision ${before} of ${id} is missing`);
+      if (!entries.has(`${id} ${before}`)) missing.push(`revision ${before} of ${id} is missing`);
     }
   }
-  return { entries, final, repeats, problems };
+  return { entries, final, finalById, repeats, twofold, missing, twoIds };
 }
 
 /** Every way in which what arrived is not what the oracle expects. */
 export function compare(expected: Expectation, arrived: Arrived, channel = "temperature"): string[] {
-  const problems = [...arrived.problems];
+  const problems = [...arrived.twofold, ...arrived.missing, ...arrived.twoIds];
   for (const key of arrived.final.keys()) {
     if (!expected.windows.has(key)) problems.push(`window ${key} is too much`);
   }

@@ -9,7 +9,7 @@ import type { Tally } from "./tally.ts";
 /** Phases that any daemon with a device and a hub comes through, and up to which occurrence a kill waits. */
 export const fieldPhases: Readonly<Record<string, number>> = {
   start: 1,
-  replay: 3,
+  replay: 2,
   commit: 25,
   snapshot: 2,
   trim: 2,
@@ -20,8 +20,10 @@ export const fieldPhases: Readonly<Record<string, number>> = {
 /** A store grows with its kills, since nothing of its journal is trimmed. */
 const killsPerStore = 40;
 /** A daemon that does not come to its phase by then is killed from outside. */
-const phaseMs = 4_000;
+const phaseMs = 6_000;
 const maxLossMs = 40;
+/** Often enough for a snapshot in a life that lasts a second. */
+const moreStore = { snapshotEvery: 40 };
 /** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
 const tolerableMs = 2_000;
 
@@ -34,7 +36,7 @@ export async function killInField(
 ): Promise<void> {
   for (let from = 0, store = 0; from < phases.length; from += killsPerStore, store++) {
     const own = join(folder, `${lane}-${store}`);
-    const field = await Field.open({ folder: own, random, maxLossMs, ownTime: true });
+    const field = await Field.open({ folder: own, random, maxLossMs, ownTime: true, moreStore });
     const hubLife = new HubLife(field.hub, random);
     try {
       for (const phase of phases.slice(from, from + killsPerStore)) {

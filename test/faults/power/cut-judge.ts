@@ -145,7 +145,7 @@ export class CutJudge {
       const before = arrived.get(`${entry.id} ${entry.revision}`);
       return before ? [before, entry] : [];
     });
-    problems.push(...this.#twofold(told).map((problem) => `${cut.name}: ${problem}`));
+    problems.push(...arrivedOf(told).twofold.map((problem) => `${cut.name}: ${problem}`));
   }
 
   #compareContents(cut: Cut, left: Contents): void {
@@ -163,11 +163,6 @@ export class CutJudge {
         `${cut.name}: the rows are not those of the commit ${committed.position} nor of the next`,
       );
     }
-  }
-
-  /** Entries that the hub knows with another content than the one that waits. */
-  #twofold(entries: readonly ArrivedEntry[]): string[] {
-    return arrivedOf(entries).problems.filter((problem) => problem.includes("came twice"));
   }
 
   #write(files: ReadonlyMap<string, Buffer>): string {

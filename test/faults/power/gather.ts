@@ -86,7 +86,7 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     shim.close();
   }
   const arrived = readArrived(join(folder, "messages.jsonl"));
-  if (arrived.problems.length > 0) throw new Error(`before any cut: ${arrived.problems.join("; ")}`);
+  if (arrived.twofold.length > 0) throw new Error(`before any cut: ${arrived.twofold.join("; ")}`);
   const database = join(root, "store", "headgate.db");
   const journal = options.journal === "kept" ? readKeptJournal(database) : undefined;
   return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries };

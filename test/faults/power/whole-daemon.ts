@@ -31,7 +31,7 @@ export async function runOn(
       const before = gathered.arrived.get(key);
       return before ? [before, entry] : [];
     });
-    const twofold = [...again.problems, ...arrivedOf(both).problems].filter((p) => p.includes("came twice"));
+    const twofold = [...again.twofold, ...arrivedOf(both).twofold];
     return [...imbalances(store.books), ...twofold];
   } catch (error) {
     return [messageOf(error)];
