@@ -5,10 +5,12 @@ import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embed
 import { imbalances } from "../../src/ledger/ledger.ts";
 import { compare, readArrived } from "../kill/arrived.ts";
 import { parse, readJournal, expect as recompute } from "../kill/oracle.ts";
+import { branch } from "../support/random.ts";
 import { numbersIn } from "./kept-journal.ts";
 import { NumberedDevice, promisesBroken } from "./numbered-device.ts";
 import { type DaemonStatus, RunningDaemon } from "./running-daemon.ts";
 import { type DaemonConfigOptions, daemonConfig } from "./shared-config.ts";
+import { TearableLink } from "./tearable-link.ts";
 import { monotonicMs } from "./time.ts";
 
 export const sizeMs = 1_000;
@@ -38,6 +40,7 @@ export interface Drained {
 /** A device, a daemon and a hub, and the oracle that judges them when everything has run out. */
 export class Field {
   readonly hub: EmbeddedHub;
+  readonly link: TearableLink;
   readonly device: NumberedDevice;
   readonly daemon: RunningDaemon;
   readonly #options: FieldOptions;
@@ -49,14 +52,15 @@ export class Field {
   static async open(options: FieldOptions): Promise<Field> {
     mkdirSync(options.folder, { recursive: true });
     const hub = await startEmbeddedHub({ messageLog: join(options.folder, "messages.jsonl") });
-    return new Field(options, hub);
+    return new Field(options, hub, await TearableLink.to(hub));
   }
 
-  private constructor(options: FieldOptions, hub: EmbeddedHub) {
+  private constructor(options: FieldOptions, hub: EmbeddedHub, link: TearableLink) {
     const { folder, random, maxLossMs, ownTime, pauseMs = 4, root = folder } = options;
     this.#options = options;
     this.hub = hub;
-    this.device = new NumberedDevice({ random, pauseMs, sizeMs, ownTime });
+    this.link = link;
+    this.device = new NumberedDevice({ random: branch(random), pauseMs, sizeMs, ownTime });
     this.#store = join(root, "store");
     const config = daemonConfig({
       store: this.#store,
@@ -68,7 +72,7 @@ export class Field {
       ...(options.more ? { more: options.more } : {}),
       ...(options.moreStore ? { moreStore: options.moreStore } : {}),
     });
-    this.daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
+    this.daemon = new RunningDaemon(folder, config, link.environment(hub, "gateway"));
     this.device.start();
   }
 
@@ -171,6 +175,7 @@ export class Field {
   async close(): Promise<void> {
     await this.daemon.kill();
     await this.device.stop();
+    await this.link.stop();
     await this.hub.stop();
   }
 

@@ -37,7 +37,7 @@ export async function killInField(
   for (let from = 0, store = 0; from < phases.length; from += killsPerStore, store++) {
     const own = join(folder, `${lane}-${store}`);
     const field = await Field.open({ folder: own, random, maxLossMs, ownTime: true, moreStore });
-    const hubLife = new HubLife(field.hub, random);
+    const hubLife = new HubLife(field.hub, field.link, random);
     try {
       for (const phase of phases.slice(from, from + killsPerStore)) {
         await killOnce(field, orderOf(phase, random), tally);

@@ -2,6 +2,7 @@ import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import { type ArrivedEntry, readArrived } from "../../kill/arrived.ts";
+import { branch } from "../../support/random.ts";
 import { HubLife } from "../hub-life.ts";
 import { type KeptJournal, readKeptJournal } from "../kept-journal.ts";
 import { NumberedDevice, type SentReading } from "../numbered-device.ts";
@@ -9,6 +10,7 @@ import type { PartOptions } from "../part.ts";
 import { RunningDaemon } from "../running-daemon.ts";
 import { daemonConfig } from "../shared-config.ts";
 import { Shim } from "../shim/shim.ts";
+import { TearableLink } from "../tearable-link.ts";
 import { monotonicMs, sleep } from "../time.ts";
 import { type DiskOperation, readOperations } from "./op-log.ts";
 
@@ -51,7 +53,8 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   const root = join(folder, "disk");
   const shim = new Shim(library, root, folder);
   const hub = await startEmbeddedHub({ messageLog: join(folder, "messages.jsonl") });
-  const device = new NumberedDevice({ random, pauseMs: 2, sizeMs, ownTime: true });
+  const link = await TearableLink.to(hub);
+  const device = new NumberedDevice({ random: branch(random), pauseMs: 2, sizeMs, ownTime: true });
   const config = daemonConfig({
     store: join(root, "store"),
     port: device.path,
@@ -61,9 +64,9 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     ownTime: true,
     moreStore: { minCommitMs: 2, ...(options.journal === "trimmed" ? { replayBytes: 0 } : {}) },
   });
-  const daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
+  const daemon = new RunningDaemon(folder, config, link.environment(hub, "gateway"));
   const lives: Life[] = [];
-  const life = new HubLife(hub, random);
+  const life = new HubLife(hub, link, random);
   device.start();
   try {
     for (const [index, ms] of livesMs.entries()) {
@@ -82,6 +85,7 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     await daemon.kill();
     await device.stop();
     await life.stop();
+    await link.stop();
     await hub.stop();
     shim.close();
   }

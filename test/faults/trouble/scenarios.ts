@@ -2,11 +2,13 @@ import type { EmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import type { FieldOptions } from "../field.ts";
 import type { RunningDaemon } from "../running-daemon.ts";
 import type { Shim } from "../shim/shim.ts";
+import type { TearableLink } from "../tearable-link.ts";
 import { sleep } from "../time.ts";
 
 export interface Stage {
   readonly shim: Shim;
   readonly hub: EmbeddedHub;
+  readonly link: TearableLink;
   readonly daemon: RunningDaemon;
   readonly random: () => number;
   /** Starts the daemon under the shim. */
@@ -147,6 +149,14 @@ const hubs: readonly Scenario[] = [
       hub.setFault("acceptThenLosePuback", { next: 1 });
       await sleep(random() * 2_000);
     }
+  }),
+  byOwnTime("a connection that is cut inside a packet", async ({ link, random }) => {
+    for (let time = 0; time < 6; time++) {
+      link.tearAfter(1 + Math.floor(random() * 4_000));
+      await sleep(500 + random() * 1_000);
+    }
+    if (link.tears === 0) throw new Error("the connection was never cut");
+    link.tearAfter(Number.POSITIVE_INFINITY);
   }),
 ];
 

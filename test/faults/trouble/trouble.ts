@@ -58,13 +58,13 @@ async function play(scenario: Scenario, library: string, folder: string, random:
   const root = join(folder, "disk");
   const field = await Field.open({ folder, root, random, maxLossMs, ownTime, ...(more ? { more } : {}) });
   const shim = new Shim(library, root, folder);
-  const { hub, daemon } = field;
+  const { hub, link, daemon } = field;
   const start = () => daemon.start(undefined, shim.environment());
   try {
     start();
     await daemon.untilStatus("readings arrive", ({ store }) => (store.books.oven?.published ?? 0) > 0);
     await sleep(1_000 + random() * 1_000);
-    await scenario.play({ shim, hub, daemon, random, start });
+    await scenario.play({ shim, hub, link, daemon, random, start });
     await daemon.untilStatus("the store takes data", ({ intake }) => intake.state === "ok");
     await sleep(1_000);
     hub.clearFaults();
