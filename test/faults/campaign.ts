@@ -16,6 +16,7 @@ import { parseArgs } from "node:util";
 import { randomFrom } from "../support/random.ts";
 import { kills } from "./kills/kills.ts";
 import type { Part, PartResult } from "./part.ts";
+import { runPlanted } from "./planted-run.ts";
 import { power } from "./power/power.ts";
 import { trouble } from "./trouble/trouble.ts";
 
@@ -91,6 +92,10 @@ function print({ part, seconds, counts, problems, folder }: Outcome): void {
 async function main(): Promise<number> {
   const seed = number("seed") ?? Date.now() % 1_000_000;
   const rounds = number("rounds");
+  if (values.planted) {
+    say(`seed ${seed}`);
+    return (await runPlanted(seed, say)) ? 0 : 1;
+  }
   const chosen = parts.filter(({ name }) => values.only?.includes(name) ?? true);
   const unknown = values.only?.find((name) => !parts.some((part) => part.name === name));
   if (unknown !== undefined)
@@ -107,4 +112,6 @@ async function main(): Promise<number> {
   return isGood ? 0 : 1;
 }
 
-process.exitCode = await main();
+// Ends the daemons that are still there.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+process.exit(await main());

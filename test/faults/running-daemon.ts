@@ -28,10 +28,8 @@ export interface KillOrder {
   readonly phase: string;
   /** Which occurrence of the phase, from 1. */
   readonly occurrence: number;
-  /** Busy wait before the kill: what the phase announces goes on meanwhile in the other thread only. */
+  /** How long what the phase announces goes on before the kill. */
   readonly waitMs: number;
-  /** Goes on, and is killed by a timer: what the phase announces has begun then. */
-  readonly laterMs: number;
 }
 
 const running = new Set<ChildProcess>();

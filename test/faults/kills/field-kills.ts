@@ -56,11 +56,10 @@ export async function killInField(
 
 function orderOf(phase: string, random: () => number): KillOrder {
   const occurrence = 1 + Math.floor(random() * (fieldPhases[phase] ?? 1));
-  const waitMs = random() < 0.5 ? 0 : random() * 3;
-  // A start and a shutdown are long: half of the kills come somewhere within.
-  const isLong = phase === "start" || phase === "shutdown";
-  const laterMs = isLong && random() < 0.5 ? 1 + Math.floor(random() * 300) : 0;
-  return { phase, occurrence, waitMs, laterMs };
+  // A start and a shutdown are long: their kills come somewhere within.
+  const longestMs = phase === "start" || phase === "shutdown" ? 300 : 3;
+  const waitMs = random() < 0.5 ? 0 : random() * longestMs;
+  return { phase, occurrence, waitMs };
 }
 
 async function killOnce(field: Field, order: KillOrder, tally: Tally): Promise<void> {
