@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import { askStatus } from "../../src/api/status-socket.ts";
 import type { Balance } from "../../src/ledger/ledger.ts";
 import { until } from "../support/until.ts";
+import { monotonicMs } from "./time.ts";
 
 const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
 const killAt = new URL("./kill-at.ts", import.meta.url).href;
@@ -110,6 +111,26 @@ export class RunningDaemon {
     await this.#ended;
   }
 
+  /**
+   * Waits for a daemon that is to kill itself; one that does not is killed some time after it runs, the longer the
+   * busier the machine is. `onRunning` is called in between. Resolves with the exit code, or null.
+   */
+  async killsItself(onRunning: () => void = () => undefined): Promise<number | null> {
+    const startedMs = monotonicMs();
+    let hasEnded = false;
+    const ended = this.#ended.finally(() => {
+      hasEnded = true;
+    });
+    await until("it runs or ends", async () => hasEnded || (await this.#answer()) !== undefined, patienceMs);
+    onRunning();
+    const patience = setTimeout(() => this.signal("SIGKILL"), 2_000 + 2 * (monotonicMs() - startedMs));
+    try {
+      return await ended;
+    } finally {
+      clearTimeout(patience);
+    }
+  }
+
   /** Ends in order. @throws Error when it does not end with code 0 */
   async stop(): Promise<void> {
     this.signal("SIGTERM");
@@ -123,11 +144,7 @@ export class RunningDaemon {
     if (exitCode !== null || signalCode !== null) {
       throw new Error(`the daemon ended with ${exitCode ?? signalCode}; see ${this.folder}/daemon.log`);
     }
-    try {
-      return (await askStatus(this.store, 5_000)) as unknown as DaemonStatus;
-    } catch {
-      return undefined;
-    }
+    return this.#answer();
   }
 
   async untilStatus(what: string, condition: (status: DaemonStatus) => boolean): Promise<DaemonStatus> {
@@ -146,6 +163,14 @@ export class RunningDaemon {
       throw new Error(message, { cause: error });
     }
     return last as DaemonStatus;
+  }
+
+  async #answer(): Promise<DaemonStatus | undefined> {
+    try {
+      return (await askStatus(this.store, 5_000)) as unknown as DaemonStatus;
+    } catch {
+      return undefined;
+    }
   }
 
   get #note(): string {

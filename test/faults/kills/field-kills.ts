@@ -19,13 +19,11 @@ export const fieldPhases: Readonly<Record<string, number>> = {
 
 /** A store grows with its kills, since nothing of its journal is trimmed. */
 const killsPerStore = 40;
-/** A daemon that does not come to its phase by then is killed from outside. */
-const phaseMs = 6_000;
 const maxLossMs = 40;
 /** Often enough for a snapshot in a life that lasts a second. */
 const moreStore = { snapshotEvery: 40 };
 /** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
-const tolerableMs = 2_000;
+const tolerableMs = 5_000;
 
 /** Kills a daemon in those phases, in order, on stores that live for some kills and are judged at their end. */
 export async function killInField(
@@ -66,14 +64,9 @@ async function killOnce(field: Field, order: KillOrder, tally: Tally): Promise<v
   const { daemon } = field;
   const startedMs = monotonicMs();
   daemon.start(order);
-  const ended = daemon.ended;
-  if (order.phase === "shutdown") {
-    await Promise.race([daemon.untilStatus("it runs", () => true), ended]);
-    daemon.signal("SIGTERM");
-  }
-  const timer = setTimeout(() => daemon.signal("SIGKILL"), phaseMs);
-  const code = await ended;
-  clearTimeout(timer);
+  const code = await daemon.killsItself(() => {
+    if (order.phase === "shutdown") daemon.signal("SIGTERM");
+  });
   const { killed } = daemon;
   if (killed) tally.kill(order.phase);
   else tally.missed();

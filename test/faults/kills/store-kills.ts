@@ -49,8 +49,6 @@ const scenarios: readonly StoreScenario[] = [
 
 export const storePhases: readonly string[] = scenarios.map(({ phase }) => phase);
 
-/** A daemon that does not come to its phase by then is killed from outside. */
-const phaseMs = 8_000;
 /** After so many that did not come to the phase, and none that did, it does not exist. */
 const enoughMisses = 3;
 
@@ -129,9 +127,7 @@ async function run(
     if (kill) {
       if (scenario.hub === "away") await hub.stopListening();
       daemon.start(kill.order);
-      const timer = setTimeout(() => daemon.signal("SIGKILL"), phaseMs);
-      await daemon.ended;
-      clearTimeout(timer);
+      await daemon.killsItself();
       if (!daemon.killed) {
         kill.tally.missed();
         return undefined;

@@ -1,6 +1,9 @@
 import type { Drained } from "../field.ts";
 import type { PartResult } from "../part.ts";
 
+const missedPhase = "(phase not reached)";
+export const isMissedPhase = (problem: string): boolean => problem.endsWith(missedPhase);
+
 /** Kills and what they cost, counted. */
 export class Tally {
   readonly #kills: Record<string, number> = {};
@@ -56,7 +59,7 @@ export class Tally {
         "kills in no phase": this.#atRandom,
         ...this.#counts,
       },
-      problems: [...this.#problems, ...empty.map((phase) => `${phase}: 0 kills (phase not reached)`)],
+      problems: [...this.#problems, ...empty.map((phase) => `${phase}: 0 kills ${missedPhase}`)],
     };
   }
 }

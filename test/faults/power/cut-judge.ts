@@ -34,7 +34,7 @@ export interface Contents {
 }
 
 /** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
-const tolerableMs = 2_000;
+const tolerableMs = 5_000;
 
 /** Opens the store on what a cut left, and compares it with what had been stored. */
 export class CutJudge {
