@@ -20,7 +20,7 @@ import { runPlanted } from "./planted-run.ts";
 import { power } from "./power/power.ts";
 import { trouble } from "./trouble/trouble.ts";
 
-/** In the order in which they run. */
+/** In the order in which they run; another kind of fault is another line. */
 const parts: readonly Part[] = [kills, power, trouble];
 
 const shownProblems = 20;

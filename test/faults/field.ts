@@ -31,6 +31,10 @@ export interface FieldOptions {
 export interface Drained {
   readonly problems: readonly string[];
   readonly committed: number;
+  /** Readings that once were in the journal and are not any more. */
+  readonly committedLost: number;
+  /** Windows that are missing, too much or not as the oracle has them. */
+  readonly entriesThatDiffer: number;
   readonly sent: number;
   readonly late: number;
   readonly windows: number;
@@ -86,17 +90,21 @@ export class Field {
    * From a copy: whoever reads a database that was left behind tidies it up, and that is for the daemon to do.
    */
   collect(): void {
-    if (!existsSync(join(this.#store, "headgate.db"))) return;
+    const { lines, position } = this.#read(this.#position);
+    this.#lines.push(...lines);
+    for (const number of numbersIn(lines)) this.#numbers.add(number);
+    this.#position = position;
+  }
+
+  #read(position: number): { readonly lines: readonly string[]; readonly position: number } {
+    if (!existsSync(join(this.#store, "headgate.db"))) return { lines: [], position };
     const copy = mkdtempSync(join(this.#options.folder, "copy-"));
     for (const name of ["headgate.db", "headgate.db-wal", "headgate.db-journal"]) {
       const file = join(this.#store, name);
       if (existsSync(file)) copyFileSync(file, join(copy, name));
     }
     try {
-      const more = readJournal(join(copy, "headgate.db"), this.#position);
-      this.#lines.push(...more.lines);
-      for (const number of numbersIn(more.lines)) this.#numbers.add(number);
-      this.#position = more.position;
+      return readJournal(join(copy, "headgate.db"), position);
     } finally {
       rmSync(copy, { recursive: true, force: true });
     }
@@ -138,14 +146,19 @@ export class Field {
     this.collect();
     const problems = [...imbalances(status.store.books), ...this.#unlikeTheDevice()];
     if (!this.#numbers.has(last)) problems.push(`the last reading, ${last}, is not in the journal`);
+    const left = new Set(numbersIn(this.#read(0).lines));
+    const committedLost = [...this.#numbers].filter((number) => !left.has(number)).length;
+    if (committedLost > 0) problems.push(`${committedLost} committed readings are in the journal no more`);
     const expected = recompute(this.#lines, sizeMs, latenessMs);
     const arrived = readArrived(join(folder, "messages.jsonl"));
+    const before = problems.length;
     if (ownTime) {
       for (const key of expected.windows.keys()) if (key.startsWith("end ")) expected.windows.delete(key);
       problems.push(...compare(expected, arrived));
     } else {
       problems.push(...arrived.twofold, ...arrived.missing, ...this.#unlikeInSum(arrived.finalById.values()));
     }
+    const entriesThatDiffer = problems.length - before;
     const late = ownTime ? expected.late : 0;
     const { oven } = status.store.books;
     const told = oven && {
@@ -165,6 +178,8 @@ export class Field {
     return {
       problems,
       committed: readings,
+      committedLost,
+      entriesThatDiffer,
       sent: sent.length,
       late: oven?.discards.late ?? 0,
       windows: arrived.final.size,

@@ -11,8 +11,10 @@ export class Tally {
   readonly #problems: string[] = [];
   readonly #counts = {
     readingsCommitted: 0,
+    committedReadingsLost: 0,
     readingsSent: 0,
     windows: 0,
+    entriesThatDiffer: 0,
     entriesRepeated: 0,
     readingsLostLaterThanPromised: 0,
     latestLossMs: 0,
@@ -40,12 +42,15 @@ export class Tally {
     this.#counts.latestLossMs = Math.max(this.#counts.latestLossMs, Math.round(longestMs));
   }
 
-  drained(name: string, { problems, committed, sent, windows, repeats }: Drained): void {
-    this.#counts.readingsCommitted += committed;
-    this.#counts.readingsSent += sent;
-    this.#counts.windows += windows;
-    this.#counts.entriesRepeated += repeats;
-    for (const problem of problems) this.#problems.push(`${name}: ${problem}`);
+  drained(name: string, drained: Drained): void {
+    const counts = this.#counts;
+    counts.readingsCommitted += drained.committed;
+    counts.committedReadingsLost += drained.committedLost;
+    counts.readingsSent += drained.sent;
+    counts.windows += drained.windows;
+    counts.entriesThatDiffer += drained.entriesThatDiffer;
+    counts.entriesRepeated += drained.repeats;
+    for (const problem of drained.problems) this.#problems.push(`${name}: ${problem}`);
   }
 
   /** A phase without a kill is a problem: the campaign would say nothing of it. */

@@ -11,7 +11,7 @@ import { RunningDaemon } from "../running-daemon.ts";
 import { daemonConfig } from "../shared-config.ts";
 import { Shim } from "../shim/shim.ts";
 import { TearableLink } from "../tearable-link.ts";
-import { monotonicMs, sleep } from "../time.ts";
+import { monotonicMs } from "../time.ts";
 import { type DiskOperation, readOperations } from "./op-log.ts";
 
 export const maxLossMs = 20;
@@ -42,13 +42,14 @@ export interface Gathered {
 
 export interface GatherOptions extends Pick<PartOptions, "folder" | "random"> {
   readonly library: string;
-  readonly livesMs: readonly number[];
+  /** How many commits each life lasts. */
+  readonly livesCommits: readonly number[];
   readonly journal: "kept" | "trimmed";
 }
 
 /** Runs a daemon some times on one store, under the shim, with a device that sends and a hub in trouble. */
 export async function gather(options: GatherOptions): Promise<Gathered> {
-  const { folder, random, library, livesMs } = options;
+  const { folder, random, library, livesCommits } = options;
   mkdirSync(folder, { recursive: true });
   const root = join(folder, "disk");
   const shim = new Shim(library, root, folder);
@@ -69,17 +70,18 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   const life = new HubLife(hub, link, random);
   device.start();
   try {
-    for (const [index, ms] of livesMs.entries()) {
+    for (const [index, commits] of livesCommits.entries()) {
       const base = filesBelow(root);
       const log = join(folder, `operations-${index}`);
       daemon.start(undefined, shim.environment(log));
-      await daemon.untilStatus("it stores readings", ({ store }) => store.position > 0);
-      await sleep(ms);
+      const { store } = await daemon.untilStatus("it runs", () => true);
+      const end = store.position + commits;
+      await daemon.untilStatus("it stores readings", (status) => status.store.position >= end);
       const askedMs = monotonicMs();
-      const end = index % 2 === 0 ? "killed" : "stopped";
-      if (end === "killed") await daemon.kill();
+      const kind = index % 2 === 0 ? "killed" : "stopped";
+      if (kind === "killed") await daemon.kill();
       else await daemon.stop();
-      lives.push({ base, operations: readOperations(readFileSync(log)), end, askedMs });
+      lives.push({ base, operations: readOperations(readFileSync(log)), end: kind, askedMs });
     }
   } finally {
     await daemon.kill();

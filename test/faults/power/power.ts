@@ -1,4 +1,5 @@
 import { join } from "node:path";
+import { branch } from "../../support/random.ts";
 import type { Part, PartOptions, PartResult } from "../part.ts";
 import { compileShim } from "../shim/shim.ts";
 import { commitsIn } from "./commits.ts";
@@ -10,8 +11,8 @@ import { runOn } from "./whole-daemon.ts";
 /** Every so many cuts a whole daemon starts on what is left. */
 const wholeDaemonEvery = 50;
 
-/** Long enough for checkpoints, each of 1,000 pages; short, for a store that is made or recovered. */
-const livesMs = [300, 9_000, 4_000, 500];
+/** Commits of each life: long enough for checkpoints, each of 1,000 pages; short, for a store made or recovered. */
+const livesCommits = [5, 1_200, 300, 20];
 
 /**
  * The power is cut at random operations of recorded lives. What the disk may hold then is built, and a store is
@@ -27,7 +28,7 @@ export const power: Part = {
     const results: CutJudge["result"][] = [];
     for (const journal of ["kept", "trimmed"] as const) {
       const own = join(folder, journal);
-      const gathered = await gather({ folder: own, random, library, livesMs, journal });
+      const gathered = await gather({ folder: own, random: branch(random), library, livesCommits, journal });
       const operations = gathered.lives.map((life) => life.operations.length);
       say(
         `journal ${journal}: recorded ${operations.join(" + ")} operations, ${gathered.sent.length} readings`,
@@ -58,13 +59,28 @@ export const power: Part = {
 function* allCuts(lives: readonly Life[], rounds: number, random: () => number, judge: CutJudge) {
   for (const [index, life] of lives.entries()) {
     const upTo = (lifes: number) => Math.floor((rounds * lifes) / lives.length);
-    const points = Array.from(
-      { length: upTo(index + 1) - upTo(index) },
-      () => 1 + Math.floor(random() * life.operations.length),
-    ).sort((a, b) => a - b);
+    const points = pointsIn(life, upTo(index + 1) - upTo(index), random);
     const contentsOf = (files: ReadonlyMap<string, Buffer>) => judge.contentsOf(files);
     yield* cutsOf(life, `life ${index}`, points, random, contentsOf);
   }
+}
+
+/** Half of them anywhere, half right behind the rare operations: of names, lengths, and files but the log. */
+function pointsIn({ operations }: Life, count: number, random: () => number): number[] {
+  const logs = new Set<number>();
+  const rare = operations.flatMap((operation, index) => {
+    if (operation.kind === "open" && operation.path.endsWith("-wal")) logs.add(operation.file);
+    const { kind } = operation;
+    if (kind === "syncBegin" || kind === "syncEnd") return [];
+    return kind === "write" && logs.has(operation.file) ? [] : [index];
+  });
+  const points = Array.from({ length: count }, () => {
+    const any = Math.floor(random() * operations.length);
+    const chosen = rare[Math.floor(random() * rare.length)];
+    const index = chosen === undefined || random() < 0.5 ? any : chosen + Math.floor(random() * 4);
+    return Math.min(index + 1, operations.length);
+  });
+  return points.sort((a, b) => a - b);
 }
 
 function* cutsOf(

@@ -18,7 +18,16 @@ export const trouble: Part = {
   async run({ rounds = 1, random, folder, say }: PartOptions): Promise<PartResult> {
     const library = compileShim(folder);
     const problems: string[] = [];
-    const counts = { scenarios: 0, readingsCommitted: 0, readingsLate: 0, windows: 0, entriesRepeated: 0 };
+    const counts = {
+      scenarios: 0,
+      readingsCommitted: 0,
+      committedReadingsLost: 0,
+      readingsLost: 0,
+      readingsLate: 0,
+      windows: 0,
+      entriesThatDiffer: 0,
+      entriesRepeated: 0,
+    };
     const waiting = Array.from({ length: rounds }, (_, round) =>
       scenarios.map((scenario, index) => ({
         scenario,
@@ -33,6 +42,9 @@ export const trouble: Part = {
         try {
           const { lost, drained } = await play(scenario, library, own, next.random);
           counts.readingsCommitted += drained.committed;
+          counts.committedReadingsLost += drained.committedLost;
+          counts.readingsLost += lost;
+          counts.entriesThatDiffer += drained.entriesThatDiffer;
           counts.readingsLate += drained.late;
           counts.windows += drained.windows;
           counts.entriesRepeated += drained.repeats;
