@@ -44,7 +44,8 @@ async function findAll(original: string, seed: number, say: (line: string) => vo
     }
     const problems = await campaignOn(planted(original, edits), part, rounds, seed);
     if (problems.length === 0) isGood = false;
-    say(`${name}: ${problems.length > 0 ? `found by ${part}: ${problems[0]}` : `NOT FOUND by ${part}`}`);
+    const found = `found by ${part}, ${problems.length} problems: ${problems[0]?.split("\n")[0]}`;
+    say(`${name}: ${problems.length > 0 ? found : `NOT FOUND by ${part}`}`);
   }
   return isGood;
 }

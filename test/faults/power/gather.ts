@@ -1,5 +1,6 @@
 import { mkdirSync, readdirSync, readFileSync, statSync } from "node:fs";
 import { join } from "node:path";
+import { messageOf } from "../../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import { type ArrivedEntry, readArrived } from "../../kill/arrived.ts";
 import { branch } from "../../support/random.ts";
@@ -38,6 +39,8 @@ export interface Gathered {
   readonly journal: KeptJournal | undefined;
   /** By `id revision`. */
   readonly arrived: ReadonlyMap<string, ArrivedEntry>;
+  /** What was wrong before any cut. */
+  readonly problems: readonly string[];
 }
 
 export interface GatherOptions extends Pick<PartOptions, "folder" | "random"> {
@@ -67,6 +70,7 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   });
   const daemon = new RunningDaemon(folder, config, link.environment(hub, "gateway"));
   const lives: Life[] = [];
+  const problems: string[] = [];
   const life = new HubLife(hub, link, random);
   device.start();
   try {
@@ -83,6 +87,10 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
       else await daemon.stop();
       lives.push({ base, operations: readOperations(readFileSync(log)), end: kind, askedMs });
     }
+  } catch (error) {
+    // What was recorded until then is cut all the same: it says more than that a daemon does not come up.
+    if (lives.length === 0) throw error;
+    problems.push(`life ${lives.length} of a ${options.journal} journal: ${messageOf(error)}`);
   } finally {
     await daemon.kill();
     await device.stop();
@@ -92,10 +100,10 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
     shim.close();
   }
   const arrived = readArrived(join(folder, "messages.jsonl"));
-  if (arrived.twofold.length > 0) throw new Error(`before any cut: ${arrived.twofold.join("; ")}`);
+  problems.push(...arrived.twofold.map((problem) => `before any cut: ${problem}`));
   const database = join(root, "store", "headgate.db");
   const journal = options.journal === "kept" ? readKeptJournal(database) : undefined;
-  return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries };
+  return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries, problems };
 }
 
 function filesBelow(root: string): Map<string, Buffer> {

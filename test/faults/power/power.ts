@@ -26,9 +26,11 @@ export const power: Part = {
     const library = compileShim(folder);
     const samples: (() => Promise<string[]>)[] = [];
     const results: CutJudge["result"][] = [];
+    const problems: string[] = [];
     for (const journal of ["kept", "trimmed"] as const) {
       const own = join(folder, journal);
       const gathered = await gather({ folder: own, random: branch(random), library, livesCommits, journal });
+      problems.push(...gathered.problems);
       const operations = gathered.lives.map((life) => life.operations.length);
       say(
         `journal ${journal}: recorded ${operations.join(" + ")} operations, ${gathered.sent.length} readings`,
@@ -46,7 +48,7 @@ export const power: Part = {
         });
       }
     }
-    const problems = results.flatMap((result) => result.problems);
+    problems.push(...results.flatMap((result) => result.problems));
     for (const start of samples) problems.push(...(await start()));
     return {
       counts: { ...total(results.map(({ counts }) => counts)), daemonsStarted: samples.length },
