@@ -3,30 +3,23 @@
  * What arrived is compared with what an oracle recomputes from the committed bytes.
  */
 import { type ChildProcess, spawn } from "node:child_process";
-import { closeSync, existsSync, mkdtempSync, openSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, mkdtempSync, openSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { askStatus } from "../../src/api/status-socket.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
+import { randomFrom } from "../support/random.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { until } from "../support/until.ts";
+import { compare, readArrived } from "./arrived.ts";
 import { readJournal, expect as recompute } from "./oracle.ts";
 
 const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
 const kills = 20;
 const sizeMs = 1_000;
 const latenessMs = 2_000;
-
-interface ArrivedEntry {
-  readonly id: string;
-  readonly revision: number;
-  readonly device: string;
-  readonly windowStart: string;
-  readonly count: number;
-  readonly channels: { temperature: { count: number; mean: number; sum: number; min: number; max: number } };
-}
 
 let folder: string;
 let hub: EmbeddedHub;
@@ -46,17 +39,6 @@ afterEach(async () => {
   await hub.stop();
   rmSync(folder, { recursive: true, force: true });
 });
-
-/** Deterministic for a seed, so that a failure can be looked at again (mulberry32). */
-function randomFrom(seed: number): () => number {
-  let state = seed;
-  return () => {
-    state = (state + 0x6d2b79f5) | 0;
-    let t = Math.imul(state ^ (state >>> 15), 1 | state);
-    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
-    return ((t ^ (t >>> 14)) >>> 0) / 4_294_967_296;
-  };
-}
 
 const sleep = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const store = () => join(folder, "store");
@@ -203,47 +185,15 @@ test(`${kills} kills at random moments: every committed entry arrives, equal, an
     held: 1,
   });
 
-  const arrived = new Map<string, ArrivedEntry>();
-  const final = new Map<string, ArrivedEntry>();
-  let repeats = 0;
-  for (const line of readFileSync(join(folder, "messages.jsonl"), "utf8").trim().split("\n")) {
-    for (const entry of (JSON.parse(line) as { body: ArrivedEntry[] }).body) {
-      const key = `${entry.id} ${entry.revision}`;
-      const before = arrived.get(key);
-      if (before) {
-        repeats++;
-        expect(entry, "a repeat is equal to the first").toEqual(before);
-      }
-      arrived.set(key, entry);
-      const window = `${entry.device} ${Date.parse(entry.windowStart)}`;
-      const last = final.get(window);
-      if (last) expect(entry.id, "a window has one id").toBe(last.id);
-      if (!last || entry.revision > last.revision) final.set(window, entry);
-    }
-  }
-  for (const entry of final.values()) {
-    for (let revision = 0; revision <= entry.revision; revision++) {
-      expect(arrived.has(`${entry.id} ${revision}`), "no revision is missing").toBe(true);
-    }
-  }
+  const arrived = readArrived(join(folder, "messages.jsonl"));
   const endKey = [...expected.windows.keys()].find((key) => key.startsWith("end "));
   expected.windows.delete(endKey ?? "");
-  expect([...final.keys()].sort()).toEqual([...expected.windows.keys()].sort());
-  for (const [key, window] of expected.windows) {
-    const { temperature } = final.get(key)?.channels ?? {};
-    expect({ key, ...temperature }).toMatchObject({
-      key,
-      count: window.count,
-      sum: window.sum,
-      mean: window.sum / window.count,
-      min: window.min,
-      max: window.max,
-    });
-  }
-  const revised = [...final.values()].filter((entry) => entry.revision > 0).length;
+  expect(compare(expected, arrived)).toEqual([]);
+  const windows = [...arrived.final.values()];
+  const revised = windows.filter((entry) => entry.revision > 0).length;
   process.stdout.write(
     `seed ${seed}: ${kills} kills, ${expected.readings} readings committed of ${seq} sent, ${expected.late} late, ` +
-      `${expected.garbled} garbled, ${final.size} windows, ${revised} revised, ${repeats} entries repeated\n`,
+      `${expected.garbled} garbled, ${windows.length} windows, ${revised} revised, ${arrived.repeats} entries repeated\n`,
   );
   expect(expected.readings).toBeGreaterThan(kills);
 }, 240_000);

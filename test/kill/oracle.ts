@@ -32,7 +32,7 @@ export function readJournal(path: string, position: number): { lines: string[]; 
   }
 }
 
-function framesOf(batch: Buffer): string[] {
+export function framesOf(batch: Buffer): string[] {
   const lines: string[] = [];
   for (let at = 0; at < batch.length; ) {
     const type = batch[at];
@@ -42,6 +42,7 @@ function framesOf(batch: Buffer): string[] {
       at += 25 + length;
     } else if (type === 2) at += 17;
     else if (type === 3 || type === 4) at += 5 + batch.readUInt32LE(at + 1);
+    else if (type === 5) at += 9 + batch.readUInt32LE(at + 5);
     else throw new Error(`unknown record ${type} at ${at}`);
   }
   return lines;
@@ -97,9 +98,10 @@ export function expect(lines: readonly string[], sizeMs: number, latenessMs: num
   return { frames: lines.length, readings, garbled, late, windows };
 }
 
-function parse(line: string): CommittedReading | undefined {
+/** A line that is a whole reading; without a time of its own it stands at 0. */
+export function parse(line: string): CommittedReading | undefined {
   try {
-    const { id, t, seq, temperature } = JSON.parse(line) as Record<string, unknown>;
+    const { id, t = 0, seq, temperature } = JSON.parse(line) as Record<string, unknown>;
     if (typeof id !== "string" || typeof t !== "number" || typeof seq !== "number") return undefined;
     return typeof temperature === "number" ? { device: id, timeMs: t, seq, temperature } : undefined;
   } catch {

@@ -15,8 +15,11 @@ export class SerialDevice {
     onReceived: () => undefined,
   });
 
-  /** Sends until the kernel took it: what leaves the device before somebody listens is lost, as on a real line. */
-  async send(text: string): Promise<void> {
+  /**
+   * Sends until the kernel took it: what leaves the device before somebody listens is lost, as on a real line.
+   * Returns who listened, a number that changes whenever the port is opened or flushed.
+   */
+  async send(text: string): Promise<number> {
     for (;;) {
       // The fate may be known before the line has had its time on the wire, or after; both have to be over.
       let settle: (fate: Fate) => void = () => undefined;
@@ -24,7 +27,8 @@ export class SerialDevice {
         settle = resolve;
       });
       await this.line.send(Buffer.from(text, "latin1"), settle);
-      if ((await fate).outcome === "sent") return;
+      const known = await fate;
+      if (known.outcome === "sent") return known.listener;
       await systemClock.sleep(20);
     }
   }
