@@ -1,8 +1,8 @@
 /**
- * The fault campaign: kills in named phases, power cuts, and disks, clocks and hubs in trouble, each many times,
+ * The fault campaign: kills in named phases, power cuts, damaged files, and disks, clocks and hubs in trouble, each many times,
  * each judged by oracles that share no code with the gateway.
  *
- *     npm run test:faults -- [--seed N] [--rounds N] [--only kills|power|trouble] [--json]
+ *     npm run test:faults -- [--seed N] [--rounds N] [--only kills|power|damage|trouble] [--json]
  *     npm run test:faults -- --planted
  *
  * The same seed repeats the same choices; when they strike depends on the machine. `--planted` proves that the
@@ -14,6 +14,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { randomFrom } from "../support/random.ts";
+import { damage } from "./damage.ts";
 import { kills } from "./kills/kills.ts";
 import type { Part, PartResult } from "./part.ts";
 import { runPlanted } from "./planted-run.ts";
@@ -21,7 +22,7 @@ import { power } from "./power/power.ts";
 import { trouble } from "./trouble/trouble.ts";
 
 /** In the order in which they run; another kind of fault is another line. */
-const parts: readonly Part[] = [kills, power, trouble];
+const parts: readonly Part[] = [kills, power, damage, trouble];
 
 const shownProblems = 20;
 

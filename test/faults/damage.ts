@@ -7,13 +7,11 @@ import {
   copyFileSync,
   existsSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   rmSync,
   writeFileSync,
 } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import { TransientError } from "../../src/core/errors.ts";
@@ -21,21 +19,11 @@ import { BatchWriter } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import { type Commit, Store, type StoreSettings, type StoreStatus } from "../../src/store/store.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
+import type { Part } from "./part.ts";
 
 const t0 = Date.UTC(2025, 0, 1);
 const settings: StoreSettings = { snapshotEvery: 150, replayBytes: 0, maxBytes: 1e9, retention: {} };
 const compose = { maxDelayMs: 2_000, maxMessageBytes: 4_000, output: "readings" };
-
-export interface DamageSummary {
-  readonly rounds: number;
-  readonly kinds: Readonly<Record<string, number>>;
-  /** Stores that noticed, and those whose damage hit nothing that counts. */
-  readonly noticed: number;
-  readonly harmless: number;
-  readonly exact: number;
-  readonly unknown: number;
-  readonly failures: readonly string[];
-}
 
 interface Content {
   readonly id: string;
@@ -182,41 +170,42 @@ function cut(path: string, random: () => number): void {
   writeFileSync(path, bytes.subarray(0, Math.floor(random() * bytes.length)));
 }
 
-export function damage(rounds: number, random: () => number): DamageSummary {
-  const folder = mkdtempSync(join(tmpdir(), "headgate-damage-"));
-  const counts: Record<string, number> = {};
-  const failures: string[] = [];
-  let noticed = 0;
-  let harmless = 0;
-  let exact = 0;
-  let unknown = 0;
-  const names = Object.keys(kinds);
-  for (let round = 0; round < rounds; round++) {
-    const name = names[round % names.length] as string;
-    counts[name] = (counts[name] ?? 0) + 1;
-    const path = join(folder, `${round}`);
-    try {
-      const result = oneRound(path, kinds[name] as (typeof kinds)[string], random);
-      if (result === "harmless") harmless++;
-      else noticed++;
-      if (result === "exact") exact++;
-      if (result === "unknown") unknown++;
-      rmSync(path, { recursive: true, force: true });
-    } catch (error) {
-      failures.push(
-        `round ${round} (${name}), kept in ${path}: ${error instanceof Error ? error.stack : error}`,
-      );
+export const damage: Part = {
+  name: "damage",
+  about: "stores are filled, killed, damaged and opened again; a round is one store",
+  async run({ random, rounds = 200, folder, say }) {
+    const counts: Record<string, number> = {};
+    const problems: string[] = [];
+    const names = Object.keys(kinds);
+    for (let round = 0; round < rounds; round++) {
+      const name = names[round % names.length] as string;
+      const path = join(folder, `${round}`);
+      try {
+        const result = oneRound(path, kinds[name] as (typeof kinds)[string], random);
+        counts[outcomes[result]] = (counts[outcomes[result]] ?? 0) + 1;
+        rmSync(path, { recursive: true, force: true });
+      } catch (error) {
+        const reason = error instanceof Error ? (error.stack ?? error.message) : String(error);
+        problems.push(`round ${round} (${name}), kept in ${path}: ${reason}`);
+      }
+      counts[name] = (counts[name] ?? 0) + 1;
+      if (round % 50 === 49) say(`${round + 1} of ${rounds}`);
     }
-  }
-  if (failures.length === 0) rmSync(folder, { recursive: true, force: true });
-  return { rounds, kinds: counts, noticed, harmless, exact, unknown, failures };
-}
+    return { counts, problems };
+  },
+};
+
+const outcomes = {
+  harmless: "nothing that counts was hit",
+  exact: "named exactly what is missing",
+  unknown: "said that nobody knows what is missing",
+};
 
 function oneRound(
   folder: string,
   harm: (folder: string, random: () => number) => void,
   random: () => number,
-): "harmless" | "exact" | "unknown" {
+): keyof typeof outcomes {
   const alive = join(folder, "alive");
   const store = new Store(alive, settings);
   store.open();

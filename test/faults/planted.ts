@@ -32,11 +32,11 @@ export const plantedDefects: readonly PlantedDefect[] = [
   {
     name: "the cursor written in another transaction",
     edits: [
-      { file: store, find: "this.#writeState.run(JSON.stringify(state));", replace: "" },
+      { file: store, find: "this.#stateRow.write(state);", replace: "" },
       {
         file: store,
         find: 'this.#database.exec("COMMIT");',
-        replace: 'this.#database.exec("COMMIT");\n      this.#writeState.run(JSON.stringify(this.#state));',
+        replace: 'this.#database.exec("COMMIT");\n      this.#stateRow.write(this.#state);',
       },
     ],
     part: "power",
@@ -52,13 +52,13 @@ export const plantedDefects: readonly PlantedDefect[] = [
       },
       {
         file: store,
-        find: "this.#writeState.run(JSON.stringify(state));",
-        replace: "this.#writeState.run(JSON.stringify({ ...state, ledger: before }));",
+        find: "this.#stateRow.write(state);",
+        replace: "this.#stateRow.write({ ...state, ledger: before });",
       },
       {
         file: store,
         find: 'this.#database.exec("COMMIT");',
-        replace: 'this.#database.exec("COMMIT");\n      this.#writeState.run(JSON.stringify(this.#state));',
+        replace: 'this.#database.exec("COMMIT");\n      this.#stateRow.write(this.#state);',
       },
     ],
     part: "power",

@@ -25,7 +25,7 @@ export function fixture(folder: string): ArrivedEntry[] {
 export function prefilled(folder: string, config: Config, entries: number): ArrivedEntry[] {
   const checked = checkConfig(config as unknown as JsonObject);
   // Whatever is too much for the daemon is not for this one.
-  const settings = { ...checked.config.store, maxBytes: 1_000_000_000 };
+  const settings = { ...checked.config.store, maxBytes: 1_000_000_000, retention: {} };
   const store = new Store(join(folder, "store"), settings);
   const { maxDelayMs, maxMessageBytes, output } = checked.config.publish;
   const compose = { maxDelayMs, maxMessageBytes, output };
@@ -39,7 +39,8 @@ export function prefilled(folder: string, config: Config, entries: number): Arri
     writer.frame("oven", t, t, Buffer.from(line));
     if (entry % 100 !== 99) continue;
     writer.tick(t, t);
-    store.commit({ batch: writer.take(), acknowledged: [], rejected: [], compose, nowMs: t });
+    const nothing = { acknowledged: [], rejected: [] };
+    store.commit({ batch: writer.take(), ...nothing, compose, nowMs: t, monotonicMs: t });
   }
   store.close();
   return entriesIn(join(folder, "store", "headgate.db"));

@@ -58,7 +58,8 @@ export class CutJudge {
   constructor(gathered: Gathered, scratch: string) {
     this.#gathered = gathered;
     this.#scratch = scratch;
-    this.#settings = checkConfig(gathered.config as unknown as JsonObject).config.store;
+    const { store } = checkConfig(gathered.config as unknown as JsonObject).config;
+    this.#settings = { ...store, retention: {} };
   }
 
   contentsOf(files: ReadonlyMap<string, Buffer>): Contents {
