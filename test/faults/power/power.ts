@@ -12,7 +12,7 @@ import { runOn } from "./whole-daemon.ts";
 const wholeDaemonEvery = 50;
 
 /** Commits of each life: long enough for checkpoints, each of 1,000 pages; short, for a store made or recovered. */
-const livesCommits = [5, 1_200, 300, 20];
+const livesCommits = [5, 800, 200, 20];
 
 /**
  * The power is cut at random operations of recorded lives. What the disk may hold then is built, and a store is
