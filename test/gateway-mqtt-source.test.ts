@@ -55,6 +55,7 @@ function configure(store: object, source: object = {}): string {
     sources: { yard },
     windows: { second: { sizeMs: 1_000 } },
     publish: { maxDelayMs: 0 },
+    clock: { maxHoldMs: 0 },
     store: { path: join(folder, "store"), ...store },
   };
   const file = join(folder, "headgate.json");

@@ -1,5 +1,6 @@
 import { rmSync } from "node:fs";
 import { createServer, request, type Server } from "node:http";
+import { connect } from "node:net";
 import { join } from "node:path";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
@@ -38,7 +39,12 @@ export class StatusSocket {
       );
       return;
     }
-    // The store is locked by now: a socket that is there was left by a process that is gone.
+    // One that waits for the store of another must not take the other's place here.
+    if (await isAnswered(this.#path)) {
+      this.#log.warn({ path: this.#path }, "another gateway answers for this store");
+      return;
+    }
+    // A socket that nobody answers was left by a process that is gone.
     rmSync(this.#path, { force: true });
     const server = createServer(({ url = "" }, response) => {
       const answers: Readonly<Record<string, () => object>> = this.#answers;
@@ -66,6 +72,17 @@ export class StatusSocket {
     server.closeAllConnections();
     await new Promise<void>((resolve) => server.close(() => resolve()));
   }
+}
+
+function isAnswered(path: string): Promise<boolean> {
+  return new Promise((resolve) => {
+    const socket = connect(path);
+    socket.once("connect", () => {
+      socket.destroy();
+      resolve(true);
+    });
+    socket.once("error", () => resolve(false));
+  });
 }
 
 /** The status of the daemon that has the store in `storeFolder`; rejects when none answers within the deadline. */

@@ -34,6 +34,7 @@ export async function startGateway(
     hub: { type: "mqtt", url: "mqtt://127.0.0.1:9" },
     ...sections,
     api: { port: 0, ...sections.api },
+    clock: { maxHoldMs: 0 },
     store: { path: join(folder, "store"), minCommitMs: 0, ...sections.store },
   };
   const configFile = join(folder, "headgate.json");

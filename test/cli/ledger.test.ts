@@ -21,6 +21,7 @@ beforeEach(() => {
     windows: { hour: { sizeMs: 3_600_000, sources: ["yard"] } },
     hub: { type: "mqtt", url: "mqtt://127.0.0.1:9" },
     api: { port: 0 },
+    clock: { maxHoldMs: 0 },
     store: { path: store() },
   };
   writeFileSync(config, JSON.stringify(content));
