@@ -73,8 +73,7 @@ export class StateRow {
   read(): State {
     const row = this.#read.get();
     if (!row) throw corrupt("the store has no state");
-    if (row.checksum !== null && row.checksum !== crc32(row.state))
-      throw corrupt("the state does not match its checksum");
+    if (row.checksum !== crc32(row.state)) throw corrupt("the state does not match its checksum");
     return parseState(row.state);
   }
 }

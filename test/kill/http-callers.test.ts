@@ -31,6 +31,7 @@ test(`${kills} kills while callers repeat what was not answered: each reading is
     hub: { type: "mqtt", url: "mqtt://127.0.0.1:9" },
     api: { port },
     // Small enough that keys come back from snapshots, too.
+    clock: { maxHoldMs: 0 },
     store: { path: join(folder, "store"), minCommitMs: 0, snapshotEvery: 50 },
   };
   writeFileSync(join(folder, "headgate.json"), JSON.stringify(config));
