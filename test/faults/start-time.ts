@@ -14,7 +14,13 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { median } from "./soak/trend.ts";
 import { makeBigStore } from "./start-time/big-store.ts";
-import { freePort, MeasuredStart, sourceName, startConfig } from "./start-time/measured-start.ts";
+import {
+  freePort,
+  MeasuredStart,
+  type StartTimes,
+  sourceName,
+  startConfig,
+} from "./start-time/measured-start.ts";
 
 const longestDifferenceMs = 500;
 /** 20,000 readings: two snapshots, and the write-ahead log's bound. */
@@ -46,17 +52,37 @@ function forget(folder: string): void {
     }
 }
 
-async function measure(start: MeasuredStart, store: string, how: Case): Promise<number> {
+async function measure(start: MeasuredStart, store: string, how: Case): Promise<StartTimes> {
   if (how !== "stopped") {
     await start.start();
     await start.work(workRequests);
     await start.kill();
     if (how === "killed, cold") forget(store);
   }
-  const ms = await start.start();
+  const times = await start.start();
   await start.stop();
-  return ms;
+  return times;
 }
+
+interface Pair {
+  readonly empty: StartTimes;
+  readonly big: StartTimes;
+}
+
+function resultOf(how: Case, pairs: readonly Pair[]) {
+  const middle = (of: (pair: Pair) => number) => Math.round(median(pairs.map(of)));
+  return {
+    how,
+    emptyMs: middle(({ empty }) => empty.ms),
+    bigMs: middle(({ big }) => big.ms),
+    differenceMs: middle(({ empty, big }) => big.ms - empty.ms),
+    emptyCpuMs: middle(({ empty }) => empty.cpuMs),
+    bigCpuMs: middle(({ big }) => big.cpuMs),
+    cpuDifferenceMs: middle(({ empty, big }) => big.cpuMs - empty.cpuMs),
+  };
+}
+
+const describe = ({ ms, cpuMs }: StartTimes): string => `${Math.round(ms)} ms (CPU ${cpuMs})`;
 
 async function main(folder: string): Promise<number> {
   const hubPort = await freePort();
@@ -80,25 +106,18 @@ async function main(folder: string): Promise<number> {
   const empty = new MeasuredStart(emptyFolder, emptyStore, emptyPort, hubPort);
   const results = [];
   for (const how of cases) {
-    const differences: number[] = [];
-    const times: { empty: number[]; big: number[] } = { empty: [], big: [] };
-    for (let round = 0; round < Number(values.rounds); round++) {
+    const pairs: Pair[] = [];
+    for (let round = 1; round <= Number(values.rounds); round++) {
       rmSync(emptyStore, { recursive: true, force: true });
-      const emptyMs = await measure(empty, emptyStore, how);
-      const bigMs = await measure(big, bigStore, how);
-      times.empty.push(emptyMs);
-      times.big.push(bigMs);
-      differences.push(bigMs - emptyMs);
-      say(`  ${how}, round ${round + 1}: empty ${Math.round(emptyMs)} ms, big ${Math.round(bigMs)} ms`);
+      const pair = { empty: await measure(empty, emptyStore, how), big: await measure(big, bigStore, how) };
+      pairs.push(pair);
+      say(`  ${how}, round ${round}: empty ${describe(pair.empty)}, big ${describe(pair.big)}`);
     }
-    const result = {
-      how,
-      emptyMs: Math.round(median(times.empty)),
-      bigMs: Math.round(median(times.big)),
-      differenceMs: Math.round(median(differences)),
-    };
+    const result = resultOf(how, pairs);
     results.push(result);
-    say(`${how}: empty ${result.emptyMs} ms, big ${result.bigMs} ms, ${result.differenceMs} ms longer`);
+    say(
+      `${how}: empty ${result.emptyMs} ms, big ${result.bigMs} ms, ${result.differenceMs} ms longer (CPU ${result.emptyCpuMs}, ${result.bigCpuMs}, ${result.cpuDifferenceMs} ms)`,
+    );
   }
   const isGood = results.every(({ differenceMs }) => differenceMs <= longestDifferenceMs);
   say(isGood ? "within the goal" : `more than ${longestDifferenceMs} ms longer`);
