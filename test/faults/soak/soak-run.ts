@@ -85,8 +85,8 @@ export async function runSoak(options: SoakOptions): Promise<SoakRun> {
   const outages = new Outages({
     hub,
     random: randomFrom(seed),
-    longAfterMs: minutes * 60_000 * 0.3,
-    longestMs: minutes * 60_000 * 0.4,
+    longAfterMs: minutes * 60_000 * 0.25,
+    longestMs: minutes * 60_000 * 0.5,
     isEvicted: () => (samples.last?.evicted ?? 0) > 0,
     say,
   });
