@@ -1,7 +1,7 @@
 import { copyFileSync, existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import Sqlite from "better-sqlite3";
+import { DatabaseSync } from "node:sqlite";
 
 /** What the commits that stand in a write-ahead log wrote. */
 export interface WalPages {
@@ -47,11 +47,12 @@ export function readWalPages(store: string): WalPages {
 
 /** Which table each page belongs to. */
 function ownersOf(path: string): ReadonlyMap<number, string> {
-  const database = new Sqlite(path);
+  const database = new DatabaseSync(path);
   try {
-    const rows = database
-      .prepare<[], { name: string; pageno: number }>("SELECT name, pageno FROM dbstat")
-      .all();
+    const rows = database.prepare("SELECT name, pageno FROM dbstat").all() as unknown as {
+      name: string;
+      pageno: number;
+    }[];
     return new Map(rows.map(({ name, pageno }) => [pageno, name]));
   } finally {
     database.close();
