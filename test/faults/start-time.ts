@@ -78,11 +78,14 @@ function resultOf(how: Case, pairs: readonly Pair[]) {
     differenceMs: middle(({ empty, big }) => big.ms - empty.ms),
     emptyCpuMs: middle(({ empty }) => empty.cpuMs),
     bigCpuMs: middle(({ big }) => big.cpuMs),
+    emptyReadBytes: middle(({ empty }) => empty.readBytes),
+    bigReadBytes: middle(({ big }) => big.readBytes),
     cpuDifferenceMs: middle(({ empty, big }) => big.cpuMs - empty.cpuMs),
   };
 }
 
-const describe = ({ ms, cpuMs }: StartTimes): string => `${Math.round(ms)} ms (CPU ${cpuMs})`;
+const describe = ({ ms, cpuMs, readBytes }: StartTimes): string =>
+  `${Math.round(ms)} ms (CPU ${cpuMs}, ${Math.round(readBytes / 1_024)} KiB read)`;
 
 async function main(folder: string): Promise<number> {
   const hubPort = await freePort();

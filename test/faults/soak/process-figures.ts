@@ -6,8 +6,9 @@ export interface ProcessFigures {
   readonly rssBytes: number;
   /** User and system time since its start. */
   readonly cpuMs: number;
-  /** Caused to be written to a disk. */
+  /** Caused to be written to a disk, and fetched from one. */
   readonly writtenBytes: number;
+  readonly readBytes: number;
   readonly threads: number;
   readonly files: number;
 }
@@ -19,6 +20,7 @@ const tickMs = 10;
 export function figuresOf(pid: number): ProcessFigures {
   const read = (name: string) => readFileSync(`/proc/${pid}/${name}`, "utf8");
   const status = read("status");
+  const io = read("io");
   // Behind the name, which may hold anything, the fields are counted from the third, the state.
   const fields = read("stat")
     .replace(/^.*\) /s, "")
@@ -27,7 +29,8 @@ export function figuresOf(pid: number): ProcessFigures {
     rssBytes: figure(status, "VmRSS") * 1_024,
     threads: figure(status, "Threads"),
     cpuMs: (Number(fields[11]) + Number(fields[12])) * tickMs,
-    writtenBytes: figure(read("io"), "write_bytes"),
+    writtenBytes: figure(io, "write_bytes"),
+    readBytes: figure(io, "read_bytes"),
     files: readdirSync(`/proc/${pid}/fd`).length,
   };
 }

@@ -34,6 +34,8 @@ export interface StartTimes {
   readonly ms: number;
   /** What the process computed for it, in steps of 10 ms: says more than the time on a busy machine. */
   readonly cpuMs: number;
+  /** What it fetched from the disk. */
+  readonly readBytes: number;
 }
 
 /** A daemon on a store, of which the start is measured from outside. */
@@ -59,7 +61,9 @@ export class MeasuredStart {
     // Refused connections cost next to nothing; a wait between them would be measured.
     while (!(await this.#post('{"device":"first","temperature":21.5}')) && !ended) await sleep(2);
     if (ended) throw new Error(`the daemon ended; see ${this.#daemon.folder}/daemon.log`);
-    return { ms: monotonicMs() - began, cpuMs: figuresOf(this.#daemon.pid).cpuMs };
+    const ms = monotonicMs() - began;
+    const { cpuMs, readBytes } = figuresOf(this.#daemon.pid);
+    return { ms, cpuMs, readBytes };
   }
 
   /** Readings that make the write-ahead log long, and that a start may have to replay. */
