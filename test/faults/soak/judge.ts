@@ -4,6 +4,8 @@ import { median, type Trend, trendOf } from "./trend.ts";
 
 /** While caches fill and the heap finds its size. */
 const warmUpSeconds = 600;
+/** Of a shorter time the line says what the heap does, not whether memory grows. */
+const judgedFromSeconds = 1_500;
 const maxGrowthPerHour = 5e6;
 /** From this length on the store must have been full once. */
 const fullFromSeconds = 900;
@@ -25,7 +27,7 @@ export function judge(run: SoakRun, maxBytes: number): Judgement {
     problems.push("the store was never full: nothing was thinned, or nothing evicted");
   const warm = run.samples.filter(({ atSeconds }) => atSeconds >= warmUpSeconds && atSeconds <= run.seconds);
   const growth = trendOf(warm.map(({ atSeconds, rssBytes }) => ({ x: atSeconds / 3_600, y: rssBytes })));
-  if (growth && growth.slope - growth.spread > maxGrowthPerHour)
+  if (growth && run.seconds >= judgedFromSeconds && growth.slope - growth.spread > maxGrowthPerHour)
     problems.push(`memory grows by ${megabytes(growth.slope)} MB/h`);
   return { figures: { ...counted(run), ...measured(run, growth) }, problems };
 }
