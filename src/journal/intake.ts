@@ -105,6 +105,11 @@ export class Intake {
     return { ...this.#state, queuedBytes: this.#queuedBytes };
   }
 
+  /** Half of the room is taken: waiting for a full disk to be freed would soon cost what comes in. */
+  get #isPressed(): boolean {
+    return this.#queuedBytes > this.#settings.maxQueueBytes / 2;
+  }
+
   get #queuedBytes(): number {
     return this.#writer.byteLength + this.#inFlightBytes;
   }
@@ -318,6 +323,7 @@ export class Intake {
         compose,
         nowMs: clock.wall(),
         monotonicMs: clock.monotonic(),
+        ...(this.#isPressed ? { isPressed: true } : {}),
         ...(last ? { last } : {}),
       };
       this.#status = await store.commit(commit);

@@ -5,6 +5,7 @@ import { messageOf, TransientError } from "../core/errors.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
 import type { PipelineSnapshot } from "../pipeline.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
+import { Reserve } from "./reserve.ts";
 import { logBytes } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
 import { StateRow } from "./state.ts";
@@ -21,6 +22,7 @@ export class Disk {
   readonly suspects: Suspects;
   readonly copy: LedgerCopy;
   readonly witness: Witness;
+  readonly reserve: Reserve;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
 
@@ -35,6 +37,7 @@ export class Disk {
     const path = join(folder, file);
     this.copy = new LedgerCopy(folder, file);
     this.witness = new Witness(folder, file);
+    this.reserve = new Reserve(folder, file, logBytes(maxBytes));
     this.database = openDatabase(path, (mark) => refuseNewer(mark, path));
     try {
       this.bound(maxBytes);

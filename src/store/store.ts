@@ -1,4 +1,4 @@
-import { type Database, storeError } from "../core/database.ts";
+import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "../core/database.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { PipelineFault } from "../journal/fault.ts";
@@ -38,6 +38,8 @@ export interface Commit {
   /** Wall ms, to say since when something may be missing; and monotonic ms, for the age of what waits. */
   readonly nowMs: number;
   readonly monotonicMs: number;
+  /** Memory fills up behind it: on a full disk, what is old may go for what is new. */
+  readonly isPressed?: boolean;
   /** The last commit of an orderly stop: it writes a snapshot and says that nothing is missing. */
   readonly last?: boolean;
 }
@@ -76,6 +78,9 @@ export interface Opened {
   readonly status: StoreStatus;
 }
 
+/** A batch brings forth entries, and rewrites some pages whatever its size. */
+const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
+
 /** A commit, or a part of one: without `compose` no message is made. */
 type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
 
@@ -98,6 +103,8 @@ export class Store {
   #composeDueMs: number | undefined;
   #lastFault: string | undefined;
   #careful = 0;
+  /** Size of the file when its disk was found full; it stays in force until there is room again. */
+  #tightBytes: number | undefined;
 
   /** @throws PermanentError STORE_BUSY, STORE_NEWER, STORE_CORRUPT; TransientError STORE_UNUSABLE */
   constructor(
@@ -117,6 +124,7 @@ export class Store {
     try {
       const { memory, pending } = recover(this.#disk, this.#makePipeline);
       this.#remember(memory);
+      this.#disk.reserve.keep();
       const opened = this.#opened(memory);
       if (opened.uncleanSinceMs === undefined) return opened;
       this.#careful = carefulCommits;
@@ -137,13 +145,21 @@ export class Store {
    * PermanentError STORE_CORRUPT
    */
   commit(commit: Commit): StoreStatus {
-    this.#noteSuspect(commit.batch);
-    this.#commit(commit);
+    try {
+      this.#noteSuspect(commit.batch);
+      this.#commit(commit);
+    } catch (error) {
+      if (!commit.isPressed || !isDiskFull(error)) throw error;
+      this.#commitTight(commit);
+    }
     // Whatever fails from here on must not make the caller repeat what is committed.
     const { witness, copy, storeId } = this.#disk;
     const { state, sinceSnapshot } = this.#memory;
     witness.write(storeId, state.position);
-    if (sinceSnapshot === 0 && commit.batch.length > 0) copy.write(state);
+    if (sinceSnapshot === 0 && commit.batch.length > 0) {
+      copy.write(state);
+      this.#disk.reserve.keep();
+    }
     return this.status();
   }
 
@@ -211,6 +227,18 @@ export class Store {
       if (!fault) return;
       this.#lastFault = messageOf(fault.cause);
       batch = withoutFault(batch, fault, faults);
+    }
+  }
+
+  /** The disk is full, and memory nearly so: what is oldest and least makes room for what is new. */
+  #commitTight(commit: Commit): void {
+    this.#disk.reserve.release();
+    try {
+      restartLog(this.#database);
+      this.#tightBytes ??= fileBytes(this.#database);
+      this.#commit(commit);
+    } catch (error) {
+      throw storeError("committing on a full disk", error);
     }
   }
 
@@ -303,18 +331,19 @@ export class Store {
   /** @throws TransientError STORE_FULL */
   #makeRoom(bytes: number): void {
     const { state, outbox, ledger, reduction, pipeline } = this.#memory;
-    const { storeId, folder } = this.#disk;
+    const { storeId, reserve } = this.#disk;
+    if (this.#tightBytes !== undefined && reserve.isPlenty) this.#tightBytes = undefined;
     const context = {
       database: this.#database,
-      folder,
       counters: state.outbox,
       reduction,
       retention: this.#settings.retention,
       maxBytes: this.#settings.maxBytes,
-      spared: untoldEvictions(state),
+      tightBytes: this.#tightBytes,
+      spared: () => untoldEvictions(state),
       dropHistory: () => this.#snapshot(0),
     };
-    makeRoom(context, bytes, (source, what) => {
+    makeRoom(context, neededBytes(bytes), (source, what) => {
       for (const [name, count] of Object.entries(what.accounts))
         countDiscard(accountOf(ledger, name), "evicted", count);
       noteEviction(state, outbox, { storeId, gateway: pipeline.config?.gateway ?? "" }, source, what);
