@@ -297,8 +297,12 @@ export class Gateway {
   }
 
   /** The store was opened, at the start or again after trouble with its disk. */
-  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys }: Opened): void {
+  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys, isFallback }: Opened): void {
     const { log } = this.#options;
+    if (isFallback) {
+      const message = "the store is of a newer version, and stays as it is; another file stands in for it";
+      log.error({ code: "STORE_NEWER" }, message);
+    }
     log.info({ store: this.storeFolder, replayed }, "store opened");
     const { damage } = status;
     if (damage && damage.atMs !== this.#storeStatus.damage?.atMs)

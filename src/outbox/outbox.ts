@@ -135,7 +135,7 @@ export class Outbox {
     this.#oldest = database.prepare("SELECT ready FROM outbox ORDER BY entry LIMIT 1");
   }
 
-  insert(entries: readonly Entry[]): void {
+  insert(entries: Iterable<Omit<Entry, "id" | "revision">>): void {
     const counters = this.#counters;
     for (const { readyMs, source, body, accounts } of entries) {
       const row = {
@@ -226,6 +226,19 @@ export class Outbox {
     this.#deleteEntries.run(first, last);
     this.#deleteMessage.run(sequence);
     return accounts;
+  }
+
+  /** Every entry, in order, whether it stands in a message or not. @throws PermanentError STORE_CORRUPT */
+  *entries(): Generator<Omit<Entry, "id" | "revision">> {
+    for (let from = 0; ; ) {
+      const rows = this.#entries.all(from, from + chunkRows - 1);
+      for (const row of rows) {
+        const { ready, source, body, accounts } = soundEntry(row, this.#counters.unchecked);
+        yield { readyMs: ready, source: source ?? "", body, accounts: JSON.parse(accounts) as Accounts };
+      }
+      from += chunkRows;
+      if (from >= this.#counters.nextEntry) return;
+    }
   }
 
   /** Takes back an entry that stands in no message and accounts for no reading. */

@@ -6,7 +6,7 @@ import { Journal, pack, unpack } from "../journal/journal.ts";
 import type { PipelineSnapshot } from "../pipeline.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { Reserve } from "./reserve.ts";
-import { logBytes } from "./room.ts";
+import { logBytes, reserveBytes } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
 import { StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
@@ -37,7 +37,7 @@ export class Disk {
     const path = join(folder, file);
     this.copy = new LedgerCopy(folder, file);
     this.witness = new Witness(folder, file);
-    this.reserve = new Reserve(folder, file, logBytes(maxBytes));
+    this.reserve = new Reserve(folder, file, reserveBytes(maxBytes));
     this.database = openDatabase(path, (mark) => refuseNewer(mark, path));
     try {
       this.bound(maxBytes);

@@ -1,8 +1,6 @@
 import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 
-/** What a commit that evicts writes, beside the log that has to be merged before. */
-const evictionBytes = 1_048_576;
 /** It is kept only where it is no burden. */
 const plenty = 4;
 
@@ -15,10 +13,9 @@ export class Reserve {
   readonly #path: string;
   readonly #bytes: number;
 
-  /** `logBytes`: to what the write-ahead log grows; merged into a file that has to grow by it, it needs that much. */
-  constructor(folder: string, file: string, logBytes: number) {
+  constructor(folder: string, file: string, bytes: number) {
     this.#folder = folder;
-    this.#bytes = Math.ceil(logBytes) + evictionBytes;
+    this.#bytes = bytes;
     this.#path = join(folder, `${file}.reserve`);
   }
 

@@ -15,6 +15,9 @@ export interface Retention {
 
 /** Of `maxBytes`, what the write-ahead log may take beside the database. */
 export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
+/** What the reserve takes: room for the log to be merged into a file that has to grow by it, and for an eviction. */
+export const reserveBytes = (maxBytes: number): number =>
+  Math.ceil(logBytes(maxBytes) + Math.min(1_048_576, maxBytes / 16));
 /** When the bound is reached, this much of it is freed at once: few large deletions instead of one per commit. */
 const freedPart = 0.05;
 
@@ -76,7 +79,7 @@ export function makeRoom(
 /** Bytes the database may hold. */
 function budgetBytes({ maxBytes, tightBytes }: RoomContext): number {
   // The log grows past its bound by what one commit writes.
-  const wanted = maxBytes - 2 * logBytes(maxBytes);
+  const wanted = maxBytes - 2 * logBytes(maxBytes) - reserveBytes(maxBytes);
   return tightBytes === undefined ? wanted : Math.min(wanted, tightBytes);
 }
 

@@ -4,9 +4,9 @@ import { storeError } from "../core/database.ts";
 import { renameDurably } from "../core/durable-file.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import { adoptFallbacks, fallbackFile } from "./adoption.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { finishSalvage, salvage } from "./salvage.ts";
-import { schemaVersion } from "./schema.ts";
 import { type Commit, type Opened, Store, type StoreSettings, type StoreStatus, storeFile } from "./store.ts";
 import { walDamage } from "./wal.ts";
 import { Witness } from "./witness.ts";
@@ -49,7 +49,7 @@ export class StoreKeeper {
       this.#openMending();
     } catch (error) {
       this.#drop();
-      throw transient(error);
+      throw transient(storeError(`opening the store in ${this.#folder}`, error));
     }
   }
 
@@ -137,7 +137,7 @@ export class StoreKeeper {
     } catch (error) {
       if (error instanceof PermanentError && error.code === "STORE_NEWER") {
         // The newer version will want its store as it was: this one keeps to a file of its own.
-        this.#openFile(`headgate-schema-${schemaVersion}.db`);
+        this.#openFile(fallbackFile);
         return;
       }
       if (!isCorrupt(error)) throw error;
@@ -152,10 +152,11 @@ export class StoreKeeper {
     try {
       const opened = store.open();
       this.#refuseOutOfDate(file, opened.status);
+      if (file === storeFile) adoptFallbacks(this.#folder, this.#settings, store);
       this.#store = store;
       this.#file = file;
       this.#inode = inodeOf(join(this.#folder, file));
-      this.#onOpened(opened);
+      this.#onOpened({ ...opened, status: store.status(), isFallback: file !== storeFile });
     } catch (error) {
       store.close();
       throw error;

@@ -1,9 +1,18 @@
 import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "../core/database.ts";
+import type { Entry } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
+import { BatchWriter } from "../journal/batch.ts";
 import { PipelineFault } from "../journal/fault.ts";
 import type { KeyEntry } from "../journal/key-memory.ts";
-import { accountOf, type Balance, balances, countDiscard, mergeLedger } from "../ledger/ledger.ts";
+import {
+  accountOf,
+  type Balance,
+  balances,
+  countDiscard,
+  type Ledger,
+  mergeLedger,
+} from "../ledger/ledger.ts";
 import type { ComposeSettings, OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import { Pipeline } from "../pipeline.ts";
 import { Disk } from "./disk.ts";
@@ -76,6 +85,15 @@ export interface Opened {
   /** The boot that the journal ended in, and whether its clock was known good once. */
   readonly boot: { readonly id: string; readonly wasSynced: boolean } | undefined;
   readonly status: StoreStatus;
+  /** A newer program's store lies in the folder; this one stands in for it. */
+  readonly isFallback?: boolean;
+}
+
+/** What a store leaves to another. */
+export interface Retired {
+  readonly storeId: string;
+  readonly ledger: Ledger;
+  readonly entries: Iterable<Omit<Entry, "id" | "revision">>;
 }
 
 /** A batch brings forth entries, and rewrites some pages whatever its size. */
@@ -189,6 +207,41 @@ export class Store {
   audit(): Record<string, Balance> {
     const { ledger, outbox } = this.#memory;
     return balances(ledger, heldOf(this.#memory, outbox.heldByRows()));
+  }
+
+  /** Closes the open windows as they stand: what it holds is to go into another store, and this one to end. */
+  retire(): Retired {
+    const { pipeline, state } = this.#memory;
+    if (pipeline.config) {
+      const writer = new BatchWriter();
+      const config = { ...pipeline.config, windows: {}, clock: { maxHoldMs: 0 } };
+      writer.rare({ type: "configuration", wallMs: state.committedMs, config });
+      const nothing = { acknowledged: [], rejected: [] };
+      this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });
+    }
+    const { ledger, outbox } = this.#memory;
+    return { storeId: this.#disk.storeId, ledger, entries: outbox.entries() };
+  }
+
+  /** Takes over what another store held, once. */
+  adopt({ storeId, ledger, entries }: Retired): void {
+    const { state, outbox } = this.#memory;
+    const { adopted = [] } = state;
+    if (adopted.includes(storeId)) return;
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      outbox.insert(entries);
+      mergeLedger(this.#memory.ledger, ledger);
+      state.adopted = [...adopted.slice(-7), storeId];
+      state.ledger = [...this.#memory.ledger];
+      this.#disk.stateRow.write(state);
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      this.#goBack(error);
+      throw storeError(`taking over the store ${storeId}`, error);
+    }
+    this.#outboxStatus = outbox.status();
+    this.#composeDueMs = 0;
   }
 
   /** A copy of the whole store in a new file, also when the store's own was deleted: its pages are still there. */
