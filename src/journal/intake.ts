@@ -1,12 +1,19 @@
-import type { PipelineConfig } from "../config/schema.ts";
+import type { Config, PipelineConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
-import type { Commit, StoreStatus } from "../store/store.ts";
+import type { Commit, StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
 import type { KeyEntry } from "./key-memory.ts";
+
+/** What of the configuration the intake needs. */
+export function intakeSettings({ store, publish }: Config): IntakeSettings {
+  const { maxLossMs, minCommitMs, maxQueueBytes } = store;
+  const { maxDelayMs, maxMessageBytes, output } = publish;
+  return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+}
 
 /** The store as the intake sees it. */
 export interface CommitTarget {

@@ -1,7 +1,8 @@
 import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
+import type { StoreSettings } from "./contract.ts";
 import { schemaVersion } from "./schema.ts";
-import { Store, type StoreSettings } from "./store.ts";
+import { Store } from "./store.ts";
 
 /** Where a program keeps to that finds the store of a newer one: that one will want it as it was. */
 export const fallbackFile = `headgate-schema-${schemaVersion}.db`;

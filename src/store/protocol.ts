@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
-import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 
 /** What the main thread asks of the store thread; each is answered once, in order. */
 export interface Requests {

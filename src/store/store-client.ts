@@ -2,8 +2,8 @@ import { Worker } from "node:worker_threads";
 import { within } from "../core/deadline.ts";
 import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
-import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
 
 /** Far above what a synced write may take on a bad card; past it the thread is lost and the process must restart. */
 const deadlineMs = 120_000;

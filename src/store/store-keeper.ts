@@ -5,9 +5,10 @@ import { renameDurably } from "../core/durable-file.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import { adoptFallbacks, fallbackFile } from "./adoption.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { finishSalvage, salvage } from "./salvage.ts";
-import { type Commit, type Opened, Store, type StoreSettings, type StoreStatus, storeFile } from "./store.ts";
+import { Store, storeFile } from "./store.ts";
 import { walDamage } from "./wal.ts";
 import { Witness } from "./witness.ts";
 

@@ -14,7 +14,7 @@ import { join } from "node:path";
 import Sqlite from "better-sqlite3";
 import { describe, expect, onTestFinished, test } from "vitest";
 import { imbalances } from "../../src/ledger/ledger.ts";
-import type { Commit, Opened, StoreStatus } from "../../src/store/store.ts";
+import type { Commit, Opened, StoreStatus } from "../../src/store/contract.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
