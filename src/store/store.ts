@@ -37,6 +37,8 @@ const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 /** A commit, or a part of one: without `compose` no message is made. */
 type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
 
+/** The books are copied with each snapshot, and where those are rare, this often. */
+const copyEveryMs = 600_000;
 /** Commits after a death of the process whose batch is noted before it is processed, in case it was the killer. */
 const carefulCommits = 50;
 
@@ -56,6 +58,8 @@ export class Store {
   #composeDueMs: number | undefined;
   #lastFault: string | undefined;
   #careful = 0;
+  /** Monotonic. */
+  #copiedMs: number | undefined;
   /** Size of the file when its disk was found full; it stays in force until there is room again. */
   #tightBytes: number | undefined;
 
@@ -109,7 +113,9 @@ export class Store {
     const { witness, copy, storeId } = this.#disk;
     const { state, sinceSnapshot } = this.#memory;
     witness.write(storeId, state.position);
-    if (sinceSnapshot === 0 && commit.batch.length > 0) {
+    const age = Math.abs(commit.monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
+    if (age >= copyEveryMs || commit.last || (sinceSnapshot === 0 && commit.batch.length > 0)) {
+      this.#copiedMs = commit.monotonicMs;
       copy.write(state);
       this.#disk.reserve.keep();
     }
