@@ -92,6 +92,10 @@ export class RunningDaemon {
     });
   }
 
+  get pid(): number {
+    return this.#child?.pid ?? 0;
+  }
+
   /** Resolves with the exit code, or null when it was killed. */
   get ended(): Promise<number | null> {
     return this.#ended;
