@@ -54,6 +54,7 @@ export function salvage(folder: string, finding: Finding, nowMs: number): Damage
   } finally {
     damaged.close();
   }
+  enterPhase("salvage");
   // From here on the new store is the truth, whatever happens.
   renameDurably(`${path}.tmp`, `${path}.new`);
   finishSalvage(folder, name);
@@ -67,8 +68,10 @@ export function finishSalvage(folder: string, aside = `${storeFile}.damaged`): v
   if (!existsSync(`${path}.new`)) return;
   // The log first: beside the new file it would be taken for the new file's.
   if (existsSync(`${path}-wal`)) renameDurably(`${path}-wal`, join(folder, `${aside}-wal`));
+  enterPhase("salvage");
   rmSync(`${path}-shm`, { force: true });
   if (existsSync(path)) renameSync(path, join(folder, aside));
+  enterPhase("salvage");
   renameDurably(`${path}.new`, path);
 }
 
