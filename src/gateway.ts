@@ -1,12 +1,12 @@
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
-import type { SocketAnswers } from "./api/status-socket.ts";
+import { isAnswered, type SocketAnswers, statusSocketPath } from "./api/status-socket.ts";
 import { pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Clock } from "./core/clock.ts";
-import { HeadgateError, messageOf, TransientError } from "./core/errors.ts";
+import { HeadgateError, messageOf, PermanentError, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
@@ -74,6 +74,8 @@ export class Gateway {
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
+  /** The start was noted, because the store was this process's own. */
+  #hasBegun = false;
   readonly #clockWatch: ClockWatch;
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
@@ -95,6 +97,7 @@ export class Gateway {
     };
     const store = new StoreClient((opened) => onOpened(opened), options.onFatal);
     try {
+      await refuseSecond(folder);
       const isOpen = await opens(store.open(folder, storeSettings(configuration.current.config)), log);
       // Behind the store's lock: a second process on the same store must not count as a crash of the first.
       if (isOpen) configuration.begin(clock.wall());
@@ -136,7 +139,7 @@ export class Gateway {
     const door = new ApiDoor();
     const place = { gateway: config.gateway.name, environment: options.environment, door };
     this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), place);
-    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys ?? [] });
+    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
     this.#api = new LocalApi({
       config: config.api,
       maxQueueBytes: config.store.maxQueueBytes,
@@ -256,7 +259,7 @@ export class Gateway {
     await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
-    this.#configuration.ended();
+    if (this.#hasBegun) this.#configuration.ended();
     if (!isDurable) {
       const { queuedBytes, reason } = this.#intake.status;
       throw new TransientError(
@@ -284,7 +287,7 @@ export class Gateway {
     this.#readings.remember(keys);
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
-      if (configHash !== this.#pipelineHash) this.#rejournalConfiguration();
+      if (configHash !== this.#pipelineHash) this.#tellAnew();
       return;
     }
     this.#pipelineHash = configHash;
@@ -295,6 +298,7 @@ export class Gateway {
 
   async #begin(isOpen: boolean): Promise<void> {
     const { log, onFatal } = this.#options;
+    this.#hasBegun = isOpen;
     this.#intake.start();
     this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
     // Committed before the first byte is read: from here on a crash is noticed at the next start.
@@ -369,9 +373,10 @@ export class Gateway {
     this.#pipelineHash = pipeline.hash;
   }
 
-  #rejournalConfiguration(): void {
-    this.#pipelineHash = undefined;
-    this.#journalConfiguration().catch(this.#options.onFatal);
+  /** A store that was made anew knows neither clock nor configuration, and what waits for its commit needs both. */
+  #tellAnew(): void {
+    const { bootId: boot, quality } = this.#clockWatch;
+    this.#intake.tellAnew(boot, quality, pipelineConfig(this.#configuration.current));
   }
 
   #committed(status: StoreStatus): void {
@@ -429,6 +434,16 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
+}
+
+/**
+ * Two gateways with one identity would take hub, broker and API from each other. A store that another program has is
+ * waited for instead.
+ * @throws PermanentError STORE_BUSY
+ */
+async function refuseSecond(folder: string): Promise<void> {
+  if (await isAnswered(statusSocketPath(folder)))
+    throw new PermanentError("STORE_BUSY", `another gateway runs on the store in ${folder}`);
 }
 
 /** False when the store cannot be opened now; it is tried again with each commit. */

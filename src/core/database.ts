@@ -26,8 +26,9 @@ export function openDatabase(path: string, check: (mark: FileMark) => void = () 
     // From the bytes of the file first: SQLite's own look would make, merge or delete files beside it.
     check(markInHeader(path));
     database = new Sqlite(path, { timeout: 0 });
-    check(markOf(database));
+    // Before the first read, or a file for shared memory would be made, for which a full disk has no room.
     database.pragma("locking_mode = EXCLUSIVE");
+    check(markOf(database));
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     return database;

@@ -10,7 +10,9 @@ import type { KeyEntry } from "./key-memory.ts";
 
 /** What of the configuration the intake needs. */
 export function intakeSettings({ store, publish }: Config): IntakeSettings {
-  const { maxLossMs, minCommitMs, maxQueueBytes } = store;
+  const { maxLossMs, minCommitMs } = store;
+  // What waits must fit into the store in one commit when it may.
+  const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
   const { maxDelayMs, maxMessageBytes, output } = publish;
   return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
 }
@@ -22,6 +24,7 @@ export interface CommitTarget {
 /** Thrown by `commit` when nothing of it happened and it can be repeated with the batch that comes back. */
 export interface Repeatable {
   readonly batch: Uint8Array;
+  readonly status?: StoreStatus | undefined;
 }
 
 export interface IntakeSettings {
@@ -93,6 +96,7 @@ export class Intake {
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
   readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
   #retry: Taken | undefined;
+  #prefix: Uint8Array | undefined;
   #attempt = 0;
   #notBeforeMs = 0;
   #commitMs = 0;
@@ -212,6 +216,17 @@ export class Intake {
     await this.flush();
   }
 
+  /** What the next commit brings before anything else: a store that was made anew has forgotten it. */
+  tellAnew(bootId: string, quality: TimeQuality, config: PipelineConfig): void {
+    const { clock } = this.#options;
+    const times = { wallMs: clock.wall(), monotonicMs: clock.monotonic() };
+    const writer = new BatchWriter();
+    writer.rare({ type: "clock", ...times, bootId, quality });
+    writer.rare({ type: "configuration", ...times, config });
+    this.#prefix = writer.take();
+    this.#nudge();
+  }
+
   acknowledge(message: number): void {
     this.#acknowledged.push(message);
     this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
@@ -314,7 +329,7 @@ export class Intake {
   async #commit(last: boolean): Promise<boolean> {
     const { clock, store } = this.#options;
     const startedMs = clock.monotonic();
-    const taken = this.#retry ?? this.#take();
+    const taken = this.#withPrefix(this.#retry ?? this.#take());
     const { batch, oldestMs, waiters } = taken;
     const acknowledged = this.#acknowledged.splice(0);
     const rejected = this.#rejected.splice(0);
@@ -330,6 +345,7 @@ export class Intake {
         compose,
         nowMs: clock.wall(),
         monotonicMs: clock.monotonic(),
+        ...(this.#status ? { after: this.#status.position } : {}),
         ...(this.#isPressed ? { isPressed: true } : {}),
         ...(last ? { last } : {}),
       };
@@ -342,12 +358,24 @@ export class Intake {
       this.#acknowledged.unshift(...acknowledged);
       this.#rejected.unshift(...rejected);
       this.#failed({ ...taken, batch: error.batch }, error);
+      if (error.status) this.#options.onCommit(error.status);
       return false;
     }
     this.#succeeded(startedMs, oldestMs);
     for (const waiter of waiters) waiter.resolve();
     this.#options.onCommit(this.#status);
     return true;
+  }
+
+  /** The prefix holds no frames, so that the numbers of the batch's sources stay what they are. */
+  #withPrefix(taken: Taken): Taken {
+    const prefix = this.#prefix;
+    this.#prefix = undefined;
+    if (!prefix) return taken;
+    const batch = new Uint8Array(prefix.length + taken.batch.length);
+    batch.set(prefix);
+    batch.set(taken.batch, prefix.length);
+    return { ...taken, batch };
   }
 
   #take(): Taken {

@@ -26,6 +26,8 @@ export interface Commit {
   /** Wall ms, to say since when something may be missing; and monotonic ms, for the age of what waits. */
   readonly nowMs: number;
   readonly monotonicMs: number;
+  /** Position of the last commit that the caller knows of: one that happened all the same is not made again. */
+  readonly after?: number;
   /** Memory fills up behind it: on a full disk, what is old may go for what is new. */
   readonly isPressed?: boolean;
   /** The last commit of an orderly stop: it writes a snapshot and says that nothing is missing. */

@@ -22,7 +22,12 @@ export type ReplyMessage =
   /** No reply, but news: the store was opened, the first time or again. */
   | { readonly opened: Opened }
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: SerializedError; readonly batch?: Uint8Array };
+  | {
+      readonly id: number;
+      readonly error: SerializedError;
+      readonly batch?: Uint8Array;
+      readonly status?: StoreStatus;
+    };
 
 /** Errors lose their class on the way between threads; this is what is needed to make them again. */
 export interface SerializedError {

@@ -1,9 +1,10 @@
+import { isDiskFull } from "../core/database.ts";
 import { messageOf } from "../core/errors.ts";
 import { PipelineFault, withoutEntries } from "../journal/fault.ts";
 import { settle } from "../ledger/ledger.ts";
 import type { Disk } from "./disk.ts";
 import { heldOf, type Memory, type PipelineFactory, ReplayFault, recall } from "./memory.ts";
-import { findKiller, isPatient, type Suspect } from "./suspects.ts";
+import { findKiller, isPatient, type Suspect, type Suspects } from "./suspects.ts";
 
 /** What a bug may cost in one batch: after this many faulty entries, the rest of the batch's frames goes too. */
 const faultsPerBatch = 8;
@@ -37,7 +38,7 @@ export function recover(disk: Disk, makePipeline: PipelineFactory): Recovered {
   const { suspects } = disk;
   const { clean, position } = disk.stateRow.read();
   const wasInOrder = clean || position === 0;
-  const suspect = wasInOrder ? suspects.read() : suspects.noteDeath();
+  const suspect = wasInOrder ? suspects.read() : noteDeath(suspects);
   if (!suspect || isPatient(suspect))
     return { memory: recallWithoutFaults(disk, makePipeline), pending: suspect?.batch };
   if (suspect.position === 0) {
@@ -46,6 +47,16 @@ export function recover(disk: Disk, makePipeline: PipelineFactory): Recovered {
     return { memory: recallWithoutFaults(disk, makePipeline, note), pending: suspect.batch };
   }
   return withoutKiller(disk, makePipeline, suspect);
+}
+
+/** A disk that is full takes no note, and must not keep the store from opening. */
+function noteDeath(suspects: Suspects): Suspect | undefined {
+  try {
+    return suspects.noteDeath();
+  } catch (error) {
+    if (isDiskFull(error)) return suspects.read();
+    throw error;
+  }
 }
 
 function withoutKiller(disk: Disk, makePipeline: PipelineFactory, suspect: Suspect): Recovered {

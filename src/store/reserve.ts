@@ -6,7 +6,7 @@ const plenty = 4;
 
 /**
  * A file that holds nothing but room: when the disk is full it is given up, so that what makes room can be written.
- * It is made again when there is plenty.
+ * It is made again when there is plenty. None of it ever fails: it is a help, and whoever needs it has other troubles.
  */
 export class Reserve {
   readonly #folder: string;
@@ -15,28 +15,44 @@ export class Reserve {
 
   constructor(folder: string, file: string, bytes: number) {
     this.#folder = folder;
-    this.#bytes = bytes;
     this.#path = join(folder, `${file}.reserve`);
-  }
-
-  keep(): void {
-    try {
-      const { bavail, bsize } = statfsSync(this.#folder);
-      if (existsSync(this.#path) || bavail * bsize < plenty * this.#bytes) return;
-      writeFileSync(this.#path, Buffer.alloc(this.#bytes));
-    } catch {
-      // A disk that does not take it is one that needs it not to be begun.
-      this.release();
-    }
+    this.#bytes = bytes;
   }
 
   /** Whether the disk has room again for what the reserve was given up for. */
   get isPlenty(): boolean {
-    const { bavail, bsize } = statfsSync(this.#folder);
-    return bavail * bsize >= 2 * this.#bytes;
+    return this.#freeBytes() >= 2 * this.#bytes;
   }
 
-  release(): void {
-    rmSync(this.#path, { force: true });
+  keep(): void {
+    if (existsSync(this.#path) || this.#freeBytes() < plenty * this.#bytes) return;
+    try {
+      writeFileSync(this.#path, Buffer.alloc(this.#bytes));
+    } catch {
+      // A disk that does not take it needs the room that it took so far.
+      this.release();
+    }
+  }
+
+  /** True when there was one. */
+  release(): boolean {
+    if (!existsSync(this.#path)) return false;
+    try {
+      rmSync(this.#path);
+      return true;
+    } catch {
+      // A disk that removes nothing any more gives no room either.
+      return false;
+    }
+  }
+
+  #freeBytes(): number {
+    try {
+      const { bavail, bsize } = statfsSync(this.#folder);
+      return bavail * bsize;
+    } catch {
+      // What cannot be asked has no room to speak of.
+      return 0;
+    }
   }
 }

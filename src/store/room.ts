@@ -20,6 +20,8 @@ export const reserveBytes = (maxBytes: number): number =>
   Math.ceil(logBytes(maxBytes) + Math.min(1_048_576, maxBytes / 16));
 /** When the bound is reached, this much of it is freed at once: few large deletions instead of one per commit. */
 const freedPart = 0.05;
+/** And no more than this, because all of it goes through the log in one transaction. */
+const freedBytes = 4_194_304;
 
 export interface RoomContext {
   readonly database: Database;
@@ -53,22 +55,29 @@ export function makeRoom(
   if (usedBytes(database) + bytes <= budget) return;
   enterPhase("evict");
   context.dropHistory();
-  const aim = budget * (1 - freedPart) - bytes;
+  // Counted in rows: pages come free only when all rows of one are gone, which those of other sources may prevent.
+  let wanted = usedBytes(database) + bytes - budget + Math.min(budget * freedPart, freedBytes);
+  let freed = 0;
   for (const source of candidates(context, budget)) {
     const { counters, reduction, retention } = context;
     const { share } = retention[source] ?? gone;
-    const own = share * budget;
-    const excess = () => Math.min(usedBytes(database) - aim, (counters.loose[source] ?? 0) - own);
-    while (excess() > 0 && reduction.thin(source) > 0);
+    const excess = () => Math.min(wanted, (counters.loose[source] ?? 0) - share * budget);
+    const less = (what: number) => {
+      freed += what;
+      wanted -= what;
+      return what;
+    };
+    while (excess() > 0 && less(reduction.thin(source)) > 0);
     for (let more = excess(); more > 0; more = excess()) {
       const what = reduction.evict(source, more, context.spared());
       if (!what) break;
+      less(what.bytes);
       evicted(source, what);
     }
-    if (usedBytes(database) <= aim) return;
+    if (wanted <= 0) return;
   }
   // What a full disk cannot take it says itself.
-  if (context.tightBytes === undefined && usedBytes(database) + bytes > budget) {
+  if (freed === 0 && context.tightBytes === undefined && usedBytes(database) + bytes > budget) {
     throw new TransientError(
       "STORE_FULL",
       `${usedBytes(database)} of ${Math.floor(budget)} bytes are taken, and nothing more may be evicted`,

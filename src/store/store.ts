@@ -19,7 +19,7 @@ import { Disk } from "./disk.ts";
 import { noteEviction, untoldEvictions } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
-import { makeRoom } from "./room.ts";
+import { logBytes, makeRoom } from "./room.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -58,6 +58,7 @@ export class Store {
   #composeDueMs: number | undefined;
   #lastFault: string | undefined;
   #careful = 0;
+  #isBroken = false;
   /** Monotonic. */
   #copiedMs: number | undefined;
   /** Size of the file when its disk was found full; it stays in force until there is room again. */
@@ -76,17 +77,27 @@ export class Store {
     this.#database = this.#disk.database;
   }
 
-  /** Loads the snapshot and replays the journal behind it. @throws PermanentError STORE_CORRUPT */
-  open(): Opened {
+  /**
+   * Loads the snapshot and replays the journal behind it. `isFirst`: of this process; what is left behind is then of
+   * one that is gone.
+   * @throws PermanentError STORE_CORRUPT
+   */
+  open(isFirst = true): Opened {
     try {
+      if (!isFirst) {
+        this.#remember(recall(this.#disk, this.#makePipeline));
+        return this.#opened(undefined);
+      }
       const { memory, pending } = recover(this.#disk, this.#makePipeline);
       this.#remember(memory);
       this.#disk.reserve.keep();
-      const opened = this.#opened(memory);
-      if (opened.uncleanSinceMs === undefined) return opened;
-      this.#careful = carefulCommits;
-      if (pending) this.#commitPending(pending);
-      return { ...opened, status: this.status() };
+      const { state } = memory;
+      if (!state.clean && state.position > 0) {
+        state.uncleanSinceMs ??= state.committedMs;
+        this.#careful = carefulCommits;
+        if (pending) this.#commitPending(pending);
+      }
+      return this.#opened(this.#memory.state.uncleanSinceMs);
     } catch (error) {
       throw storeError(`opening the store in ${this.#disk.folder}`, error);
     }
@@ -101,7 +112,9 @@ export class Store {
    * @throws TransientError STORE_UNUSABLE, STORE_FULL: nothing of the batch happened then, and it can be repeated;
    * PermanentError STORE_CORRUPT
    */
-  commit(commit: Commit): StoreStatus {
+  commit(asked: Commit): StoreStatus {
+    const isDone = asked.after !== undefined && this.#memory.state.position === asked.after + 1;
+    const commit = isDone ? { ...asked, batch: new Uint8Array() } : asked;
     try {
       this.#noteSuspect(commit.batch);
       this.#commit(commit);
@@ -194,11 +207,17 @@ export class Store {
     this.#disk.close();
   }
 
-  #opened({ state, pipeline, replayed }: Memory): Opened {
+  /** Memory and disk may differ, since going back failed: only a new opening can tell. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  #opened(uncleanSinceMs: number | undefined): Opened {
+    const { pipeline, replayed } = this.#memory;
     return {
       storeId: this.#disk.storeId,
       configHash: pipeline.config?.hash,
-      uncleanSinceMs: state.clean || state.position === 0 ? undefined : state.committedMs,
+      uncleanSinceMs,
       sources: Object.keys(pipeline.config?.sources ?? {}),
       keys: pipeline.keys,
       replayed,
@@ -282,6 +301,7 @@ export class Store {
       if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
       this.#remember(recall(this.#disk, this.#makePipeline));
     } catch (again) {
+      this.#isBroken = true;
       if (again instanceof PermanentError && again.code === "STORE_CORRUPT") throw again;
       throw storeError(`going back after ${messageOf(error)}`, again);
     }
@@ -307,14 +327,20 @@ export class Store {
       outbox.insert(output.entries);
       mergeLedger(ledger, output.ledger);
       this.#memory.sinceSnapshot += output.journalEntries;
+      if (output.uncleanStops > 0) delete state.uncleanSinceMs;
     }
     this.#disk.suspects.clear();
     if (commit.compose)
-      this.#composeDueMs = outbox.compose(pipeline.time.steadyMs(commit.monotonicMs), commit.compose);
+      this.#composeDueMs = outbox.compose(
+        pipeline.time.steadyMs(commit.monotonicMs),
+        commit.compose,
+        logBytes(this.#settings.maxBytes),
+      );
     // Not while frames are held back: each snapshot would hold all of them again.
     const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;
     if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
     state.clean = commit.last ?? false;
+    if (commit.last) delete state.uncleanSinceMs;
     state.committedMs = commit.nowMs;
     state.ledger = [...ledger];
     this.#disk.stateRow.write(state);

@@ -97,6 +97,46 @@ test("a store of a newer version stays as it is; what is gathered beside it is t
   expect(commit(again.keeper, 4_000).books.s).toMatchObject({ ingested: 4, held: 4 });
 });
 
+test("a stand-in that is damaged is set aside, and the store beside it is not touched", () => {
+  const folder = temporaryFolder();
+  const first = keeperOf(folder);
+  begin(first.keeper);
+  commit(first.keeper, 1);
+  first.keeper.close();
+  writeFileSync(join(folder, "headgate-schema-2.db"), "no database, and long enough to be looked at as one");
+  const { keeper } = keeperOf(folder);
+  expect(commit(keeper, 2)).toMatchObject({ damage: undefined, books: { s: { ingested: 2 } } });
+  expect(readdirSync(folder).filter((file) => file.includes("schema"))).toEqual([
+    "headgate-schema-2.db.damaged",
+  ]);
+});
+
+test("a commit that happened and was not answered is not made again", () => {
+  const { keeper } = keeperOf(temporaryFolder());
+  const { position } = begin(keeper);
+  const once = commit(keeper, 1, { after: position });
+  const again = commit(keeper, 1, { after: position });
+  expect(again).toMatchObject({ position: once.position, books: { s: { ingested: 1 } } });
+  expect(commit(keeper, 2, { after: once.position }).books.s?.ingested).toBe(2);
+});
+
+test("a store that has to be made anew while it runs asks for the configuration before it takes a batch", async () => {
+  const folder = temporaryFolder();
+  const { keeper, openings } = keeperOf(folder);
+  begin(keeper);
+  commit(keeper, 1);
+  // Its pages are garbage now, those of the open windows among them.
+  for (const file of ["headgate.db", "headgate.db-wal"]) {
+    const { size } = statSync(join(folder, file));
+    writeFileSync(join(folder, file), Buffer.alloc(size, 7), { flag: "r+" });
+  }
+  keeper.close();
+  expect(await codeOf(() => commit(keeper, 2))).toBe("STORE_UNUSABLE");
+  expect(openings.at(-1)).toMatchObject({ configHash: undefined });
+  const status = keeper.commit(commitOf([configuration(0), reading(3, { t: 3 })], t0));
+  expect(status.books.s).toMatchObject({ frameDiscards: {} });
+});
+
 test("a damage found while it runs is mended, and the batch that met it is kept", () => {
   const folder = temporaryFolder();
   const { keeper, openings } = keeperOf(folder);
@@ -196,7 +236,7 @@ describe.runIf(process.platform === "linux" && isRoot && mounts())("a disk of it
 
   test("that others fill: what is new waits, then takes the place of what is old; it fills up again when it is freed", async () => {
     const folder = disk("48m");
-    const { keeper } = keeperOf(join(folder, "store"));
+    const { keeper } = keeperOf(join(folder, "store"), { ...settings, maxBytes: 64_000_000 });
     begin(keeper);
     const batch = (step: number, more: Partial<Commit> = {}) => {
       const fields = Object.fromEntries(Array.from({ length: 12 }, (_, c) => [`c${c}`, Math.sqrt(step + c)]));
