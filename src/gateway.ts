@@ -1,31 +1,31 @@
-import { type ApiStatus, LocalApi } from "./api/local-api.ts";
+import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
-import type { SocketAnswers } from "./api/status-socket.ts";
+import { isAnswered, type SocketAnswers, statusSocketPath } from "./api/status-socket.ts";
 import { pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
-import type { Config } from "./config/schema.ts";
 import type { Clock } from "./core/clock.ts";
-import { HeadgateError, messageOf, TransientError } from "./core/errors.ts";
+import { HeadgateError, messageOf, PermanentError, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
 import { enterPhase } from "./core/phase.ts";
 import type { TimeQuality } from "./core/reading.ts";
+import type { GatewayStatus } from "./gateway-status.ts";
 import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
-import { HubLink, type HubLinkState } from "./hub/hub-link.ts";
-import { Intake, type IntakeSettings, type IntakeStatus } from "./journal/intake.ts";
+import { HubLink } from "./hub/hub-link.ts";
+import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
-import { freeDisk, freeRam, load } from "./observe/health.ts";
-import { Publisher, type PublisherStatus } from "./publish/publisher.ts";
+import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
+import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
-import type { SourceStatus } from "./sources/source.ts";
 import { SourceSet } from "./sources/source-set.ts";
-import type { Opened, StoreSettings, StoreStatus } from "./store/store.ts";
+import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
+import { storeSettings, unopened } from "./store/store-settings.ts";
 import { Desired, type DesiredStatus } from "./twin/desired.ts";
 import { reportedProperties } from "./twin/reported.ts";
 import { Reporter } from "./twin/reporter.ts";
@@ -42,22 +42,6 @@ export interface GatewayOptions {
   readonly onFatal: (error: unknown) => void;
 }
 
-export interface GatewayStatus {
-  readonly version: string;
-  readonly gateway: string;
-  readonly healthy: boolean;
-  readonly configHash: string;
-  readonly lastDesiredVersion: number | undefined;
-  readonly lastDesiredStatus: DesiredStatus | undefined;
-  readonly hub: HubLinkState & { readonly type: string };
-  readonly sources: Readonly<Record<string, SourceStatus>>;
-  readonly clock: TimeQuality;
-  readonly intake: IntakeStatus;
-  readonly publisher: PublisherStatus;
-  readonly store: StoreStatus;
-  readonly api: ApiStatus;
-}
-
 const housekeepingMs = 10_000;
 /** While the clock was never known good, because readings may wait for that. */
 const impatientMs = 1_000;
@@ -69,20 +53,6 @@ const apiStopMs = 1_500;
 const hubStopMs = 2_500;
 /** Between looks for messages while the store cannot be read. */
 const storeRetryMs = 1_000;
-/** What is known of a store that was never opened. */
-const unopened: StoreStatus = {
-  storeId: "",
-  position: 0,
-  outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
-  openWindows: 0,
-  books: {},
-  holding: 0,
-  steadyBaseMs: 0,
-  windowDueMs: undefined,
-  composeDueMs: undefined,
-  damage: undefined,
-  lastFault: undefined,
-};
 /** Between repetitions of a twin request that the hub refused, each of which may be billed. */
 const twinRetryMs = 30_000;
 
@@ -104,6 +74,8 @@ export class Gateway {
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
+  /** The start was noted, because the store was this process's own. */
+  #hasBegun = false;
   readonly #clockWatch: ClockWatch;
   #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
@@ -125,7 +97,8 @@ export class Gateway {
     };
     const store = new StoreClient((opened) => onOpened(opened), options.onFatal);
     try {
-      const isOpen = await opens(store, folder, configuration.current.config, log);
+      await refuseSecond(folder);
+      const isOpen = await opens(store.open(folder, storeSettings(configuration.current.config)), log);
       // Behind the store's lock: a second process on the same store must not count as a crash of the first.
       if (isOpen) configuration.begin(clock.wall());
       for (const { path, message } of configuration.startProblems)
@@ -166,7 +139,7 @@ export class Gateway {
     const door = new ApiDoor();
     const place = { gateway: config.gateway.name, environment: options.environment, door };
     this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), place);
-    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys ?? [] });
+    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
     this.#api = new LocalApi({
       config: config.api,
       maxQueueBytes: config.store.maxQueueBytes,
@@ -236,6 +209,7 @@ export class Gateway {
       intake,
       publisher: this.#publisher.status,
       store: this.#storeStatus,
+      flash: flashWear(),
       api: this.#api.status,
     };
   }
@@ -285,7 +259,7 @@ export class Gateway {
     await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
-    this.#configuration.ended();
+    if (this.#hasBegun) this.#configuration.ended();
     if (!isDurable) {
       const { queuedBytes, reason } = this.#intake.status;
       throw new TransientError(
@@ -297,8 +271,12 @@ export class Gateway {
   }
 
   /** The store was opened, at the start or again after trouble with its disk. */
-  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys }: Opened): void {
+  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys, isFallback }: Opened): void {
     const { log } = this.#options;
+    if (isFallback) {
+      const message = "the store is of a newer version, and stays as it is; another file stands in for it";
+      log.error({ code: "STORE_NEWER" }, message);
+    }
     log.info({ store: this.storeFolder, replayed }, "store opened");
     const { damage } = status;
     if (damage && damage.atMs !== this.#storeStatus.damage?.atMs)
@@ -309,7 +287,7 @@ export class Gateway {
     this.#readings.remember(keys);
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
-      if (configHash !== this.#pipelineHash) this.#rejournalConfiguration();
+      if (configHash !== this.#pipelineHash) this.#tellAnew();
       return;
     }
     this.#pipelineHash = configHash;
@@ -320,6 +298,7 @@ export class Gateway {
 
   async #begin(isOpen: boolean): Promise<void> {
     const { log, onFatal } = this.#options;
+    this.#hasBegun = isOpen;
     this.#intake.start();
     this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
     // Committed before the first byte is read: from here on a crash is noticed at the next start.
@@ -394,9 +373,10 @@ export class Gateway {
     this.#pipelineHash = pipeline.hash;
   }
 
-  #rejournalConfiguration(): void {
-    this.#pipelineHash = undefined;
-    this.#journalConfiguration().catch(this.#options.onFatal);
+  /** A store that was made anew knows neither clock nor configuration, and what waits for its commit needs both. */
+  #tellAnew(): void {
+    const { bootId: boot, quality } = this.#clockWatch;
+    this.#intake.tellAnew(boot, quality, pipelineConfig(this.#configuration.current));
   }
 
   #committed(status: StoreStatus): void {
@@ -449,25 +429,27 @@ export class Gateway {
   }
 }
 
-function intakeSettings({ store, publish }: Config): IntakeSettings {
-  const { maxLossMs, minCommitMs, maxQueueBytes } = store;
-  const { maxDelayMs, maxMessageBytes, output } = publish;
-  return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
 }
 
-function storeSettings({ store, sources }: Config): StoreSettings {
-  const { snapshotEvery, replayBytes, maxBytes } = store;
-  const retention = Object.entries(sources).map(([name, { priority, share, whenFull }]) => [
-    name,
-    { priority, share, whenFull },
-  ]);
-  return { snapshotEvery, replayBytes, maxBytes, retention: Object.fromEntries(retention) };
+/**
+ * Two gateways with one identity would take hub, broker and API from each other. A store that another program has is
+ * waited for instead.
+ * @throws PermanentError STORE_BUSY
+ */
+async function refuseSecond(folder: string): Promise<void> {
+  if (await isAnswered(statusSocketPath(folder)))
+    throw new PermanentError("STORE_BUSY", `another gateway runs on the store in ${folder}`);
 }
 
 /** False when the store cannot be opened now; it is tried again with each commit. */
-async function opens(store: StoreClient, folder: string, config: Config, log: Logger): Promise<boolean> {
+async function opens(opening: Promise<void>, log: Logger): Promise<boolean> {
   try {
-    await store.open(folder, storeSettings(config));
+    await opening;
     return true;
   } catch (error) {
     if (!(error instanceof TransientError)) throw error;
@@ -477,11 +459,4 @@ async function opens(store: StoreClient, folder: string, config: Config, log: Lo
     );
     return false;
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -34,6 +34,8 @@ export interface PipelineOutput {
   readonly ledger: Ledger;
   /** How many journal entries the batch held. */
   journalEntries: number;
+  /** How many of them tell of an unclean end. */
+  uncleanStops: number;
 }
 
 export interface PipelineSnapshot extends TimekeeperSnapshot {
@@ -87,7 +89,7 @@ export class Pipeline {
   }
 
   apply(batch: Uint8Array): PipelineOutput {
-    const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0 };
+    const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0, uncleanStops: 0 };
     const stages: TimedStages = {
       process: (entry, wasHeld) =>
         wasHeld ? this.#processHeld(entry, output) : this.#process(entry, output),
@@ -188,6 +190,7 @@ export class Pipeline {
       }
       case "gap": {
         const { gaps } = accountOf(output.ledger, entry.source);
+        if (entry.reason === "uncleanStop") output.uncleanStops++;
         if (entry.count === "unknown") gaps.unknown++;
         else gaps.counted += entry.count;
         if (this.#compiled) output.entries.push(this.#gapEntry(entry, this.#compiled.context));

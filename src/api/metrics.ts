@@ -1,4 +1,4 @@
-import type { GatewayStatus } from "../gateway.ts";
+import type { GatewayStatus } from "../gateway-status.ts";
 import { imbalances } from "../ledger/ledger.ts";
 import { bytesWritten, freeDisk, freeRam } from "../observe/health.ts";
 
@@ -113,6 +113,13 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     [{}, intake.overshootMs / 1_000],
   ]);
   metric("queue_bytes", "gauge", "Bytes received and not yet stored.", [[{}, intake.queuedBytes]]);
+  const { writtenBytesPerDay } = status.flash;
+  metric(
+    "written_bytes_per_day",
+    "gauge",
+    "What that comes to in a day, at the rate since the start.",
+    writtenBytesPerDay === undefined ? [] : [[{}, writtenBytesPerDay]],
+  );
   metric("written_bytes_total", "counter", "Bytes this process made the disk write since its start.", [
     [{}, bytesWritten()],
   ]);

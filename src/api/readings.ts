@@ -14,7 +14,8 @@ export interface ReadingsOptions {
   readonly intake: Pick<Intake, "takeAll" | "flush">;
   readonly clock: Clock;
   /** Keys of requests that earlier processes stored. */
-  readonly keys: readonly KeyEntry[];
+  /** What the store remembers; undefined when it could not be opened yet. */
+  readonly keys: readonly KeyEntry[] | undefined;
   /** How long a caller waits for a store that does not take data. */
   readonly commitTimeoutMs?: number;
 }
@@ -58,15 +59,18 @@ export class Readings {
   readonly #pending = new Map<string, Known>();
   #targets: ReadonlyMap<string, Target> = new Map();
   #repeats = 0;
+  #knowsKeys: boolean;
   #stopping = false;
 
   constructor(options: ReadingsOptions) {
     this.#options = options;
     this.#keys = new KeyMemory(options.keys);
+    this.#knowsKeys = options.keys !== undefined;
   }
 
   /** What the store remembers, when it could be opened later than callers came. */
   remember(keys: readonly KeyEntry[]): void {
+    this.#knowsKeys = true;
     for (const entry of keys) if (!this.#keys.get(entry.source, entry.key)) this.#keys.add(entry);
   }
 
@@ -99,6 +103,11 @@ export class Readings {
     const { key, body } = request;
     if (key !== undefined && !keyPattern.test(key))
       throw new ApiError(400, "badKey", "Idempotency-Key must be 1 to 128 visible ASCII characters");
+    if (key !== undefined && !this.#knowsKeys) {
+      const message =
+        "the store is not open yet, so nobody knows whether this came before; nothing was taken";
+      throw new ApiError(503, "storeFailing", message, retryAfter(5));
+    }
     const form = formOf(request.contentType, target.format);
     const named = key === undefined ? undefined : { key, hash: hashOf(body) };
     const known = named && this.#known(name, named.key);

@@ -74,7 +74,8 @@ export class StatusSocket {
   }
 }
 
-function isAnswered(path: string): Promise<boolean> {
+/** Whether a gateway listens there. */
+export function isAnswered(path: string): Promise<boolean> {
   return new Promise((resolve) => {
     const socket = connect(path);
     socket.once("connect", () => {

@@ -26,8 +26,9 @@ export function openDatabase(path: string, check: (mark: FileMark) => void = () 
     // From the bytes of the file first: SQLite's own look would make, merge or delete files beside it.
     check(markInHeader(path));
     database = new Sqlite(path, { timeout: 0 });
-    check(markOf(database));
+    // Before the first read, or a file for shared memory would be made, for which a full disk has no room.
     database.pragma("locking_mode = EXCLUSIVE");
+    check(markOf(database));
     database.pragma("journal_mode = WAL");
     database.pragma("synchronous = FULL");
     return database;
@@ -78,10 +79,15 @@ export function boundLog(database: Database, bytes: number): void {
   database.pragma(`journal_size_limit = ${Math.floor(bytes)}`);
 }
 
+const figure = (database: Database, name: string) => database.pragma(name, { simple: true }) as number;
+
+export function fileBytes(database: Database): number {
+  return figure(database, "page_count") * figure(database, "page_size");
+}
+
 /** Bytes of the file that hold something: its pages, without those that are free to be used again. */
 export function usedBytes(database: Database): number {
-  const figure = (name: string) => database.pragma(name, { simple: true }) as number;
-  return (figure("page_count") - figure("freelist_count")) * figure("page_size");
+  return fileBytes(database) - figure(database, "freelist_count") * figure(database, "page_size");
 }
 
 export function markOf(database: Database): FileMark {
@@ -105,6 +111,17 @@ function markInHeader(path: string): FileMark {
   } finally {
     closeSync(file);
   }
+}
+
+/** Whether a failure, wrapped or not, means that the disk has no room. */
+export function isDiskFull(error: unknown): boolean {
+  const { code, cause } = error as { readonly code?: unknown; readonly cause?: unknown };
+  return code === "SQLITE_FULL" || code === "ENOSPC" || (cause instanceof Error && isDiskFull(cause));
+}
+
+/** Merges the write-ahead log into the file, so that it is written over from its beginning and need not grow. */
+export function restartLog(database: Database): void {
+  database.pragma("wal_checkpoint(RESTART)");
 }
 
 /** Says which of our errors a failure of SQLite is. Errors of ours pass unchanged. */

@@ -21,7 +21,7 @@ export const errorCodes = {
   },
   STORE_NEWER: {
     cause: "The store was written by a newer version of Headgate.",
-    fix: "Start the newer version again, or give this one an empty `store.path`. Nothing was changed.",
+    fix: "Start the newer version again: it takes over what this one gathers meanwhile, in a file of its own. The newer store is not touched.",
   },
   STORE_BUSY: {
     cause: "Another process has the store open.",

@@ -116,6 +116,14 @@ export class BatchWriter {
     this.#entries++;
   }
 
+  /** Any entry, as `readBatch` gives it. */
+  entry(entry: JournalEntry): void {
+    if (entry.type === "frame")
+      this.frame(entry.source, entry.wallMs, entry.monotonicMs, entry.bytes, entry.origin);
+    else if (entry.type === "tick") this.tick(entry.wallMs, entry.monotonicMs);
+    else this.rare(entry);
+  }
+
   /** Hands the bytes over in a buffer of their own, to be transferred, and starts anew. */
   take(): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(this.#length);

@@ -32,10 +32,7 @@ export function withoutEntries(
     if (isFaulty(entry, index++)) {
       if (entry.type !== "frame" && entry.type !== "tick") return undefined;
       writer.rare(faultOf(entry, error));
-    } else if (entry.type === "frame") {
-      writer.frame(entry.source, entry.wallMs, entry.monotonicMs, entry.bytes, entry.origin);
-    } else if (entry.type === "tick") writer.tick(entry.wallMs, entry.monotonicMs);
-    else writer.rare(entry);
+    } else writer.entry(entry);
   }
   return writer.take();
 }

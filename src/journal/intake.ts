@@ -1,12 +1,21 @@
-import type { PipelineConfig } from "../config/schema.ts";
+import type { Config, PipelineConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
-import type { Commit, StoreStatus } from "../store/store.ts";
+import type { Commit, StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
 import type { KeyEntry } from "./key-memory.ts";
+
+/** What of the configuration the intake needs. */
+export function intakeSettings({ store, publish }: Config): IntakeSettings {
+  const { maxLossMs, minCommitMs } = store;
+  // What waits must fit into the store in one commit when it may.
+  const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
+  const { maxDelayMs, maxMessageBytes, output } = publish;
+  return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+}
 
 /** The store as the intake sees it. */
 export interface CommitTarget {
@@ -15,6 +24,7 @@ export interface CommitTarget {
 /** Thrown by `commit` when nothing of it happened and it can be repeated with the batch that comes back. */
 export interface Repeatable {
   readonly batch: Uint8Array;
+  readonly status?: StoreStatus | undefined;
 }
 
 export interface IntakeSettings {
@@ -86,6 +96,7 @@ export class Intake {
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
   readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
   #retry: Taken | undefined;
+  #prefix: Uint8Array | undefined;
   #attempt = 0;
   #notBeforeMs = 0;
   #commitMs = 0;
@@ -103,6 +114,11 @@ export class Intake {
 
   get status(): IntakeStatus {
     return { ...this.#state, queuedBytes: this.#queuedBytes };
+  }
+
+  /** Half of the room is taken: waiting for a full disk to be freed would soon cost what comes in. */
+  get #isPressed(): boolean {
+    return this.#queuedBytes > this.#settings.maxQueueBytes / 2;
   }
 
   get #queuedBytes(): number {
@@ -198,6 +214,17 @@ export class Intake {
     this.#writer.rare({ type: "configuration", wallMs: clock.wall(), monotonicMs, config });
     this.#added(monotonicMs);
     await this.flush();
+  }
+
+  /** What the next commit brings before anything else: a store that was made anew has forgotten it. */
+  tellAnew(bootId: string, quality: TimeQuality, config: PipelineConfig): void {
+    const { clock } = this.#options;
+    const times = { wallMs: clock.wall(), monotonicMs: clock.monotonic() };
+    const writer = new BatchWriter();
+    writer.rare({ type: "clock", ...times, bootId, quality });
+    writer.rare({ type: "configuration", ...times, config });
+    this.#prefix = writer.take();
+    this.#nudge();
   }
 
   acknowledge(message: number): void {
@@ -302,7 +329,7 @@ export class Intake {
   async #commit(last: boolean): Promise<boolean> {
     const { clock, store } = this.#options;
     const startedMs = clock.monotonic();
-    const taken = this.#retry ?? this.#take();
+    const taken = this.#withPrefix(this.#retry ?? this.#take());
     const { batch, oldestMs, waiters } = taken;
     const acknowledged = this.#acknowledged.splice(0);
     const rejected = this.#rejected.splice(0);
@@ -318,6 +345,8 @@ export class Intake {
         compose,
         nowMs: clock.wall(),
         monotonicMs: clock.monotonic(),
+        ...(this.#status ? { after: this.#status.position } : {}),
+        ...(this.#isPressed ? { isPressed: true } : {}),
         ...(last ? { last } : {}),
       };
       this.#status = await store.commit(commit);
@@ -329,12 +358,24 @@ export class Intake {
       this.#acknowledged.unshift(...acknowledged);
       this.#rejected.unshift(...rejected);
       this.#failed({ ...taken, batch: error.batch }, error);
+      if (error.status) this.#options.onCommit(error.status);
       return false;
     }
     this.#succeeded(startedMs, oldestMs);
     for (const waiter of waiters) waiter.resolve();
     this.#options.onCommit(this.#status);
     return true;
+  }
+
+  /** The prefix holds no frames, so that the numbers of the batch's sources stay what they are. */
+  #withPrefix(taken: Taken): Taken {
+    const prefix = this.#prefix;
+    this.#prefix = undefined;
+    if (!prefix) return taken;
+    const batch = new Uint8Array(prefix.length + taken.batch.length);
+    batch.set(prefix);
+    batch.set(taken.batch, prefix.length);
+    return { ...taken, batch };
   }
 
   #take(): Taken {

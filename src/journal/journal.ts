@@ -22,7 +22,7 @@ export class Journal {
   constructor(database: Database) {
     this.#append = database.prepare("INSERT INTO journal VALUES (?, ?, ?)");
     this.#read = database.prepare(
-      "SELECT position, checksum, batch FROM journal WHERE position > ? ORDER BY position",
+      "SELECT position, checksum, batch FROM journal WHERE position > ? ORDER BY position LIMIT 1",
     );
     this.#sizes = database.prepare(
       "SELECT position, length(batch) AS size FROM journal WHERE position <= ? ORDER BY position DESC",
@@ -36,6 +36,12 @@ export class Journal {
     this.#append.run(position, checksum, bytes);
   }
 
+  /** The batch at a position; undefined without one. @throws PermanentError STORE_CORRUPT */
+  at(position: number): Uint8Array | undefined {
+    for (const row of this.readAfter(position - 1)) return row.position === position ? row.batch : undefined;
+    return undefined;
+  }
+
   /** Puts another batch in the place of one that the pipeline cannot take. */
   replace(position: number, batch: Uint8Array): void {
     const { bytes, checksum } = pack(batch);
@@ -44,7 +50,8 @@ export class Journal {
 
   /** @throws PermanentError STORE_CORRUPT when a checksum does not match. */
   *readAfter(position: number): Generator<{ position: number; batch: Uint8Array }> {
-    for (const row of this.#read.iterate(position)) {
+    // Row by row: while a statement iterates, the driver lets the caller write nothing.
+    for (let row = this.#read.get(position); row; row = this.#read.get(row.position)) {
       yield {
         position: row.position,
         batch: unpack(row.batch, row.checksum, `journal position ${row.position}`),

@@ -23,6 +23,21 @@ export function load(): { one: number; five: number; fifteen: number } {
   return { one, five, fifteen };
 }
 
+export interface FlashWear {
+  /** Since the start of the process. */
+  readonly writtenBytes: number;
+  /** What it comes to in a day at that rate; undefined in the first minute, which a start distorts. */
+  readonly writtenBytesPerDay: number | undefined;
+}
+
+/** What the process costs its disk. Cards and chips wear out by it: a cheap card takes some tens of terabytes. */
+export function flashWear(): FlashWear {
+  const writtenBytes = bytesWritten();
+  const seconds = process.uptime();
+  const writtenBytesPerDay = seconds < 60 ? undefined : Math.round((writtenBytes / seconds) * 86_400);
+  return { writtenBytes, writtenBytesPerDay };
+}
+
 /** Bytes that the process made the disk write since its start, of all threads: in blocks of 512 (getrusage(2)). */
 export function bytesWritten(): number {
   return process.resourceUsage().fsWrite * 512;

@@ -135,7 +135,7 @@ export class Outbox {
     this.#oldest = database.prepare("SELECT ready FROM outbox ORDER BY entry LIMIT 1");
   }
 
-  insert(entries: readonly Entry[]): void {
+  insert(entries: Iterable<Omit<Entry, "id" | "revision">>): void {
     const counters = this.#counters;
     for (const { readyMs, source, body, accounts } of entries) {
       const row = {
@@ -157,17 +157,22 @@ export class Outbox {
 
   /**
    * Composes messages: full ones at once, the rest when its oldest entry has waited long enough; no more than the hub
-   * is likely to take until the next commit.
+   * is likely to take until the next commit, and than `aheadBytes`, because composed entries cannot make room.
    * Times are steady ms. Returns that at which the rest falls due, or undefined when nothing waits for that.
    * @throws PermanentError STORE_CORRUPT when rows are missing
    */
-  compose(nowMs: number, settings: ComposeSettings): number | undefined {
+  compose(
+    nowMs: number,
+    settings: ComposeSettings,
+    aheadBytes = Number.POSITIVE_INFINITY,
+  ): number | undefined {
+    const isAhead = () => this.#isAhead(aheadBytes);
     let waiting: WaitingRow[] = [];
     let size = 2;
     let seen = 0;
     const expected = this.#counters.looseEntries;
     for (const row of this.#rowsFrom(this.#counters.composedBelow)) {
-      if (this.#counters.messages >= composedAhead) return undefined;
+      if (isAhead()) return undefined;
       seen++;
       if (waiting.length > 0 && size + row.size + 1 > settings.maxMessageBytes) {
         this.#message(waiting, settings.output);
@@ -183,7 +188,7 @@ export class Outbox {
     const dueMs = oldest + settings.maxDelayMs;
     // One finished later than now was told so by another clock, before a boot: it has waited for who knows how long.
     if (dueMs > nowMs && oldest <= nowMs) return dueMs;
-    if (this.#counters.messages < composedAhead) this.#message(waiting, settings.output);
+    if (!isAhead()) this.#message(waiting, settings.output);
     return undefined;
   }
 
@@ -228,6 +233,19 @@ export class Outbox {
     return accounts;
   }
 
+  /** Every entry, in order, whether it stands in a message or not. @throws PermanentError STORE_CORRUPT */
+  *entries(): Generator<Omit<Entry, "id" | "revision">> {
+    for (let from = 0; ; ) {
+      const rows = this.#entries.all(from, from + chunkRows - 1);
+      for (const row of rows) {
+        const { ready, source, body, accounts } = soundEntry(row, this.#counters.unchecked);
+        yield { readyMs: ready, source: source ?? "", body, accounts: JSON.parse(accounts) as Accounts };
+      }
+      from += chunkRows;
+      if (from >= this.#counters.nextEntry) return;
+    }
+  }
+
   /** Takes back an entry that stands in no message and accounts for no reading. */
   withdraw(entry: number): void {
     const [row] = this.#entries.all(entry, entry);
@@ -251,6 +269,14 @@ export class Outbox {
   status(): OutboxStatus {
     const { entries, messages, bytes } = this.#counters;
     return { entries, messages, bytes, oldestMs: this.#oldest.get()?.ready };
+  }
+
+  #isAhead(bytes: number): boolean {
+    const { messages, loose } = this.#counters;
+    if (messages === 0) return false;
+    if (messages >= composedAhead) return true;
+    const inLoose = Object.values(loose).reduce((sum, size) => sum + size, 0);
+    return this.#counters.bytes - inLoose >= bytes;
   }
 
   /** Chunk by chunk, because the driver allows no write while a statement iterates. */

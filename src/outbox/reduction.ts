@@ -14,7 +14,7 @@ export interface Evicted {
   readonly entries: number;
   readonly bytes: number;
   readonly accounts: Accounts;
-  /** Wall ms at which the first and the last of them were finished. */
+  /** Wall ms: begin of the first of their windows, and end of the last. */
   readonly fromMs: number;
   readonly toMs: number;
 }
@@ -79,13 +79,14 @@ export class Reduction {
       for (const row of rows) {
         if (freed >= bytes) break;
         from = row.entry + 1;
-        if (spared.has(row.entry)) continue;
+        if (spared.has(row.entry) || isGap(row)) continue;
         this.#remove(source, row);
         addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
         entries++;
         freed += Buffer.byteLength(row.body);
-        fromMs = Math.min(fromMs, row.ready);
-        toMs = Math.max(toMs, row.ready);
+        const { windowStart, windowEnd } = JSON.parse(row.body) as WindowEntryBody;
+        fromMs = Math.min(fromMs, Date.parse(windowStart));
+        toMs = Math.max(toMs, Date.parse(windowEnd));
       }
       if (rows.length < evictedRows) break;
     }
@@ -126,6 +127,10 @@ export class Reduction {
     this.#counters.loose[source] = (this.#counters.loose[source] ?? 0) + bytes;
   }
 }
+
+/** What tells of a loss must not be lost; it accounts for nothing. */
+const isGap = ({ accounts, body }: EntryRow): boolean =>
+  accounts === "{}" && (JSON.parse(body) as { kind: string }).kind === "gap";
 
 /** Rows that may become one, at most `thinnedTo` together, in order. */
 function groupsOf(rows: readonly EntryRow[]): EntryRow[][] {

@@ -76,8 +76,8 @@ export class Publisher {
     const { acknowledge, reject, log } = this.#options;
     while (!this.#stop.signal.aborted) {
       this.#awake = false;
-      const round = this.#round;
       const message = await this.#next();
+      const round = this.#round;
       if (!message) {
         await this.#sleep();
         continue;

@@ -1,6 +1,6 @@
 import type { ErrorCode } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
-import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 
 /** What the main thread asks of the store thread; each is answered once, in order. */
 export interface Requests {
@@ -22,7 +22,12 @@ export type ReplyMessage =
   /** No reply, but news: the store was opened, the first time or again. */
   | { readonly opened: Opened }
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: SerializedError; readonly batch?: Uint8Array };
+  | {
+      readonly id: number;
+      readonly error: SerializedError;
+      readonly batch?: Uint8Array;
+      readonly status?: StoreStatus;
+    };
 
 /** Errors lose their class on the way between threads; this is what is needed to make them again. */
 export interface SerializedError {

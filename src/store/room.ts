@@ -1,4 +1,3 @@
-import { statfsSync } from "node:fs";
 import { type Database, usedBytes } from "../core/database.ts";
 import { TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
@@ -16,20 +15,24 @@ export interface Retention {
 
 /** Of `maxBytes`, what the write-ahead log may take beside the database. */
 export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
-/** Room that a disk filled by others must keep, so that eviction itself can be written. */
-const headroomBytes = 4_194_304;
+/** What the reserve takes: room for the log to be merged into a file that has to grow by it, and for an eviction. */
+export const reserveBytes = (maxBytes: number): number =>
+  Math.ceil(logBytes(maxBytes) + Math.min(1_048_576, maxBytes / 16));
 /** When the bound is reached, this much of it is freed at once: few large deletions instead of one per commit. */
 const freedPart = 0.05;
+/** And no more than this, because all of it goes through the log in one transaction. */
+const freedBytes = 4_194_304;
 
 export interface RoomContext {
   readonly database: Database;
-  readonly folder: string;
   readonly counters: OutboxCounters;
   readonly reduction: Reduction;
   readonly retention: Readonly<Record<string, Retention>>;
   readonly maxBytes: number;
-  /** Entries that tell of evictions; they stay. */
-  readonly spared: ReadonlySet<number>;
+  /** The disk is full: what is written must fit into the file as it is, of so many bytes. */
+  readonly tightBytes: number | undefined;
+  /** Entries that tell of evictions, also of those made meanwhile; they stay. */
+  readonly spared: () => ReadonlySet<number>;
   /** Forgets what of the journal is kept for a replay by hand only. */
   readonly dropHistory: () => void;
 }
@@ -39,7 +42,7 @@ const gone: Retention = { priority: -1, share: 0, whenFull: "evict" };
 
 /**
  * Thins, then evicts, until what the store holds fits its bound with room for `bytes` more.
- * The bound is `store.maxBytes`, or less where the disk has less.
+ * The bound is `store.maxBytes`, or the file's present size when the disk is full.
  * @throws TransientError STORE_FULL when it does not fit and nothing more may go.
  */
 export function makeRoom(
@@ -52,21 +55,29 @@ export function makeRoom(
   if (usedBytes(database) + bytes <= budget) return;
   enterPhase("evict");
   context.dropHistory();
-  const aim = budget * (1 - freedPart) - bytes;
+  // Counted in rows: pages come free only when all rows of one are gone, which those of other sources may prevent.
+  let wanted = usedBytes(database) + bytes - budget + Math.min(budget * freedPart, freedBytes);
+  let freed = 0;
   for (const source of candidates(context, budget)) {
     const { counters, reduction, retention } = context;
     const { share } = retention[source] ?? gone;
-    const own = share * budget;
-    const excess = () => Math.min(usedBytes(database) - aim, (counters.loose[source] ?? 0) - own);
-    while (excess() > 0 && reduction.thin(source) > 0);
+    const excess = () => Math.min(wanted, (counters.loose[source] ?? 0) - share * budget);
+    const less = (what: number) => {
+      freed += what;
+      wanted -= what;
+      return what;
+    };
+    while (excess() > 0 && less(reduction.thin(source)) > 0);
     for (let more = excess(); more > 0; more = excess()) {
-      const what = reduction.evict(source, more, context.spared);
+      const what = reduction.evict(source, more, context.spared());
       if (!what) break;
+      less(what.bytes);
       evicted(source, what);
     }
-    if (usedBytes(database) <= aim) return;
+    if (wanted <= 0) return;
   }
-  if (usedBytes(database) + bytes > budget) {
+  // What a full disk cannot take it says itself.
+  if (freed === 0 && context.tightBytes === undefined && usedBytes(database) + bytes > budget) {
     throw new TransientError(
       "STORE_FULL",
       `${usedBytes(database)} of ${Math.floor(budget)} bytes are taken, and nothing more may be evicted`,
@@ -75,15 +86,10 @@ export function makeRoom(
 }
 
 /** Bytes the database may hold. */
-function budgetBytes({ database, folder, maxBytes }: RoomContext): number {
+function budgetBytes({ maxBytes, tightBytes }: RoomContext): number {
   // The log grows past its bound by what one commit writes.
-  const wanted = maxBytes - 2 * logBytes(maxBytes);
-  const { bavail, bsize } = statfsSync(folder);
-  const free = bavail * bsize;
-  // Free pages inside the file are room too, whatever the disk has left.
-  const pages = database.pragma("page_count", { simple: true }) as number;
-  const size = pages * (database.pragma("page_size", { simple: true }) as number);
-  return Math.min(wanted, size + free - headroomBytes);
+  const wanted = maxBytes - 2 * logBytes(maxBytes) - reserveBytes(maxBytes);
+  return tightBytes === undefined ? wanted : Math.min(wanted, tightBytes);
 }
 
 /** Sources with something to give, the first to go first: by priority, then by how far they are above their share. */

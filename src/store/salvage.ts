@@ -7,12 +7,14 @@ import {
   readdirSync,
   renameSync,
   rmSync,
+  statfsSync,
   statSync,
 } from "node:fs";
 import { join } from "node:path";
 import { createDatabase, type Database, storeError } from "../core/database.ts";
 import { renameDurably, writeDurably } from "../core/durable-file.ts";
 import { addAccounts } from "../core/entry.ts";
+import { TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { pack } from "../journal/journal.ts";
 import { accountOf, type Ledger, settle } from "../ledger/ledger.ts";
@@ -22,9 +24,13 @@ import { emptyOutbox, Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { Pipeline } from "../pipeline.ts";
 import { DamagedStore } from "./damaged-store.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
+import { Reserve } from "./reserve.ts";
 import { countLoose, createTables } from "./schema.ts";
 import { type Damage, emptyState, type State, StateRow } from "./state.ts";
 import { storeFile } from "./store.ts";
+
+/** For the report, and what a new file takes more than the old. */
+const roomBeside = 262_144;
 
 /** What is known of the damage before the file is read. */
 export interface Finding {
@@ -45,15 +51,19 @@ export function salvage(folder: string, finding: Finding, nowMs: number): Damage
   removeLeftovers(folder);
   const name = `${storeFile}.damaged-${new Date(nowMs).toISOString().replaceAll(/[:.]/g, "-")}`;
   const damage: Damage = { atMs: nowMs, reason: finding.reason, file: name, report: `${name}.json` };
-  const damaged = new DamagedStore(existsSync(path) && statSync(path).size > 0 ? path : undefined);
+  const bytes = statSync(path, { throwIfNoEntry: false })?.size ?? 0;
+  haveRoom(folder, bytes);
+  const damaged = new DamagedStore(bytes > 0 ? path : undefined);
   try {
     const report = rebuild(`${path}.tmp`, damaged, new LedgerCopy(folder, storeFile), finding, damage);
     writeDurably(join(folder, damage.report), `${JSON.stringify({ ...damage, ...report }, null, 2)}\n`);
   } catch (error) {
+    rmSync(`${path}.tmp`, { force: true });
     throw storeError(`salvaging ${path}`, error);
   } finally {
     damaged.close();
   }
+  enterPhase("salvage");
   // From here on the new store is the truth, whatever happens.
   renameDurably(`${path}.tmp`, `${path}.new`);
   finishSalvage(folder, name);
@@ -67,9 +77,25 @@ export function finishSalvage(folder: string, aside = `${storeFile}.damaged`): v
   if (!existsSync(`${path}.new`)) return;
   // The log first: beside the new file it would be taken for the new file's.
   if (existsSync(`${path}-wal`)) renameDurably(`${path}-wal`, join(folder, `${aside}-wal`));
+  enterPhase("salvage");
   rmSync(`${path}-shm`, { force: true });
   if (existsSync(path)) renameSync(path, join(folder, aside));
+  enterPhase("salvage");
   renameDurably(`${path}.new`, path);
+}
+
+/** Each try would write until the disk is full, over and over. @throws TransientError STORE_UNUSABLE */
+function haveRoom(folder: string, bytes: number): void {
+  const wanted = bytes + roomBeside;
+  const free = () => {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  };
+  if (free() < wanted) new Reserve(folder, storeFile, 0).release();
+  if (free() < wanted) {
+    const message = `the store is damaged, and ${free()} bytes are free where ${wanted} are needed to mend it`;
+    throw new TransientError("STORE_UNUSABLE", message);
+  }
 }
 
 /** One damaged store is kept for whoever wants to look; the reports of all of them are. */
@@ -116,13 +142,16 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     state.storeId = storeId;
     state.evictions = {};
     state.damage = damage;
-    told = balance(state, pipeline, isExact);
+    // Frames that wait for the clock are in no book: nobody knows whether some were lost with the memory.
+    const mayHold = !isWhole && (memory.snapshot === undefined || pipeline.time.isHolding);
+    told = balance(state, pipeline, isExact, mayHold);
     const outbox = new Outbox(database, storeId, state.outbox);
     for (const [source, count] of Object.entries(told)) {
       const gap = { gateway: pipeline.config?.gateway ?? "", source, fromMs: 0, toMs: damage.atMs };
       const key = `${source} ${damage.atMs}`;
+      const isKnown = isExact && !mayHold;
       outbox.insert([
-        gapEntry(storeId, key, { ...gap, count: isExact ? count : "unknown", reason: "damage" }),
+        gapEntry(storeId, key, { ...gap, count: isKnown ? count : "unknown", reason: "damage" }),
       ]);
     }
     new StateRow(database).write(state);
@@ -217,12 +246,17 @@ function renumber(database: Database, kept: readonly MessageRow[], counters: Out
  * otherwise nobody knows whether it was published before or is lost: it is `unaccounted`.
  * Returns the sources that something is missing of, with how much.
  */
-function balance(state: State, pipeline: Pipeline, isExact: boolean): Record<string, number> {
+function balance(
+  state: State,
+  pipeline: Pipeline,
+  isExact: boolean,
+  mayHold: boolean,
+): Record<string, number> {
   const ledger: Ledger = new Map(state.ledger);
   const held: Record<string, number> = { ...pipeline.held() };
   addAccounts(held, state.outbox.held);
   const missing = settle(ledger, held, isExact ? "damaged" : "unaccounted");
-  if (!isExact) {
+  if (!isExact || mayHold) {
     for (const source of [...ledger.keys(), ...Object.keys(pipeline.config?.sources ?? {})]) {
       accountOf(ledger, source).gaps.unknown++;
       missing[source] ??= 0;

@@ -6,6 +6,7 @@ import { Journal } from "../journal/journal.ts";
 import { corrupt } from "../outbox/checksum.ts";
 import { Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { emptyState, parseState, StateRow } from "./state.ts";
+import { Suspects } from "./suspects.ts";
 
 /** Of the file, in its header. Appended only: a store of any earlier version is brought forward step by step. */
 export const schemaVersion = 2;
@@ -64,7 +65,8 @@ export function createTables(database: Database, storeId: string): void {
       ${StateRow.schema};
       CREATE TABLE snapshot (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, checksum INTEGER NOT NULL, snapshot BLOB NOT NULL);
       ${Journal.schema};
-      ${Outbox.schema};`);
+      ${Outbox.schema};
+      ${Suspects.schema};`);
     database.prepare("INSERT INTO store VALUES (?)").run(storeId);
     database.prepare("INSERT INTO state (state) VALUES ('')").run();
     new StateRow(database).write(emptyState(storeId));
@@ -80,7 +82,8 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
       ALTER TABLE outbox ADD COLUMN checksum INTEGER;
       ALTER TABLE message ADD COLUMN count INTEGER;
       ALTER TABLE message ADD COLUMN checksum INTEGER;
-      ALTER TABLE state ADD COLUMN checksum INTEGER;`);
+      ALTER TABLE state ADD COLUMN checksum INTEGER;
+      ${Suspects.schema};`);
     const row = database.prepare<[], { state: string }>("SELECT state FROM state").get();
     if (!row) throw corrupt("the store has no state");
     const state = parseState(row.state);

@@ -18,6 +18,10 @@ export interface State {
   ledger: [string, Account][];
   /** Per source, the entry in the outbox that tells what was evicted, as long as it stands in no message. */
   evictions: Record<string, Eviction>;
+  /** Since when, wall ms, something may be missing that an unclean end took; until the gap stands in the journal. */
+  uncleanSinceMs?: number;
+  /** Ids of stores that were taken over, the last ones. */
+  adopted?: readonly string[];
   /** What was damaged last, for the status. */
   damage?: Damage;
 }

@@ -2,18 +2,24 @@ import { Worker } from "node:worker_threads";
 import { within } from "../core/deadline.ts";
 import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
-import type { Commit, Opened, StoreSettings, StoreStatus } from "./store.ts";
 
-/** Far above what a synced write may take on a bad card; past it the thread is lost and the process must restart. */
-const deadlineMs = 120_000;
+/**
+ * Far above what a synced write may take on a bad card, and above what mending a full store takes there; past it the
+ * thread is lost and the process must restart.
+ */
+const deadlineMs = 900_000;
 
 /** A commit that failed and can be repeated, with the bytes it was given. */
 export class CommitFailed extends TransientError {
   readonly batch: Uint8Array;
-  constructor(cause: TransientError, batch: Uint8Array) {
+  /** Of a store that is open all the same: what was acknowledged may have been taken, and more be ready to be sent. */
+  readonly status: StoreStatus | undefined;
+  constructor(cause: TransientError, batch: Uint8Array, status: StoreStatus | undefined) {
     super(cause.code, cause.message, { cause });
     this.batch = batch;
+    this.status = status;
   }
 }
 
@@ -109,16 +115,20 @@ export class StoreClient {
   #settle(reply: Exclude<ReplyMessage, { opened: Opened }>): void {
     const waiting = this.#pending.get(reply.id);
     this.#pending.delete(reply.id);
-    if ("error" in reply) waiting?.reject(revive(reply.error, reply.batch));
+    if ("error" in reply) waiting?.reject(revive(reply.error, reply.batch, reply.status));
     else waiting?.resolve(reply.result);
   }
 }
 
-function revive(error: SerializedError, batch: Uint8Array | undefined): Error {
+function revive(
+  error: SerializedError,
+  batch: Uint8Array | undefined,
+  status: StoreStatus | undefined,
+): Error {
   switch (error.kind) {
     case "transient": {
       const transient = new TransientError(error.code, error.message);
-      return batch ? new CommitFailed(transient, batch) : transient;
+      return batch ? new CommitFailed(transient, batch, status) : transient;
     }
     case "permanent":
       return new PermanentError(error.code, error.message);

@@ -3,7 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { type LedgerReport, ledgerReport } from "../ledger/ledger-report.ts";
-import { Store, type StoreSettings } from "./store.ts";
+import type { StoreSettings } from "./contract.ts";
+import { Store } from "./store.ts";
 
 /** The file, and the write-ahead log that a kill left behind. */
 const parts = ["headgate.db", "headgate.db-wal"];

@@ -4,10 +4,12 @@ import { storeError } from "../core/database.ts";
 import { renameDurably } from "../core/durable-file.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import { adoptFallbacks, fallbackFile, setAside } from "./adoption.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
+import { Reserve } from "./reserve.ts";
 import { finishSalvage, salvage } from "./salvage.ts";
-import { schemaVersion } from "./schema.ts";
-import { type Commit, type Opened, Store, type StoreSettings, type StoreStatus, storeFile } from "./store.ts";
+import { Store, storeFile } from "./store.ts";
 import { walDamage } from "./wal.ts";
 import { Witness } from "./witness.ts";
 
@@ -24,6 +26,9 @@ export class StoreKeeper {
   #file = storeFile;
   /** Device and inode of the open file: it may vanish, or its disk may. */
   #inode: string | undefined;
+  #wasOpen = false;
+  /** Opened again without what it had been told: whoever commits has to tell it first. */
+  #isForgetful = false;
   #device: number | undefined;
 
   /** `onOpened` is called each time the store was opened, the first time and every other. */
@@ -44,13 +49,23 @@ export class StoreKeeper {
     if (this.#store) return;
     try {
       this.#stayOnDisk();
-      finishSalvage(this.#folder);
-      this.#mendBeforeOpening();
-      this.#openMending();
+      try {
+        this.#tryToOpen();
+      } catch (error) {
+        // The full disk may be what is in the way: what is kept for that is given up.
+        if (!new Reserve(this.#folder, this.#file, 0).release()) throw error;
+        this.#tryToOpen();
+      }
     } catch (error) {
       this.#drop();
-      throw transient(error);
+      throw transient(storeError(`opening the store in ${this.#folder}`, error));
     }
+  }
+
+  #tryToOpen(): void {
+    finishSalvage(this.#folder);
+    this.#mendBeforeOpening();
+    this.#openMending();
   }
 
   configure(settings: StoreSettings): void {
@@ -61,6 +76,11 @@ export class StoreKeeper {
   /** @throws TransientError; nothing of the batch happened then */
   commit(commit: Commit): StoreStatus {
     return this.#use((store) => store.commit(commit));
+  }
+
+  /** As of the last commit; undefined while no store is open. */
+  get status(): StoreStatus | undefined {
+    return this.#store?.isBroken ? undefined : this.#store?.status();
   }
 
   next(sequence: number): OutboxMessage | undefined {
@@ -76,15 +96,24 @@ export class StoreKeeper {
   }
 
   #use<T>(work: (store: Store) => T): T {
-    if (this.#store && this.#inode !== inodeOf(join(this.#folder, this.#file))) this.#rescue(this.#store);
-    this.open();
-    const store = this.#store;
-    if (!store) throw new InvariantError("the store is closed after it was opened");
     try {
+      if (this.#store && this.#inode !== inodeOf(join(this.#folder, this.#file))) this.#rescue(this.#store);
+      this.open();
+      const store = this.#store;
+      if (!store) throw new InvariantError("the store is closed after it was opened");
+      if (this.#isForgetful) {
+        this.#isForgetful = false;
+        throw new TransientError(
+          "STORE_UNUSABLE",
+          "the store was made anew, and has to be told what is configured",
+        );
+      }
       return work(store);
     } catch (cause) {
       const error = storeError("using the store", cause);
       if (isCorrupt(error)) this.#mend(error);
+      // Doing more on memory that went ahead of the disk would make it true.
+      if (this.#store?.isBroken) this.#drop();
       throw transient(error);
     }
   }
@@ -137,7 +166,7 @@ export class StoreKeeper {
     } catch (error) {
       if (error instanceof PermanentError && error.code === "STORE_NEWER") {
         // The newer version will want its store as it was: this one keeps to a file of its own.
-        this.#openFile(`headgate-schema-${schemaVersion}.db`);
+        this.#openFile(fallbackFile);
         return;
       }
       if (!isCorrupt(error)) throw error;
@@ -150,12 +179,15 @@ export class StoreKeeper {
   #openFile(file: string): void {
     const store = new Store(this.#folder, this.#settings, file);
     try {
-      const opened = store.open();
+      const opened = store.open(!this.#wasOpen);
       this.#refuseOutOfDate(file, opened.status);
+      if (file === storeFile) adoptFallbacks(this.#folder, this.#settings, store);
       this.#store = store;
+      this.#isForgetful = this.#wasOpen && opened.configHash === undefined;
+      this.#wasOpen = true;
       this.#file = file;
       this.#inode = inodeOf(join(this.#folder, file));
-      this.#onOpened(opened);
+      this.#onOpened({ ...opened, status: store.status(), isFallback: file !== storeFile });
     } catch (error) {
       store.close();
       throw error;
@@ -174,6 +206,7 @@ export class StoreKeeper {
   #mend(error: unknown): void {
     this.#drop();
     if (this.#file === storeFile) this.#salvage(messageOf(error), error instanceof OutOfDate);
+    else setAside(this.#folder, this.#file);
   }
 
   #salvage(reason: string, isOutOfDate: boolean): void {

@@ -21,7 +21,8 @@ port.on("message", (request: RequestMessage) => {
     if (request.name === "commit") {
       // The batch goes back to its owner, who repeats the commit: it holds the only copy of these bytes.
       const { batch } = request.argument;
-      reply = { ...reply, batch };
+      const status = store?.status;
+      reply = { ...reply, batch, ...(status ? { status } : {}) };
       if (batch.buffer instanceof ArrayBuffer) transfer.push(batch.buffer);
     }
   }

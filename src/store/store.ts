@@ -1,12 +1,9 @@
-import { mkdirSync } from "node:fs";
-import { join } from "node:path";
-import { boundLog, type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
-import type { Accounts } from "../core/entry.ts";
+import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "../core/database.ts";
+import type { Entry } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
-import { PipelineFault, withoutEntries } from "../journal/fault.ts";
-import { Journal, pack, unpack } from "../journal/journal.ts";
-import type { KeyEntry } from "../journal/key-memory.ts";
+import { BatchWriter } from "../journal/batch.ts";
+import { PipelineFault } from "../journal/fault.ts";
 import {
   accountOf,
   type Balance,
@@ -14,98 +11,36 @@ import {
   countDiscard,
   type Ledger,
   mergeLedger,
-  settle,
 } from "../ledger/ledger.ts";
-import { corrupt } from "../outbox/checksum.ts";
-import { type ComposeSettings, Outbox, type OutboxMessage, type OutboxStatus } from "../outbox/outbox.ts";
-import { Reduction } from "../outbox/reduction.ts";
-import { Pipeline, type PipelineSnapshot } from "../pipeline.ts";
+import type { ComposeSettings, OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
+import { Pipeline } from "../pipeline.ts";
+import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
+import { Disk } from "./disk.ts";
 import { noteEviction, untoldEvictions } from "./eviction-notes.ts";
-import { LedgerCopy } from "./ledger-copy.ts";
-import { logBytes, makeRoom, type Retention } from "./room.ts";
-import { prepareSchema, refuseNewer } from "./schema.ts";
-import { type Damage, type State, StateRow } from "./state.ts";
-import { Witness } from "./witness.ts";
+import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
+import { recover, withoutFault } from "./recovery.ts";
+import { logBytes, makeRoom } from "./room.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
 
-export interface StoreSettings {
-  /** Journal entries between snapshots: bounds what a start has to replay. */
-  readonly snapshotEvery: number;
-  /** Journal kept below the snapshot, compressed bytes. */
-  readonly replayBytes: number;
-  /** Bound for the store's files. */
-  readonly maxBytes: number;
-  /** Per source of the configuration. */
-  readonly retention: Readonly<Record<string, Retention>>;
-}
-
-/** What is done with one commit; everything in it becomes durable together or not at all. */
-export interface Commit {
-  /** A batch of journal entries; empty when there is nothing new. */
-  readonly batch: Uint8Array;
-  /** Messages the hub acknowledged, and those it refused for good. */
-  readonly acknowledged: readonly number[];
-  readonly rejected: readonly number[];
-  readonly compose: ComposeSettings;
-  /** Wall ms, to say since when something may be missing; and monotonic ms, for the age of what waits. */
-  readonly nowMs: number;
-  readonly monotonicMs: number;
-  /** The last commit of an orderly stop: it writes a snapshot and says that nothing is missing. */
-  readonly last?: boolean;
-}
-
-export interface StoreStatus {
+/** What a store leaves to another. */
+export interface Retired {
   readonly storeId: string;
-  readonly position: number;
-  readonly outbox: OutboxStatus;
-  readonly openWindows: number;
-  readonly books: Readonly<Record<string, Balance>>;
-  /** Frames that wait for the clock to be known good; they are in no book yet. */
-  readonly holding: number;
-  /** Steady time minus monotonic time: what turns the times below, and those of the outbox, into monotonic ones. */
-  readonly steadyBaseMs: number;
-  /** Steady ms at which the next window closes or the next message falls due, if nothing else comes. */
-  readonly windowDueMs: number | undefined;
-  readonly composeDueMs: number | undefined;
-  /** The last time something in the store was not what had been written. */
-  readonly damage: Damage | undefined;
-  /** The last time a stage of the pipeline threw at a frame, in this process. */
-  readonly lastFault: string | undefined;
+  readonly ledger: Ledger;
+  readonly entries: Iterable<Omit<Entry, "id" | "revision">>;
 }
 
-export interface Opened {
-  readonly storeId: string;
-  /** Fingerprint of the pipeline configuration that the journal ended with. */
-  readonly configHash: string | undefined;
-  /** Sources that may have lost bytes, because the last process did not stop in order; and since when. */
-  readonly uncleanSinceMs: number | undefined;
-  readonly sources: readonly string[];
-  /** Idempotency keys of requests that were stored, oldest first. */
-  readonly keys: readonly KeyEntry[];
-  readonly replayed: number;
-  /** The boot that the journal ended in, and whether its clock was known good once. */
-  readonly boot: { readonly id: string; readonly wasSynced: boolean } | undefined;
-  readonly status: StoreStatus;
-}
+/** A batch brings forth entries, and rewrites some pages whatever its size. */
+const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 
-/** What a bug of one batch may cost: after this many faulty entries, the rest of the batch's frames goes too. */
-const faultsPerBatch = 8;
-/** Entries that a start may take out of the journal before it gives up. */
-const replayFaults = 1_000;
+/** A commit, or a part of one: without `compose` no message is made. */
+type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
 
-class ReplayFault extends Error {
-  readonly position: number;
-  readonly batch: Uint8Array;
-  readonly fault: PipelineFault;
-  constructor(position: number, batch: Uint8Array, fault: PipelineFault) {
-    super(`journal position ${position}: ${fault.message}`, { cause: fault });
-    this.position = position;
-    this.batch = batch;
-    this.fault = fault;
-  }
-}
+/** The books are copied with each snapshot, and where those are rare, this often. */
+const copyEveryMs = 600_000;
+/** Commits after a death of the process whose batch is noted before it is processed, in case it was the killer. */
+const carefulCommits = 50;
 
 /**
  * The store: journal, outbox, ledger and cursor in one SQLite file, and the pipeline between them.
@@ -114,120 +49,153 @@ class ReplayFault extends Error {
  * It runs on the store thread, because a synced write to an SD card can block for half a second.
  */
 export class Store {
-  readonly #folder: string;
-  #settings: StoreSettings;
+  readonly #disk: Disk;
   readonly #database: Database;
-  readonly #journal: Journal;
-  readonly #storeId: string;
-  readonly #stateRow: StateRow;
-  readonly #copy: LedgerCopy;
-  readonly #witness: Witness;
-  readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
-  readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
-  #pipeline!: Pipeline;
-  #outbox!: Outbox;
-  #reduction!: Reduction;
-  #ledger: Ledger = new Map();
-  #state!: State;
-  #sinceSnapshot = 0;
+  readonly #makePipeline: PipelineFactory;
+  #settings: StoreSettings;
+  #memory!: Memory;
+  #outboxStatus!: OutboxStatus;
   #composeDueMs: number | undefined;
   #lastFault: string | undefined;
+  #careful = 0;
+  #isBroken = false;
+  /** Monotonic. */
+  #copiedMs: number | undefined;
+  /** Size of the file when its disk was found full; it stays in force until there is room again. */
+  #tightBytes: number | undefined;
 
   /** @throws PermanentError STORE_BUSY, STORE_NEWER, STORE_CORRUPT; TransientError STORE_UNUSABLE */
-  constructor(folder: string, settings: StoreSettings, file = storeFile) {
-    this.#folder = folder;
+  constructor(
+    folder: string,
+    settings: StoreSettings,
+    file = storeFile,
+    makePipeline: PipelineFactory = (storeId) => new Pipeline(storeId),
+  ) {
     this.#settings = settings;
-    try {
-      mkdirSync(folder, { recursive: true, mode: 0o750 });
-    } catch (error) {
-      throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
-    }
-    const path = join(folder, file);
-    this.#copy = new LedgerCopy(folder, file);
-    this.#witness = new Witness(folder, file);
-    this.#database = openDatabase(path, (version) => refuseNewer(version, path));
-    try {
-      boundLog(this.#database, logBytes(settings.maxBytes));
-      const hasHistory = this.#copy.exists || this.#witness.exists;
-      this.#storeId = prepareSchema(this.#database, path, hasHistory);
-      this.#journal = new Journal(this.#database);
-      this.#stateRow = new StateRow(this.#database);
-      this.#writeSnapshot = this.#database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
-      this.#readSnapshot = this.#database.prepare("SELECT position, checksum, snapshot FROM snapshot");
-    } catch (error) {
-      this.#database.close();
-      throw storeError(`opening ${path}`, error);
-    }
+    this.#makePipeline = makePipeline;
+    this.#disk = new Disk(folder, file, settings.maxBytes);
+    this.#database = this.#disk.database;
   }
 
-  /** Loads the snapshot and replays the journal behind it. @throws PermanentError STORE_CORRUPT */
-  open(): Opened {
+  /**
+   * Loads the snapshot and replays the journal behind it. `isFirst`: of this process; what is left behind is then of
+   * one that is gone.
+   * @throws PermanentError STORE_CORRUPT
+   */
+  open(isFirst = true): Opened {
     try {
-      return this.#opened(this.#recoverWithoutFaults());
+      if (!isFirst) {
+        this.#remember(recall(this.#disk, this.#makePipeline));
+        return this.#opened(undefined);
+      }
+      const { memory, pending } = recover(this.#disk, this.#makePipeline);
+      this.#remember(memory);
+      this.#disk.reserve.keep();
+      const { state } = memory;
+      if (!state.clean && state.position > 0) {
+        state.uncleanSinceMs ??= state.committedMs;
+        this.#careful = carefulCommits;
+        if (pending) this.#commitPending(pending);
+      }
+      return this.#opened(this.#memory.state.uncleanSinceMs);
     } catch (error) {
-      throw storeError(`opening the store in ${this.#folder}`, error);
+      throw storeError(`opening the store in ${this.#disk.folder}`, error);
     }
-  }
-
-  #opened(replayed: number): Opened {
-    const { clean, committedMs, position } = this.#state;
-    return {
-      storeId: this.#storeId,
-      configHash: this.#pipeline.config?.hash,
-      uncleanSinceMs: clean || position === 0 ? undefined : committedMs,
-      sources: Object.keys(this.#pipeline.config?.sources ?? {}),
-      keys: this.#pipeline.keys,
-      replayed,
-      boot: this.#pipeline.time.boot,
-      status: this.status(),
-    };
   }
 
   configure(settings: StoreSettings): void {
     this.#settings = settings;
-    boundLog(this.#database, logBytes(settings.maxBytes));
+    this.#disk.bound(settings.maxBytes);
   }
 
   /**
    * @throws TransientError STORE_UNUSABLE, STORE_FULL: nothing of the batch happened then, and it can be repeated;
    * PermanentError STORE_CORRUPT
    */
-  commit(commit: Commit): StoreStatus {
-    let { batch } = commit;
-    for (let faults = 0; ; faults++) {
-      const fault = this.#attempt({ ...commit, batch });
-      if (!fault) break;
-      batch = this.#withoutFault(batch, fault, faults);
+  commit(asked: Commit): StoreStatus {
+    const isDone = asked.after !== undefined && this.#memory.state.position === asked.after + 1;
+    const commit = isDone ? { ...asked, batch: new Uint8Array() } : asked;
+    try {
+      this.#noteSuspect(commit.batch);
+      this.#commit(commit);
+    } catch (error) {
+      if (!commit.isPressed || !isDiskFull(error)) throw error;
+      this.#commitTight(commit);
     }
-    this.#witness.write(this.#storeId, this.#state.position);
-    if (this.#sinceSnapshot === 0 && commit.batch.length > 0) this.#copy.write(this.#state);
+    // Whatever fails from here on must not make the caller repeat what is committed.
+    const { witness, copy, storeId } = this.#disk;
+    const { state, sinceSnapshot } = this.#memory;
+    witness.write(storeId, state.position);
+    const age = Math.abs(commit.monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
+    if (age >= copyEveryMs || commit.last || (sinceSnapshot === 0 && commit.batch.length > 0)) {
+      this.#copiedMs = commit.monotonicMs;
+      copy.write(state);
+      this.#disk.reserve.keep();
+    }
     return this.status();
   }
 
   /** The first message behind `sequence`. @throws PermanentError STORE_CORRUPT */
   next(sequence: number): OutboxMessage | undefined {
-    return this.#outbox.next(sequence);
+    return this.#memory.outbox.next(sequence);
   }
 
   status(): StoreStatus {
+    const { state, pipeline, ledger } = this.#memory;
     return {
-      storeId: this.#storeId,
-      position: this.#state.position,
-      outbox: this.#outbox.status(),
-      openWindows: this.#pipeline.openWindows,
-      holding: this.#pipeline.time.heldFrames,
-      steadyBaseMs: this.#pipeline.time.steadyBaseMs,
-      books: balances(this.#ledger, this.#held(this.#state.outbox.held)),
-      windowDueMs: this.#pipeline.wakeAtMs(),
+      storeId: this.#disk.storeId,
+      position: state.position,
+      outbox: this.#outboxStatus,
+      openWindows: pipeline.openWindows,
+      holding: pipeline.time.heldFrames,
+      steadyBaseMs: pipeline.time.steadyBaseMs,
+      books: balances(ledger, heldOf(this.#memory, state.outbox.held)),
+      windowDueMs: pipeline.wakeAtMs(),
       composeDueMs: this.#composeDueMs,
-      damage: this.#state.damage,
+      damage: state.damage,
       lastFault: this.#lastFault,
     };
   }
 
   /** The books with `held` counted anew from windows and rows: slow, for audits and tests. */
   audit(): Record<string, Balance> {
-    return balances(this.#ledger, this.#held(this.#outbox.heldByRows()));
+    const { ledger, outbox } = this.#memory;
+    return balances(ledger, heldOf(this.#memory, outbox.heldByRows()));
+  }
+
+  /** Closes the open windows as they stand: what it holds is to go into another store, and this one to end. */
+  retire(): Retired {
+    const { pipeline, state } = this.#memory;
+    if (pipeline.config) {
+      const writer = new BatchWriter();
+      const config = { ...pipeline.config, windows: {}, clock: { maxHoldMs: 0 } };
+      writer.rare({ type: "configuration", wallMs: state.committedMs, config });
+      const nothing = { acknowledged: [], rejected: [] };
+      this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });
+    }
+    const { ledger, outbox } = this.#memory;
+    return { storeId: this.#disk.storeId, ledger, entries: outbox.entries() };
+  }
+
+  /** Takes over what another store held, once. */
+  adopt({ storeId, ledger, entries }: Retired): void {
+    const { state, outbox } = this.#memory;
+    const { adopted = [] } = state;
+    if (adopted.includes(storeId)) return;
+    try {
+      this.#database.exec("BEGIN IMMEDIATE");
+      outbox.insert(entries);
+      mergeLedger(this.#memory.ledger, ledger);
+      state.adopted = [...adopted.slice(-7), storeId];
+      state.ledger = [...this.#memory.ledger];
+      this.#disk.stateRow.write(state);
+      this.#database.exec("COMMIT");
+    } catch (error) {
+      this.#goBack(error);
+      throw storeError(`taking over the store ${storeId}`, error);
+    }
+    this.#outboxStatus = outbox.status();
+    this.#composeDueMs = 0;
   }
 
   /** A copy of the whole store in a new file, also when the store's own was deleted: its pages are still there. */
@@ -236,12 +204,78 @@ export class Store {
   }
 
   close(): void {
-    this.#witness.close();
-    this.#database.close();
+    this.#disk.close();
+  }
+
+  /** Memory and disk may differ, since going back failed: only a new opening can tell. */
+  get isBroken(): boolean {
+    return this.#isBroken;
+  }
+
+  #opened(uncleanSinceMs: number | undefined): Opened {
+    const { pipeline, replayed } = this.#memory;
+    return {
+      storeId: this.#disk.storeId,
+      configHash: pipeline.config?.hash,
+      uncleanSinceMs,
+      sources: Object.keys(pipeline.config?.sources ?? {}),
+      keys: pipeline.keys,
+      replayed,
+      boot: pipeline.time.boot,
+      status: this.status(),
+    };
+  }
+
+  #remember(memory: Memory): void {
+    this.#memory = memory;
+    this.#outboxStatus = memory.outbox.status();
+    this.#composeDueMs = memory.state.outbox.entries > 0 ? 0 : undefined;
+  }
+
+  /** The batch, or what bugs leave of it. */
+  #commit(commit: Transaction): void {
+    let { batch } = commit;
+    for (let faults = 0; ; faults++) {
+      const fault = this.#attempt({ ...commit, batch });
+      if (!fault) return;
+      this.#lastFault = messageOf(fault.cause);
+      batch = withoutFault(batch, fault, faults);
+    }
+  }
+
+  /** The disk is full, and memory nearly so: what is oldest and least makes room for what is new. */
+  #commitTight(commit: Commit): void {
+    this.#disk.reserve.release();
+    try {
+      restartLog(this.#database);
+      this.#tightBytes ??= fileBytes(this.#database);
+      this.#commit(commit);
+    } catch (error) {
+      throw storeError("committing on a full disk", error);
+    }
+  }
+
+  /** After a death, what is about to be processed may be what it died of: then it has to be on the disk before. */
+  #noteSuspect(batch: Uint8Array): void {
+    if (this.#careful === 0 || batch.length === 0) return;
+    this.#careful--;
+    const { suspects } = this.#disk;
+    const { attempts = 0 } = suspects.read() ?? {};
+    const position = this.#memory.state.position + 1;
+    try {
+      suspects.write({ position, attempts, lo: 0, hi: null, trial: null, batch });
+    } catch (error) {
+      throw storeError("noting a batch", error);
+    }
+  }
+
+  #commitPending(batch: Uint8Array): void {
+    const { committedMs: nowMs } = this.#memory.state;
+    this.#commit({ acknowledged: [], rejected: [], batch, nowMs, monotonicMs: 0 });
   }
 
   /** One transaction; returns the bug that ended it, if it was one that a batch without an entry can avoid. */
-  #attempt(commit: Commit): PipelineFault | undefined {
+  #attempt(commit: Transaction): PipelineFault | undefined {
     try {
       this.#database.exec("BEGIN IMMEDIATE");
       this.#process(commit);
@@ -257,7 +291,7 @@ export class Store {
   }
 
   /** What the hub took makes room for what could not be kept: it must be forgotten even when the batch has to wait. */
-  #settle(commit: Commit): void {
+  #settle(commit: Transaction): void {
     if (commit.batch.length > 0) this.#attempt({ ...commit, batch: new Uint8Array() });
   }
 
@@ -265,154 +299,83 @@ export class Store {
   #goBack(error: unknown): void {
     try {
       if (this.#database.inTransaction) this.#database.exec("ROLLBACK");
-      this.#recover();
+      this.#remember(recall(this.#disk, this.#makePipeline));
     } catch (again) {
+      this.#isBroken = true;
       if (again instanceof PermanentError && again.code === "STORE_CORRUPT") throw again;
       throw storeError(`going back after ${messageOf(error)}`, again);
     }
   }
 
-  #process(commit: Commit): void {
-    const state = this.#state;
+  #process(commit: Transaction): void {
+    const { state, outbox, ledger, pipeline } = this.#memory;
     for (const sequence of commit.acknowledged) {
-      for (const [source, count] of Object.entries(this.#outbox.remove(sequence))) {
-        accountOf(this.#ledger, source).published += count;
+      for (const [source, count] of Object.entries(outbox.remove(sequence))) {
+        accountOf(ledger, source).published += count;
       }
     }
     for (const sequence of commit.rejected) {
-      for (const [source, count] of Object.entries(this.#outbox.remove(sequence))) {
-        countDiscard(accountOf(this.#ledger, source), "rejected", count);
+      for (const [source, count] of Object.entries(outbox.remove(sequence))) {
+        countDiscard(accountOf(ledger, source), "rejected", count);
       }
     }
     if (commit.batch.length > 0) {
       this.#makeRoom(commit.batch.length);
       state.position++;
-      this.#journal.append(state.position, commit.batch);
-      const { entries, ledger, journalEntries } = this.#pipeline.apply(commit.batch);
-      this.#outbox.insert(entries);
-      mergeLedger(this.#ledger, ledger);
-      this.#sinceSnapshot += journalEntries;
+      this.#disk.journal.append(state.position, commit.batch);
+      const output = pipeline.apply(commit.batch);
+      outbox.insert(output.entries);
+      mergeLedger(ledger, output.ledger);
+      this.#memory.sinceSnapshot += output.journalEntries;
+      if (output.uncleanStops > 0) delete state.uncleanSinceMs;
     }
-    this.#composeDueMs = this.#outbox.compose(
-      this.#pipeline.time.steadyMs(commit.monotonicMs),
-      commit.compose,
-    );
+    this.#disk.suspects.clear();
+    if (commit.compose)
+      this.#composeDueMs = outbox.compose(
+        pipeline.time.steadyMs(commit.monotonicMs),
+        commit.compose,
+        logBytes(this.#settings.maxBytes),
+      );
     // Not while frames are held back: each snapshot would hold all of them again.
-    const isDue = this.#sinceSnapshot >= this.#settings.snapshotEvery && !this.#pipeline.time.isHolding;
+    const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;
     if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
     state.clean = commit.last ?? false;
+    if (commit.last) delete state.uncleanSinceMs;
     state.committedMs = commit.nowMs;
-    state.ledger = [...this.#ledger];
-    this.#stateRow.write(state);
+    state.ledger = [...ledger];
+    this.#disk.stateRow.write(state);
+    // Inside the transaction: nothing that can fail may follow it.
+    this.#outboxStatus = outbox.status();
   }
 
   /** @throws TransientError STORE_FULL */
   #makeRoom(bytes: number): void {
+    const { state, outbox, ledger, reduction, pipeline } = this.#memory;
+    const { storeId, reserve } = this.#disk;
+    if (this.#tightBytes !== undefined && reserve.isPlenty) this.#tightBytes = undefined;
     const context = {
       database: this.#database,
-      folder: this.#folder,
-      counters: this.#state.outbox,
-      reduction: this.#reduction,
+      counters: state.outbox,
+      reduction,
       retention: this.#settings.retention,
       maxBytes: this.#settings.maxBytes,
-      spared: untoldEvictions(this.#state),
+      tightBytes: this.#tightBytes,
+      spared: () => untoldEvictions(state),
       dropHistory: () => this.#snapshot(0),
     };
-    makeRoom(context, bytes, (source, what) => {
+    makeRoom(context, neededBytes(bytes), (source, what) => {
       for (const [name, count] of Object.entries(what.accounts))
-        countDiscard(accountOf(this.#ledger, name), "evicted", count);
-      const names = { storeId: this.#storeId, gateway: this.#pipeline.config?.gateway ?? "" };
-      noteEviction(this.#state, this.#outbox, names, source, what);
+        countDiscard(accountOf(ledger, name), "evicted", count);
+      noteEviction(state, outbox, { storeId, gateway: pipeline.config?.gateway ?? "" }, source, what);
     });
   }
 
   #snapshot(keepBytes: number): void {
+    const { state, pipeline } = this.#memory;
     enterPhase("snapshot");
-    const { bytes, checksum } = pack(Buffer.from(JSON.stringify(this.#pipeline.snapshot())));
-    this.#writeSnapshot.run(this.#state.position, checksum, bytes);
+    this.#disk.writeSnapshot(state.position, pipeline.snapshot());
     enterPhase("trim");
-    this.#journal.trim(this.#state.position, keepBytes);
-    this.#sinceSnapshot = 0;
-  }
-
-  /** The batch with the entry that a stage threw at taken out; after many of them, with every frame taken out. */
-  #withoutFault(batch: Uint8Array, fault: PipelineFault, faults: number): Uint8Array {
-    this.#lastFault = messageOf(fault.cause);
-    const all = faults >= faultsPerBatch;
-    const rest = withoutEntries(
-      batch,
-      (entry, index) => index === fault.index || (all && entry.type === "frame"),
-      this.#lastFault,
-    );
-    if (!rest || faults > faultsPerBatch) throw fault;
-    return rest;
-  }
-
-  /**
-   * A replay stumbles where an earlier version of the program did not: what it stumbles over is taken out of the
-   * journal. Its entry is out already, or its reading is missing from an open window and becomes a discard.
-   */
-  #recoverWithoutFaults(): number {
-    for (let faults = 0; ; faults++) {
-      try {
-        const replayed = this.#recover();
-        if (faults > 0) this.#settleFaults();
-        return replayed;
-      } catch (error) {
-        if (!(error instanceof ReplayFault) || faults > replayFaults) throw error;
-        const rest = this.#withoutFault(error.batch, error.fault, faults % (faultsPerBatch + 1));
-        this.#journal.replace(error.position, rest);
-      }
-    }
-  }
-
-  #settleFaults(): void {
-    settle(this.#ledger, this.#held(this.#state.outbox.held), "pipelineFault");
-    this.#state.ledger = [...this.#ledger];
-    this.#stateRow.write(this.#state);
-  }
-
-  /** Brings memory to where the disk is; returns how many batches were replayed. @throws PermanentError STORE_CORRUPT */
-  #recover(): number {
-    this.#state = this.#stateRow.read();
-    if (this.#state.storeId !== this.#storeId)
-      throw corrupt(`the store's id is ${this.#storeId} and another`);
-    this.#ledger = new Map(this.#state.ledger);
-    this.#outbox = new Outbox(this.#database, this.#storeId, this.#state.outbox);
-    this.#reduction = new Reduction(this.#database, this.#storeId, this.#state.outbox);
-    this.#pipeline = new Pipeline(this.#storeId);
-    this.#composeDueMs = this.#state.outbox.entries > 0 ? 0 : undefined;
-    let from = 0;
-    const snapshot = this.#readSnapshot.get();
-    if (snapshot) {
-      from = snapshot.position;
-      const plain = unpack(snapshot.snapshot, snapshot.checksum, `snapshot at position ${from}`);
-      this.#pipeline.restore(JSON.parse(Buffer.from(plain).toString("utf8")) as PipelineSnapshot);
-    }
-    let replayed = 0;
-    this.#sinceSnapshot = 0;
-    for (const { position, batch } of this.#journal.readAfter(from)) {
-      if (position !== from + ++replayed)
-        throw corrupt(`the journal goes from position ${from + replayed - 1} to ${position}`);
-      enterPhase("replay");
-      this.#sinceSnapshot += this.#replay(position, batch);
-    }
-    if (from + replayed !== this.#state.position)
-      throw corrupt(`the journal ends at ${from + replayed}, not ${this.#state.position}`);
-    return replayed;
-  }
-
-  #replay(position: number, batch: Uint8Array): number {
-    try {
-      return this.#pipeline.apply(batch).journalEntries;
-    } catch (error) {
-      throw error instanceof PipelineFault ? new ReplayFault(position, batch, error) : error;
-    }
-  }
-
-  #held(inOutbox: Accounts): Record<string, number> {
-    const held = this.#pipeline.held();
-    for (const [source, count] of Object.entries(inOutbox)) held[source] = (held[source] ?? 0) + count;
-    return held;
+    this.#disk.journal.trim(state.position, keepBytes);
+    this.#memory.sinceSnapshot = 0;
   }
 }

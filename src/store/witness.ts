@@ -28,7 +28,7 @@ export class Witness {
       writeSync(this.#file, `${storeId} ${position} `.padEnd(recordBytes), 0);
     } catch {
       // A disk that does not take it: the next commit says so louder than this could.
-      this.close();
+      this.#file = undefined;
     }
   }
 

@@ -17,7 +17,8 @@ import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import { TransientError } from "../../src/core/errors.ts";
 import { BatchWriter } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
-import { type Commit, Store, type StoreSettings, type StoreStatus } from "../../src/store/store.ts";
+import type { Commit, StoreSettings, StoreStatus } from "../../src/store/contract.ts";
+import { Store } from "../../src/store/store.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
 import type { Part } from "./part.ts";
 

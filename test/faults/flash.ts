@@ -14,7 +14,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { askStatus } from "../../src/api/status-socket.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
-import type { GatewayStatus } from "../../src/gateway.ts";
+import type { GatewayStatus } from "../../src/gateway-status.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { readWalPages } from "./flash/wal-pages.ts";
 import { RunningDaemon } from "./running-daemon.ts";

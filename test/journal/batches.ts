@@ -2,12 +2,7 @@ import { BatchWriter, type JournalEntry } from "../../src/journal/batch.ts";
 
 export function batchOf(entries: Iterable<JournalEntry>): Uint8Array<ArrayBuffer> {
   const writer = new BatchWriter();
-  for (const entry of entries) {
-    if (entry.type === "frame")
-      writer.frame(entry.source, entry.wallMs, entry.monotonicMs, entry.bytes, entry.origin);
-    else if (entry.type === "tick") writer.tick(entry.wallMs, entry.monotonicMs);
-    else writer.rare(entry);
-  }
+  for (const entry of entries) writer.entry(entry);
   return writer.take();
 }
 

@@ -2,7 +2,7 @@ import { expect } from "vitest";
 import { TransientError } from "../../src/core/errors.ts";
 import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
 import { type CommitTarget, Intake, type IntakeSettings } from "../../src/journal/intake.ts";
-import type { Commit, StoreStatus } from "../../src/store/store.ts";
+import type { Commit, StoreStatus } from "../../src/store/contract.ts";
 import { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";
 

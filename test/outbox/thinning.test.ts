@@ -60,6 +60,14 @@ test("what cannot be merged exactly is left out", () => {
   expect(merged("store", parts).channels.t).toEqual({ max: 5, bad: 0 });
 });
 
+test("windows of another unit or another size are not merged", () => {
+  const [body] = entriesOf([{ at: 0, t: 1 }], 1_000);
+  const [longer] = entriesOf([{ at: 0, t: 1 }], 10_000);
+  const fahrenheit = body && { ...body, channels: { t: { ...body.channels.t, bad: 0, unit: "°F" } } };
+  expect(body && thinningKey(body)).not.toBe(longer && thinningKey(longer));
+  expect(body && thinningKey(body)).not.toBe(fahrenheit && thinningKey(fahrenheit));
+});
+
 test("a revision is never merged: its window may have been told before", () => {
   const [body] = entriesOf([{ at: 0, t: 1 }], 1_000);
   expect(body && thinningKey(body)).toBeDefined();

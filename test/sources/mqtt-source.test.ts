@@ -14,7 +14,7 @@ import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
 import { Intake } from "../../src/journal/intake.ts";
 import { MqttSource } from "../../src/sources/mqtt-source.ts";
 import type { SourceStatus, WaitingSink } from "../../src/sources/source.ts";
-import type { Commit } from "../../src/store/store.ts";
+import type { Commit } from "../../src/store/contract.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { defaults, emptyStatus } from "../journal/running-intake.ts";
 import { TestBroker } from "../support/test-broker.ts";

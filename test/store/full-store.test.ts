@@ -4,7 +4,8 @@ import { join } from "node:path";
 import { expect, test } from "vitest";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { GapEntryBody, WindowEntryBody } from "../../src/outbox/entry-schema.ts";
-import type { Store, StoreSettings, StoreStatus } from "../../src/store/store.ts";
+import type { StoreSettings, StoreStatus } from "../../src/store/contract.ts";
+import type { Store } from "../../src/store/store.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
@@ -76,6 +77,34 @@ test("the files stay within the bound, the lower priority is thinned and evicted
   expect(gaps.reduce((sum, { count }) => sum + Number(count), 0)).toBe(evicted);
   expect(new Set(bodies.map(({ id }) => id)).size).toBe(bodies.length);
   expect(imbalances(store.audit())).toEqual([]);
+});
+
+test("what tells of a loss is not evicted, and an eviction tells the times of its windows", () => {
+  const retention = { low: { ...kept, priority: 1 }, high: kept };
+  const { store } = openStore(temporaryFolder(), settings(retention));
+  let status = fill(store, 1);
+  const overrun = {
+    type: "gap",
+    source: "low",
+    fromMs: t0,
+    toMs: t0 + 1,
+    count: 777,
+    reason: "overrun",
+  } as const;
+  store.commit(commitOf([overrun], t0 + 1_000));
+  for (let from = 1; (status.books.low?.discards.evicted ?? 0) === 0; from += 10) {
+    const before = status.books.low?.held ?? 0;
+    status = fill(store, 10, from);
+    // A few per cent at a time, not all there is.
+    expect(status.books.low?.discards.evicted ?? 0).toBeLessThan(before / 2);
+  }
+  const gaps = drain(store).filter((body): body is GapEntryBody => body.kind === "gap");
+  expect(gaps).toContainEqual(expect.objectContaining({ reason: "overrun", count: 777 }));
+  const evicted = gaps.find(({ reason }) => reason === "evicted");
+  const [from, to] = [Date.parse(evicted?.from ?? ""), Date.parse(evicted?.to ?? "")];
+  // Windows of 100 ms, ten of which were one before they went.
+  expect(from % 100).toBe(0);
+  expect(to - from).toBeGreaterThanOrEqual(1_000);
 });
 
 test("a share is a source's own: above it a higher priority goes first", () => {

@@ -2,7 +2,7 @@ import { execFileSync } from "node:child_process";
 import { statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, onTestFinished, test } from "vitest";
-import type { Opened } from "../../src/store/store.ts";
+import type { Opened } from "../../src/store/contract.ts";
 import { CommitFailed, StoreClient } from "../../src/store/store-client.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";

@@ -3,7 +3,7 @@ import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { openDatabase } from "../../src/core/database.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
-import type { Commit } from "../../src/store/store.ts";
+import type { Commit } from "../../src/store/contract.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { frame, tick } from "../journal/batches.ts";

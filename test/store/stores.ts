@@ -4,7 +4,8 @@ import { onTestFinished } from "vitest";
 import type { JsonObject } from "../../src/core/json.ts";
 import type { JournalEntry } from "../../src/journal/batch.ts";
 import type { OutboxMessage } from "../../src/outbox/outbox.ts";
-import { type Commit, Store, type StoreSettings, type StoreStatus } from "../../src/store/store.ts";
+import type { Commit, StoreSettings, StoreStatus } from "../../src/store/contract.ts";
+import { Store } from "../../src/store/store.ts";
 import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { batchOf, frame } from "../journal/batches.ts";
 

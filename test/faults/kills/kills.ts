@@ -5,7 +5,7 @@ import { killOnStores, storePhases } from "./store-kills.ts";
 import { Tally } from "./tally.ts";
 
 /** Daemons at once. */
-const lanes = 2;
+const lanes = 3;
 
 /** A round is a kill. */
 export const kills: Part = {

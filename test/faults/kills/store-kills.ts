@@ -31,7 +31,7 @@ const scenarios: readonly StoreScenario[] = [
   { phase: "migration", occurrences: 2, hub: "there", make: fixture, loses: "nothing" },
   {
     phase: "salvage",
-    occurrences: 3,
+    occurrences: 4,
     hub: "there",
     make: (folder, config) => prefilled(folder, config, 2_000),
     prepare: damage,
@@ -49,8 +49,8 @@ const scenarios: readonly StoreScenario[] = [
 
 export const storePhases: readonly string[] = scenarios.map(({ phase }) => phase);
 
-/** After so many that did not come to the phase, and none that did, it does not exist. */
-const enoughMisses = 3;
+/** So many may miss the phase, and as many again as are wanted. */
+const enoughMisses = 8;
 
 /** Kills daemons in those phases, so many times each; then each starts again, and must be well. */
 export async function killOnStores(
@@ -66,8 +66,9 @@ export async function killOnStores(
     if (scenario.loses === "nothing") cpSync(model, unkilled, { recursive: true });
     const reference = scenario.loses === "nothing" ? await run(scenario, unkilled, waiting) : undefined;
     let killed = 0;
-    for (let round = 0; round < (counts[scenario.phase] ?? 0); round++) {
-      if (killed === 0 && round >= enoughMisses) break;
+    const wanted = counts[scenario.phase] ?? 0;
+    // One that misses its phase is repeated; where all do, the phase does not exist.
+    for (let round = 0; killed < wanted && round < 2 * wanted + enoughMisses; round++) {
       const order = {
         phase: scenario.phase,
         occurrence: 1 + Math.floor(random() * scenario.occurrences),

@@ -262,6 +262,12 @@ static ssize_t written(int fd, const struct iovec *parts, int count, off_t at) {
   if (!positional) {
     struct stat s;
     at = appends[fd] && fstat(fd, &s) == 0 ? s.st_size : lseek(fd, 0, SEEK_CUR);
+    if (at < 0) {
+      /* Closed behind our back, by a call that goes past the library, and a socket or pipe since. */
+      file_of[fd] = 0;
+      pthread_mutex_unlock(&lock);
+      return syscall(SYS_writev, fd, parts, count);
+    }
   }
   ssize_t result = -1;
   int problem = refusal(fd, (uint64_t)at + total);

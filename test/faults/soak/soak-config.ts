@@ -26,7 +26,7 @@ export function soakConfig({ store, brokerPort, maxBytes }: SoakConfigOptions) {
     },
     windows: { second: { sizeMs: 1_000 } },
     // Long enough for messages to become as large as they may.
-    publish: { maxDelayMs: 3_000, maxMessageBytes: Math.round((maxBytes * 0.6) / 64) },
+    publish: { maxDelayMs: 3_000, maxMessageBytes: Math.round((maxBytes * 0.4) / 64) },
     hub: { type: "edge", sendTimeoutMs: 2_000, closeTimeoutMs: 500 },
     clock: { maxHoldMs: 0 },
     api: { state: "off" },

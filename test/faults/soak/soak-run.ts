@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { askStatus } from "../../../src/api/status-socket.ts";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
-import type { GatewayStatus } from "../../../src/gateway.ts";
+import type { GatewayStatus } from "../../../src/gateway-status.ts";
 import type { LedgerReport } from "../../../src/ledger/ledger-report.ts";
 import { randomFrom } from "../../support/random.ts";
 import { RunningDaemon } from "../running-daemon.ts";
@@ -15,7 +15,7 @@ import { startBroker } from "./broker.ts";
 import { Children } from "./children.ts";
 import { Outages } from "./outages.ts";
 import type { PublisherOrder, PublisherProgress } from "./publisher.ts";
-import { type KeptSample, Samples } from "./samples.ts";
+import { type KeptSample, Samples } from "./sampler.ts";
 import { soakConfig, sourceName } from "./soak-config.ts";
 
 export interface SoakOptions {
@@ -39,7 +39,7 @@ export interface SoakRun {
   readonly ledger: LedgerReport;
   /** Of `headgate ledger`: of the running gateway, and of its store after its end. */
   readonly ledgerCodes: readonly number[];
-  readonly largestStoreBytes: number;
+  readonly largestStore: { readonly bytes: number; readonly atSeconds: number };
   readonly samples: readonly KeptSample[];
   readonly drained: boolean;
 }
@@ -148,7 +148,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakRun> {
     outages: outages.counts,
     ledger: afterwards.report,
     ledgerCodes: [whileRunning.code, afterwards.code],
-    largestStoreBytes: samples.largestStoreBytes,
+    largestStore: samples.largestStore,
     samples: samples.kept,
     drained,
   };

@@ -1,0 +1,27 @@
+import type { ApiStatus } from "./api/local-api.ts";
+import type { TimeQuality } from "./core/reading.ts";
+import type { HubLinkState } from "./hub/hub-link.ts";
+import type { IntakeStatus } from "./journal/intake.ts";
+import type { FlashWear } from "./observe/health.ts";
+import type { PublisherStatus } from "./publish/publisher.ts";
+import type { SourceStatus } from "./sources/source.ts";
+import type { StoreStatus } from "./store/contract.ts";
+import type { DesiredStatus } from "./twin/desired.ts";
+
+/** What the status socket, the API and the metrics tell. */
+export interface GatewayStatus {
+  readonly version: string;
+  readonly gateway: string;
+  readonly healthy: boolean;
+  readonly configHash: string;
+  readonly lastDesiredVersion: number | undefined;
+  readonly lastDesiredStatus: DesiredStatus | undefined;
+  readonly hub: HubLinkState & { readonly type: string };
+  readonly sources: Readonly<Record<string, SourceStatus>>;
+  readonly clock: TimeQuality;
+  readonly intake: IntakeStatus;
+  readonly publisher: PublisherStatus;
+  readonly store: StoreStatus;
+  readonly flash: FlashWear;
+  readonly api: ApiStatus;
+}

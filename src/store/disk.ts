@@ -1,0 +1,78 @@
+import { mkdirSync } from "node:fs";
+import { join } from "node:path";
+import { boundLog, type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
+import { messageOf, TransientError } from "../core/errors.ts";
+import { Journal, pack, unpack } from "../journal/journal.ts";
+import type { PipelineSnapshot } from "../pipeline.ts";
+import { LedgerCopy } from "./ledger-copy.ts";
+import { Reserve } from "./reserve.ts";
+import { logBytes, reserveBytes } from "./room.ts";
+import { prepareSchema, refuseNewer } from "./schema.ts";
+import { StateRow } from "./state.ts";
+import { Suspects } from "./suspects.ts";
+import { Witness } from "./witness.ts";
+
+/** The store's open file, table by table, and the small files beside it. */
+export class Disk {
+  readonly folder: string;
+  readonly database: Database;
+  readonly storeId: string;
+  readonly journal: Journal;
+  readonly stateRow: StateRow;
+  readonly suspects: Suspects;
+  readonly copy: LedgerCopy;
+  readonly witness: Witness;
+  readonly reserve: Reserve;
+  readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
+  readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
+
+  /** @throws PermanentError STORE_BUSY, STORE_NEWER, STORE_CORRUPT; TransientError STORE_UNUSABLE */
+  constructor(folder: string, file: string, maxBytes: number) {
+    this.folder = folder;
+    try {
+      mkdirSync(folder, { recursive: true, mode: 0o750 });
+    } catch (error) {
+      throw new TransientError("STORE_UNUSABLE", `making ${folder}: ${messageOf(error)}`, { cause: error });
+    }
+    const path = join(folder, file);
+    this.copy = new LedgerCopy(folder, file);
+    this.witness = new Witness(folder, file);
+    this.reserve = new Reserve(folder, file, reserveBytes(maxBytes));
+    this.database = openDatabase(path, (mark) => refuseNewer(mark, path));
+    try {
+      this.bound(maxBytes);
+      this.storeId = prepareSchema(this.database, path, this.copy.exists || this.witness.exists);
+      this.journal = new Journal(this.database);
+      this.stateRow = new StateRow(this.database);
+      this.suspects = new Suspects(this.database);
+      this.#writeSnapshot = this.database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
+      this.#readSnapshot = this.database.prepare("SELECT position, checksum, snapshot FROM snapshot");
+    } catch (error) {
+      this.database.close();
+      throw storeError(`opening ${path}`, error);
+    }
+  }
+
+  bound(maxBytes: number): void {
+    boundLog(this.database, logBytes(maxBytes));
+  }
+
+  writeSnapshot(position: number, snapshot: PipelineSnapshot): void {
+    const { bytes, checksum } = pack(Buffer.from(JSON.stringify(snapshot)));
+    this.#writeSnapshot.run(position, checksum, bytes);
+  }
+
+  /** @throws PermanentError STORE_CORRUPT */
+  readSnapshot(): { position: number; snapshot: PipelineSnapshot } | undefined {
+    const row = this.#readSnapshot.get();
+    if (!row) return undefined;
+    const plain = unpack(row.snapshot, row.checksum, `snapshot at position ${row.position}`);
+    const snapshot = JSON.parse(Buffer.from(plain).toString("utf8")) as PipelineSnapshot;
+    return { position: row.position, snapshot };
+  }
+
+  close(): void {
+    this.witness.close();
+    this.database.close();
+  }
+}
