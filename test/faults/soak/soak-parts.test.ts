@@ -66,6 +66,11 @@ describe("what arrives at the hub", () => {
     expect(counts.problems).toHaveLength(1);
   });
 
+  test("a window that does not account counts no readings", async () => {
+    const counts = await counted([window("a", 5), window("b", 5, { window: "fifth" })]);
+    expect(counts).toMatchObject({ readings: 5, windows: 2 });
+  });
+
   test("a gap of another reason is a problem", async () => {
     const counts = await counted([{ id: "g", revision: 0, kind: "gap", count: 3, reason: "overrun" }]);
     expect(counts.problems).toHaveLength(1);
