@@ -41,6 +41,7 @@ describe("what arrives at the hub", () => {
     id,
     revision: 0,
     kind: "window",
+    window: "second",
     count,
     ...more,
   });
