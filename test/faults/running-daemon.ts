@@ -92,6 +92,7 @@ export class RunningDaemon {
     });
   }
 
+  /** 0 before it was started. */
   get pid(): number {
     return this.#child?.pid ?? 0;
   }
