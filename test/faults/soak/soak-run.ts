@@ -5,7 +5,7 @@ import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { askStatus } from "../../../src/api/status-socket.ts";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
-import type { GatewayStatus } from "../../../src/gateway.ts";
+import type { GatewayStatus } from "../../../src/gateway-status.ts";
 import type { LedgerReport } from "../../../src/ledger/ledger-report.ts";
 import { randomFrom } from "../../support/random.ts";
 import { RunningDaemon } from "../running-daemon.ts";

@@ -3,7 +3,8 @@ import { join } from "node:path";
 import { checkConfig, pipelineConfig } from "../../../src/config/check.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { BatchWriter } from "../../../src/journal/batch.ts";
-import { type Commit, Store, storeFile } from "../../../src/store/store.ts";
+import type { Commit } from "../../../src/store/contract.ts";
+import { Store, storeFile } from "../../../src/store/store.ts";
 
 const devices = 10;
 /** Windows of a second of each device per commit. */
