@@ -64,7 +64,7 @@ interface Outcome extends PartResult {
 }
 
 /** Enough to see that every fault still does what it should: under two minutes, each time a project is built. */
-const shortRounds: Readonly<Record<string, number>> = { kills: 14, power: 30, damage: 48, trouble: 1 };
+const shortRounds: Readonly<Record<string, number>> = { kills: 10, power: 20, damage: 48, trouble: 1 };
 
 async function runPart(part: Part, seed: number, rounds: number | undefined): Promise<Outcome> {
   const system = tmpdir().length > 40 ? "/tmp" : tmpdir();
