@@ -3,6 +3,8 @@ export interface PartOptions {
   readonly random: () => number;
   /** How many rounds; a part says itself what one is. Undefined: its own default. */
   readonly rounds: number | undefined;
+  /** A little of everything, in little time. */
+  readonly isShort: boolean;
   /** A folder of its own, removed when the part found nothing. */
   readonly folder: string;
   readonly say: (line: string) => void;

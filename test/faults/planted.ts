@@ -9,6 +9,8 @@ export interface PlantedDefect {
 }
 
 const store = "src/store/store.ts";
+const writesState = "state.ledger = [...ledger];\n    this.#disk.stateRow.write(state);";
+const commits = 'enterPhase("commit");\n      this.#database.exec("COMMIT");';
 
 export const plantedDefects: readonly PlantedDefect[] = [
   {
@@ -32,11 +34,11 @@ export const plantedDefects: readonly PlantedDefect[] = [
   {
     name: "the cursor written in another transaction",
     edits: [
-      { file: store, find: "this.#stateRow.write(state);", replace: "" },
+      { file: store, find: writesState, replace: "state.ledger = [...ledger];" },
       {
         file: store,
-        find: 'this.#database.exec("COMMIT");',
-        replace: 'this.#database.exec("COMMIT");\n      this.#stateRow.write(this.#state);',
+        find: commits,
+        replace: `${commits}\n      this.#disk.stateRow.write(this.#memory.state);`,
       },
     ],
     part: "power",
@@ -47,18 +49,19 @@ export const plantedDefects: readonly PlantedDefect[] = [
     edits: [
       {
         file: store,
-        find: "  #process(commit: Commit): void {",
-        replace: "  #process(commit: Commit): void {\n    const before = structuredClone([...this.#ledger]);",
+        find: "  #process(commit: Transaction): void {",
+        replace:
+          "  #process(commit: Transaction): void {\n    const before = structuredClone([...this.#memory.ledger]);",
       },
       {
         file: store,
-        find: "this.#stateRow.write(state);",
-        replace: "this.#stateRow.write({ ...state, ledger: before });",
+        find: writesState,
+        replace: "state.ledger = [...ledger];\n    this.#disk.stateRow.write({ ...state, ledger: before });",
       },
       {
         file: store,
-        find: 'this.#database.exec("COMMIT");',
-        replace: 'this.#database.exec("COMMIT");\n      this.#stateRow.write(this.#state);',
+        find: commits,
+        replace: `${commits}\n      this.#disk.stateRow.write(this.#memory.state);`,
       },
     ],
     part: "power",
@@ -66,14 +69,46 @@ export const plantedDefects: readonly PlantedDefect[] = [
   },
   {
     name: "a snapshot that is not restored",
-    edits: [{ file: store, find: "this.#pipeline.restore(", replace: "void (" }],
+    edits: [
+      {
+        file: "src/store/memory.ts",
+        find: "if (snapshot) pipeline.restore(snapshot.snapshot);",
+        replace: "",
+      },
+    ],
     part: "power",
     rounds: 80,
   },
   {
     name: "a snapshot that is not written, though the journal is trimmed",
-    edits: [{ file: store, find: "this.#writeSnapshot.run(", replace: "void (" }],
+    edits: [
+      { file: store, find: "this.#disk.writeSnapshot(state.position, pipeline.snapshot());", replace: "" },
+    ],
     part: "power",
     rounds: 80,
+  },
+  {
+    name: "a checksum that nobody looks at",
+    edits: [
+      {
+        file: "src/outbox/checksum.ts",
+        find: "row.entry < entriesBelow : row.checksum === entryChecksum(row);",
+        replace: "row.entry < entriesBelow : true;",
+      },
+    ],
+    part: "damage",
+    rounds: 120,
+  },
+  {
+    name: "a step of the clock that is followed at once",
+    edits: [
+      {
+        file: "src/pipeline.ts",
+        find: "const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;",
+        replace: "const receivedMs = frame.wallMs;",
+      },
+    ],
+    part: "trouble",
+    rounds: 1,
   },
 ];

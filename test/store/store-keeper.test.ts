@@ -16,6 +16,7 @@ import { describe, expect, onTestFinished, test } from "vitest";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Commit, Opened, StoreStatus } from "../../src/store/contract.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
+import { jsonSource } from "../config/pipelines.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { commitOf, configuration, openStore, reading, settings, t0 } from "./stores.ts";
@@ -237,10 +238,14 @@ describe.runIf(process.platform === "linux" && isRoot && mounts())("a disk of it
   test("that others fill: what is new waits, then takes the place of what is old; it fills up again when it is freed", async () => {
     const folder = disk("48m");
     const { keeper } = keeperOf(join(folder, "store"), { ...settings, maxBytes: 64_000_000 });
-    begin(keeper);
+    const sources = { s: jsonSource("s", { device: { field: "id" } }) };
+    keeper.commit(commitOf([configuration(0, { sources })], t0));
     const batch = (step: number, more: Partial<Commit> = {}) => {
       const fields = Object.fromEntries(Array.from({ length: 12 }, (_, c) => [`c${c}`, Math.sqrt(step + c)]));
-      const entries = Array.from({ length: 20 }, (_, i) => reading(step * 20_000 + i * 1_000, fields));
+      // Each of a device of its own, or there would be much to merge before anything has to go.
+      const entries = Array.from({ length: 20 }, (_, i) =>
+        reading(step * 20_000 + i * 1_000, { id: `d-${step}-${i}`, ...fields }),
+      );
       return keeper.commit(commitOf(entries, t0 + step * 20_000, more));
     };
     let step = 1;
@@ -261,7 +266,6 @@ describe.runIf(process.platform === "linux" && isRoot && mounts())("a disk of it
     const evicted = status?.books.s?.discards.evicted;
     for (const last = step + 50; step < last; step++) status = batch(step);
     expect(status?.books.s?.discards.evicted).toBe(evicted);
-    expect(statSync(join(folder, "store", "headgate.db")).size).toBeGreaterThan(0);
   });
 });
 

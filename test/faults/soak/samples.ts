@@ -1,52 +1,99 @@
-import { appendFileSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { appendFileSync } from "node:fs";
+import type { Balance } from "../../../src/ledger/ledger.ts";
+import { monotonicMs, sleep } from "../time.ts";
+import { figuresOf, folderBytes, type ProcessFigures } from "./process-figures.ts";
 
-export interface Sample {
-  /** Since the start of the daemon. */
-  readonly seconds: number;
-  readonly residentBytes: number;
-  readonly cpuSeconds: number;
-  readonly writtenBytes: number;
+export interface Sample extends ProcessFigures {
+  readonly atSeconds: number;
   readonly storeBytes: number;
+  readonly hub: string;
+  readonly acked: number;
+  readonly skipped: number;
+  readonly frames: number;
+  readonly arrived: number;
+  readonly evicted: number;
+  readonly outboxEntries: number;
+  readonly outboxBytes: number;
+  readonly messages: number;
+  readonly position: number;
+  readonly commits: number;
+  readonly overshootMs: number;
+  readonly queuedBytes: number;
+  readonly harnessRssBytes: number;
+  readonly book: Balance | undefined;
 }
 
-/** What the kernel says of a process (proc(5)), and what its store's folder holds. */
-export function sample(pid: number, store: string, seconds: number): Sample {
-  const status = readFileSync(`/proc/${pid}/status`, "utf8");
-  const io = readFileSync(`/proc/${pid}/io`, "utf8");
-  // Behind the name, which may hold spaces: field 14 and 15 are user and system time in ticks of 10 ms.
-  const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
-  const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
-  return {
-    seconds: Math.round(seconds),
-    residentBytes: Number(/VmRSS:\s+(\d+)/.exec(status)?.[1]) * 1_024,
-    cpuSeconds: (Number(fields[11]) + Number(fields[12])) / 100,
-    writtenBytes: Number(/^write_bytes: (\d+)/m.exec(io)?.[1]),
-    storeBytes: readdirSync(store)
-      .map((file) => statSync(join(store, file), { throwIfNoEntry: false })?.size ?? 0)
-      .reduce((sum, size) => sum + size, 0),
-  };
+/** What is kept of each for the end; the rest stands in the file. */
+export type KeptSample = Pick<
+  Sample,
+  "atSeconds" | "rssBytes" | "cpuMs" | "writtenBytes" | "commits" | "frames"
+>;
+
+export interface SamplesOptions {
+  readonly file: string;
+  readonly pid: number;
+  readonly store: string;
+  readonly rest: () => Promise<
+    Omit<Sample, keyof ProcessFigures | "atSeconds" | "storeBytes" | "harnessRssBytes">
+  >;
 }
 
-export function append(file: string, line: object): void {
-  appendFileSync(file, `${JSON.stringify(line)}\n`);
-}
+const everyMs = 10_000;
+/** The files are looked at more often: what counts is the largest they ever were. */
+const filesEveryMs = 500;
 
-/** Least squares, per hour, with the standard error of the slope. */
-export function slopePerHour(samples: readonly Sample[]): { perHour: number; error: number } | undefined {
-  if (samples.length < 3) return undefined;
-  const n = samples.length;
-  const x = samples.map(({ seconds }) => seconds / 3_600);
-  const y = samples.map(({ residentBytes }) => residentBytes);
-  const mean = (of: readonly number[]) => of.reduce((sum, value) => sum + value, 0) / n;
-  const [mx, my] = [mean(x), mean(y)];
-  const sxx = x.reduce((sum, value) => sum + (value - mx) ** 2, 0);
-  const perHour = x.reduce((sum, value, i) => sum + (value - mx) * ((y[i] ?? 0) - my), 0) / sxx;
-  const rest = x.reduce((sum, value, i) => sum + ((y[i] ?? 0) - my - perHour * (value - mx)) ** 2, 0);
-  return { perHour, error: Math.sqrt(rest / (n - 2) / sxx) };
-}
+/** Measures a process again and again, into a file of JSON lines. */
+export class Samples {
+  readonly #options: SamplesOptions;
+  readonly #startMs = monotonicMs();
+  readonly kept: KeptSample[] = [];
+  largestStore = { bytes: 0, atSeconds: 0 };
+  last: Sample | undefined;
+  #going = true;
+  readonly #life: Promise<void>;
 
-export function median(values: readonly number[]): number {
-  const sorted = [...values].sort((a, b) => a - b);
-  return sorted[Math.floor(sorted.length / 2)] ?? Number.NaN;
+  constructor(options: SamplesOptions) {
+    this.#options = options;
+    this.#life = this.#live();
+  }
+
+  /** Rejects when a sample could not be taken. */
+  get failed(): Promise<never> {
+    return this.#life.then(() => new Promise<never>(() => undefined));
+  }
+
+  /** Safe twice. */
+  async stop(): Promise<void> {
+    this.#going = false;
+    await this.#life;
+  }
+
+  async #live(): Promise<void> {
+    for (let due = this.#startMs; this.#going; ) {
+      const bytes = folderBytes(this.#options.store);
+      if (bytes > this.largestStore.bytes)
+        this.largestStore = { bytes, atSeconds: Math.round((monotonicMs() - this.#startMs) / 1_000) };
+      if (monotonicMs() >= due) {
+        await this.#take(bytes);
+        due += everyMs;
+      }
+      await sleep(filesEveryMs);
+    }
+  }
+
+  async #take(storeBytes: number): Promise<void> {
+    const { file, pid, rest } = this.#options;
+    const figures = figuresOf(pid);
+    const sample: Sample = {
+      atSeconds: Math.round((monotonicMs() - this.#startMs) / 1_000),
+      ...figures,
+      storeBytes,
+      harnessRssBytes: process.memoryUsage.rss(),
+      ...(await rest()),
+    };
+    appendFileSync(file, `${JSON.stringify(sample)}\n`);
+    const { atSeconds, rssBytes, cpuMs, writtenBytes, commits, frames } = sample;
+    this.kept.push({ atSeconds, rssBytes, cpuMs, writtenBytes, commits, frames });
+    this.last = sample;
+  }
 }

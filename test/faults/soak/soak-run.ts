@@ -15,7 +15,7 @@ import { startBroker } from "./broker.ts";
 import { Children } from "./children.ts";
 import { Outages } from "./outages.ts";
 import type { PublisherOrder, PublisherProgress } from "./publisher.ts";
-import { type KeptSample, Samples } from "./sampler.ts";
+import { type KeptSample, Samples } from "./samples.ts";
 import { soakConfig, sourceName } from "./soak-config.ts";
 
 export interface SoakOptions {
