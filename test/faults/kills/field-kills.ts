@@ -31,7 +31,7 @@ const mostTries = 5;
 export async function killInField(
   phases: readonly string[],
   lane: string,
-  { random, folder }: Pick<PartOptions, "random" | "folder">,
+  { random, folder, say }: Pick<PartOptions, "random" | "folder" | "say">,
   tally: Tally,
 ): Promise<void> {
   for (let from = 0, store = 0; from < phases.length; from += killsPerStore, store++) {
@@ -50,6 +50,7 @@ export async function killInField(
       await field.daemon.untilStatus("it runs", () => true);
       await sleep(500);
       tally.drained(`store ${lane}-${store}`, await field.drain());
+      say(tally.progress);
     } finally {
       await hubLife.stop();
       await field.close();

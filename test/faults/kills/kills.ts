@@ -11,7 +11,7 @@ const lanes = 3;
 export const kills: Part = {
   name: "kills",
   about: "kills in named phases",
-  async run({ rounds = 100, random, folder }: PartOptions): Promise<PartResult> {
+  async run({ rounds = 100, random, folder, say }: PartOptions): Promise<PartResult> {
     const inField = Object.keys(fieldPhases);
     const tally = new Tally([...inField, ...storePhases]);
     // A sixth of the kills is for the phases that need a store of their own, at least one each.
@@ -25,7 +25,7 @@ export const kills: Part = {
     );
     // Each lane draws its own, or their order would depend on which one is quicker.
     const lane = async (number: number) => {
-      const own = { folder, random: branch(random) };
+      const own = { folder, say, random: branch(random) };
       const mine = phases.filter((_phase, index) => index % lanes === number);
       await killInField(mine, `lane-${number}`, own, tally);
     };

@@ -53,6 +53,14 @@ export class Tally {
     for (const problem of drained.problems) this.#problems.push(`${name}: ${problem}`);
   }
 
+  /** How far it has come, for whoever waits. */
+  get progress(): string {
+    const kills = Object.values(this.#kills).reduce((sum, count) => sum + count, 0);
+    const { readingsCommitted, committedReadingsLost, entriesThatDiffer } = this.#counts;
+    const judged = `${readingsCommitted} committed readings, ${committedReadingsLost} lost, ${entriesThatDiffer} entries differ`;
+    return `${kills} kills in their phase so far; judged: ${judged}`;
+  }
+
   /** A phase without a kill is a problem: the campaign would say nothing of it. */
   get result(): PartResult {
     const phases = Object.entries(this.#kills);

@@ -6,7 +6,8 @@ import { checkConfig } from "../../../src/config/check.ts";
 import { messageOf } from "../../../src/core/errors.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { imbalances } from "../../../src/ledger/ledger.ts";
-import { Store } from "../../../src/store/store.ts";
+import { StoreKeeper } from "../../../src/store/store-keeper.ts";
+import { storeSettings } from "../../../src/store/store-settings.ts";
 import { type ArrivedEntry, arrivedOf } from "../../kill/arrived.ts";
 import { numbersIn, readStore } from "../kept-journal.ts";
 import { promisesBroken } from "../numbered-device.ts";
@@ -36,12 +37,13 @@ export interface Contents {
 /** A busy machine may hold up a process; what is lost much later than promised is not that any more. */
 const tolerableMs = 5_000;
 
-/** Opens the store on what a cut left, and compares it with what had been stored. */
+/** Opens the store on what a cut left, as the gateway does, and compares it with what had been stored. */
 export class CutJudge {
   readonly result = {
     counts: {
       cuts: 0,
       storesOpened: 0,
+      takenForDamaged: 0,
       commitsLost: 0,
       otherContents: 0,
       readingsLostLaterThanPromised: 0,
@@ -53,13 +55,12 @@ export class CutJudge {
   };
   readonly #gathered: Gathered;
   readonly #scratch: string;
-  readonly #settings: ConstructorParameters<typeof Store>[1];
+  readonly #settings: ReturnType<typeof storeSettings>;
 
   constructor(gathered: Gathered, scratch: string) {
     this.#gathered = gathered;
     this.#scratch = scratch;
-    const { store } = checkConfig(gathered.config as unknown as JsonObject).config;
-    this.#settings = { ...store, retention: {} };
+    this.#settings = storeSettings(checkConfig(gathered.config as unknown as JsonObject).config);
   }
 
   contentsOf(files: ReadonlyMap<string, Buffer>): Contents {
@@ -95,12 +96,18 @@ export class CutJudge {
     const path = this.#write(cut.files);
     let unbalanced: string[];
     try {
-      const store = new Store(dirname(path), this.#settings);
+      const keeper = new StoreKeeper(dirname(path), this.#settings, () => undefined);
       try {
-        store.open();
-        unbalanced = imbalances(store.audit());
+        keeper.open();
+        unbalanced = imbalances(keeper.audit());
+        // The files beside the store must never say more than the store itself, whatever of them a cut leaves.
+        const damage = keeper.status?.damage;
+        if (damage) {
+          counts.takenForDamaged++;
+          problems.push(`${cut.name}: the store is taken for damaged: ${damage.reason}`);
+        }
       } finally {
-        store.close();
+        keeper.close();
       }
       counts.storesOpened++;
     } catch (error) {
