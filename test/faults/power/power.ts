@@ -132,14 +132,16 @@ function* cutsOf(
       committed = contentsOf(disk.seen());
     }
     while (applied < point) disk.apply(at(operations, applied++));
-    const isWritten = (commits[next]?.writtenAt ?? operations.length) < point;
+    // Also when some of it is still to be written: an earlier round of the log may have left the very same bytes there.
+    const coming = commits[next]?.writtenAt;
     yield {
       name: `the cut behind operation ${point} of ${name}`,
       life,
       monotonicMs: at(operations, point - 1).monotonicMs,
       files: disk.cut(random),
       committed,
-      begun: () => (isWritten ? contentsOf(disk.seen()) : undefined),
+      begun: () =>
+        coming === undefined ? undefined : contentsOf(disk.seenAfter(operations.slice(point, coming + 1))),
     };
   }
 }
