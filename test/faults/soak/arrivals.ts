@@ -1,11 +1,12 @@
 import type { EmbeddedHub, ReceivedMessage } from "../../../src/embedded-hub/embedded-hub.ts";
+import { windowName } from "./soak-config.ts";
 
 /** What is read of an entry. */
 interface ArrivedEntry {
   readonly id: string;
   readonly revision: number;
   readonly kind: "window" | "gap";
-  readonly device?: string;
+  readonly window?: string;
   readonly count: number | "unknown";
   readonly reason?: string;
   readonly thinned?: number;
@@ -14,7 +15,7 @@ interface ArrivedEntry {
 export interface ArrivalCounts {
   readonly messages: number;
   readonly windows: number;
-  /** Readings in the windows, the last revision of each. */
+  /** Readings in the windows that account for them, the last revision of each. */
   readonly readings: number;
   /** Windows that stand for several, and how many those are. */
   readonly thinned: number;
@@ -62,7 +63,7 @@ export class Arrivals {
     for (const entry of JSON.parse(body.toString("utf8")) as ArrivedEntry[]) this.#entry(entry);
   }
 
-  #entry({ id, revision, kind, count, reason, thinned }: ArrivedEntry): void {
+  #entry({ id, revision, kind, window, count, reason, thinned }: ArrivedEntry): void {
     const before = this.#known.get(id);
     if (before && before.revision >= revision) {
       this.#counts.repeats++;
@@ -83,7 +84,7 @@ export class Arrivals {
       return;
     }
     if (!before) this.#counts.windows++;
-    this.#counts.readings += count - (before?.count ?? 0);
+    if (window === windowName) this.#counts.readings += count - (before?.count ?? 0);
     if (thinned !== undefined) {
       this.#counts.thinned++;
       this.#counts.thinnedFrom += thinned;

@@ -21,8 +21,9 @@ export function judge(run: SoakRun, maxBytes: number): Judgement {
   if (!run.drained) problems.push("not everything ran out within ten minutes");
   for (const code of run.ledgerCodes)
     if (code !== 0) problems.push(`headgate ledger ended with code ${code}`);
-  if (run.largestStoreBytes > maxBytes * 1.1)
-    problems.push(`the store's files took ${run.largestStoreBytes} bytes of ${maxBytes}`);
+  const { bytes, atSeconds } = run.largestStore;
+  if (bytes > maxBytes * 1.1)
+    problems.push(`the store's files took ${bytes} bytes of ${maxBytes} at ${atSeconds} s`);
   if (run.seconds >= fullFromSeconds && (run.arrived.thinned === 0 || run.arrived.evicted === 0))
     problems.push("the store was never full: nothing was thinned, or nothing evicted");
   const warm = run.samples.filter(({ atSeconds }) => atSeconds >= warmUpSeconds && atSeconds <= run.seconds);
@@ -77,7 +78,7 @@ function counted({ published, arrived, ledger, broker, seconds, drainSeconds, ou
   };
 }
 
-function measured({ samples, largestStoreBytes, seconds }: SoakRun, growth: Trend | undefined) {
+function measured({ samples, largestStore, seconds }: SoakRun, growth: Trend | undefined) {
   const running = samples.filter(({ atSeconds }) => atSeconds <= seconds);
   const first = running[0];
   const last = running.at(-1);
@@ -94,7 +95,7 @@ function measured({ samples, largestStoreBytes, seconds }: SoakRun, growth: Tren
     "commits/s": round(commits / elapsed),
     "written, kB/s": Math.round(written / elapsed / 1_000),
     "written, bytes/commit": Math.round(written / commits),
-    "largest store, bytes": largestStoreBytes,
+    "largest store, bytes": `${largestStore.bytes} at ${largestStore.atSeconds} s`,
     "RSS, MB: largest": megabytes(Math.max(...rss)),
     "RSS, MB: median of the first and last third": `${megabytes(median(rss.slice(0, third)))}, ${megabytes(median(rss.slice(-third)))}`,
     "RSS, MB/h after 10 min": growth

@@ -47,7 +47,7 @@ export class Samples {
   readonly #options: SamplesOptions;
   readonly #startMs = monotonicMs();
   readonly kept: KeptSample[] = [];
-  largestStoreBytes = 0;
+  largestStore = { bytes: 0, atSeconds: 0 };
   last: Sample | undefined;
   #going = true;
   readonly #life: Promise<void>;
@@ -71,7 +71,8 @@ export class Samples {
   async #live(): Promise<void> {
     for (let due = this.#startMs; this.#going; ) {
       const bytes = folderBytes(this.#options.store);
-      this.largestStoreBytes = Math.max(this.largestStoreBytes, bytes);
+      if (bytes > this.largestStore.bytes)
+        this.largestStore = { bytes, atSeconds: Math.round((monotonicMs() - this.#startMs) / 1_000) };
       if (monotonicMs() >= due) {
         await this.#take(bytes);
         due += everyMs;

@@ -6,10 +6,10 @@ export interface SoakConfigOptions {
 
 export const sourceName = "plant";
 
-/**
- * The gateway of the soak. Messages composed ahead are final and can be neither thinned nor evicted; here they are most
- * of the store's room (64 of them), so that an outage of minutes fills the rest.
- */
+/** The window that accounts for the readings. */
+export const windowName = "second";
+
+/** The gateway of the soak. */
 export function soakConfig({ store, brokerPort, maxBytes }: SoakConfigOptions) {
   return {
     gateway: { name: "box" },
@@ -24,9 +24,9 @@ export function soakConfig({ store, brokerPort, maxBytes }: SoakConfigOptions) {
         dedupe: { by: "sequence", field: "seq", remembered: 5_000 },
       },
     },
-    windows: { second: { sizeMs: 1_000 } },
-    // Long enough for messages to become as large as they may.
-    publish: { maxDelayMs: 3_000, maxMessageBytes: Math.round((maxBytes * 0.6) / 64) },
+    // The second one accounts for nothing; it fills the smallest store there is within an outage of minutes.
+    windows: { [windowName]: { sizeMs: 1_000 }, fifth: { sizeMs: 200 } },
+    publish: { maxDelayMs: 1_000, maxMessageBytes: 32_768 },
     hub: { type: "edge", sendTimeoutMs: 2_000, closeTimeoutMs: 500 },
     clock: { maxHoldMs: 0 },
     api: { state: "off" },

@@ -41,6 +41,7 @@ describe("what arrives at the hub", () => {
     id,
     revision: 0,
     kind: "window",
+    window: "second",
     count,
     ...more,
   });
@@ -64,6 +65,11 @@ describe("what arrives at the hub", () => {
     const counts = await counted([window("a", 30, { thinned: 3 }), gap], [window("a", 31)]);
     expect(counts).toMatchObject({ readings: 30, thinned: 1, thinnedFrom: 3, evicted: 40 });
     expect(counts.problems).toHaveLength(1);
+  });
+
+  test("a window that does not account counts no readings", async () => {
+    const counts = await counted([window("a", 5), window("b", 5, { window: "fifth" })]);
+    expect(counts).toMatchObject({ readings: 5, windows: 2 });
   });
 
   test("a gap of another reason is a problem", async () => {

@@ -39,7 +39,7 @@ export interface SoakRun {
   readonly ledger: LedgerReport;
   /** Of `headgate ledger`: of the running gateway, and of its store after its end. */
   readonly ledgerCodes: readonly number[];
-  readonly largestStoreBytes: number;
+  readonly largestStore: { readonly bytes: number; readonly atSeconds: number };
   readonly samples: readonly KeptSample[];
   readonly drained: boolean;
 }
@@ -148,7 +148,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakRun> {
     outages: outages.counts,
     ledger: afterwards.report,
     ledgerCodes: [whileRunning.code, afterwards.code],
-    largestStoreBytes: samples.largestStoreBytes,
+    largestStore: samples.largestStore,
     samples: samples.kept,
     drained,
   };
