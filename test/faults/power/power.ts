@@ -18,7 +18,8 @@ const cutsPerRecoveryCut = 2;
 const recoveredCuts = [0.4, 0.9];
 
 /** Commits of each life: long enough for checkpoints, each of 1,000 pages; short, for a store made or recovered. */
-const livesCommits = [5, 800, 200, 20];
+const longLives = [5, 800, 200, 20];
+const shortLives = [5, 300, 60, 10];
 
 /**
  * The power is cut at random operations of recorded lives. What the disk may hold then is built, and a store is
@@ -34,6 +35,7 @@ export const power: Part = {
     const patients: Patient[] = damagedStores(isShort ? 1 : 3, folder, branch(random));
     const results: CutJudge["result"][] = [];
     const problems: string[] = [];
+    const livesCommits = isShort ? shortLives : longLives;
     const cuts = Math.ceil(rounds / 2);
     const recovered = recoveredCuts.slice(isShort ? 1 : 0).map((part) => Math.floor(part * cuts));
     for (const journal of ["kept", "trimmed"] as const) {
