@@ -1,7 +1,7 @@
 import { tokenPath } from "../api/api-token.ts";
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
-import type { WindowEntryBody } from "../outbox/entry-schema.ts";
+import type { GapEntryBody, WindowEntryBody } from "../outbox/entry-schema.ts";
 import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
 
 export interface SimulationViewOptions {
@@ -72,14 +72,15 @@ export class SimulationView {
   }
 
   #message(message: ReceivedMessage): void {
-    let entries: WindowEntryBody[];
+    let entries: (WindowEntryBody | GapEntryBody)[];
     try {
-      entries = JSON.parse(message.body.toString("utf8")) as WindowEntryBody[];
+      entries = JSON.parse(message.body.toString("utf8")) as typeof entries;
     } catch {
       this.#print(`  a message that is not JSON, ${message.body.length} bytes`);
       return;
     }
-    for (const entry of entries) this.#print(`  ${windowLine(entry)}`);
+    for (const entry of entries)
+      this.#print(`  ${entry.kind === "gap" ? gapLine(entry) : windowLine(entry)}`);
   }
 
   #flow(): string {
@@ -106,6 +107,10 @@ export class SimulationView {
   #print(text: string): void {
     this.#options.out.write(`${text}\n`);
   }
+}
+
+function gapLine({ from, source, count, unit, reason }: GapEntryBody): string {
+  return [from.slice(11, 23), source.padEnd(8), `missing: ${count} ${unit} (${reason})`].join("  ");
 }
 
 function windowLine(entry: WindowEntryBody): string {

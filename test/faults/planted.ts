@@ -88,6 +88,24 @@ export const plantedDefects: readonly PlantedDefect[] = [
     rounds: 80,
   },
   {
+    name: "a position that is told before its commit is durable",
+    edits: [
+      {
+        file: store,
+        find: commits,
+        replace: `this.#disk.witness.write(this.#disk.storeId, this.#memory.state.position);\n      ${commits}`,
+      },
+    ],
+    part: "power",
+    rounds: 80,
+  },
+  {
+    name: "a salvaged store that takes its place before it is durable",
+    edits: [{ file: "src/store/salvage.ts", find: "  sync(path);\n", replace: "" }],
+    part: "power",
+    rounds: 160,
+  },
+  {
     name: "a checksum that nobody looks at",
     edits: [
       {

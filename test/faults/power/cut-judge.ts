@@ -22,7 +22,7 @@ export interface Cut {
   readonly files: ReadonlyMap<string, Buffer>;
   /** What the process had taken for durable. */
   readonly committed: Contents;
-  /** The commit it was in the middle of, when all of it was written: it may be there or not. */
+  /** The commit behind it, which it may have been in the middle of: it may be there or not. */
   readonly begun: () => Contents | undefined;
 }
 

@@ -89,4 +89,17 @@ describe("a power cut", () => {
     ];
     expect(outcomes(steps, "/d/f", base)).toEqual(["lo", "long"]);
   });
+
+  test("changes nothing of what the process would see later", () => {
+    const disk = new Disk(new Map([["/d/f", Buffer.from("old")]]));
+    const steps: Step[] = [
+      { kind: "open", file: 2, path: "/d/f", created: false, truncated: false, folder: false },
+      write(2, 0, "new"),
+      write(2, 3, "er"),
+    ];
+    const operations = steps.map((step, index) => ({ ...step, sequence: index + 1, monotonicMs: index }));
+    for (const operation of operations.slice(0, 2)) disk.apply(operation as DiskOperation);
+    const later = disk.seenAfter(operations.slice(2) as DiskOperation[]);
+    expect([later.get("/d/f"), disk.seen().get("/d/f")].map(String)).toEqual(["newer", "new"]);
+  });
 });

@@ -118,6 +118,14 @@ export class Disk {
     return new Map([...this.#seenNames].map(([path, file]) => [path, this.#file(file).seen.bytes]));
   }
 
+  /** All files as the process would see them after more operations, by path. */
+  seenAfter(operations: readonly DiskOperation[]): Map<string, Buffer> {
+    const ahead = new Disk(this.seen());
+    for (const [path, file] of this.#seenNames) ahead.#renumber(path, file);
+    for (const operation of operations) ahead.apply(operation);
+    return ahead.seen();
+  }
+
   /** One of the many things the disk may hold when the power goes now, by path. */
   cut(random: () => number): Map<string, Buffer> {
     // Truncations and names stand in one row, of which a random beginning survives.

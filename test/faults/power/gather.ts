@@ -106,7 +106,8 @@ export async function gather(options: GatherOptions): Promise<Gathered> {
   return { config, root, lives, sent: device.sent, journal, arrived: arrived.entries, problems };
 }
 
-function filesBelow(root: string): Map<string, Buffer> {
+/** By path. */
+export function filesBelow(root: string): Map<string, Buffer> {
   const files = new Map<string, Buffer>();
   for (const name of readdirSync(root, { recursive: true, encoding: "utf8" })) {
     const path = join(root, name);
