@@ -161,8 +161,12 @@ export class Field {
     const entriesThatDiffer = problems.length - before;
     const late = ownTime ? expected.late : 0;
     const { oven } = status.store.books;
+    // Of a line that a death of the daemon cut in two, the next one gets the rest, and journals no frame of it.
+    const { truncated = 0 } = oven?.frameDiscards ?? {};
+    if (truncated >= this.daemon.starts)
+      problems.push(`${truncated} lines are cut off, and the daemon was started ${this.daemon.starts} times`);
     const told = oven && {
-      frames: oven.frames,
+      frames: oven.frames - truncated,
       decoded: oven.decoded,
       ingested: oven.ingested,
       late: oven.discards.late ?? 0,

@@ -44,6 +44,7 @@ export class RunningDaemon {
   readonly store: string;
   readonly #environment: Readonly<Record<string, string>>;
   #child: ChildProcess | undefined;
+  #starts = 0;
   #ended: Promise<number | null> = Promise.resolve(null);
 
   /** Configuration and log lie in `folder`; the store where the configuration says. */
@@ -58,7 +59,13 @@ export class RunningDaemon {
     writeFileSync(join(folder, "headgate.json"), JSON.stringify(config));
   }
 
+  /** How often it was started. */
+  get starts(): number {
+    return this.#starts;
+  }
+
   start(order?: KillOrder, environment: Readonly<Record<string, string>> = {}): void {
+    this.#starts++;
     rmSync(this.#note, { force: true });
     const log = openSync(join(this.folder, "daemon.log"), "a");
     const child = spawn(
