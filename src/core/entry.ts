@@ -5,6 +5,7 @@
 export interface Entry {
   readonly id: string;
   readonly revision: number;
+  readonly kind: EntryKind;
   /** Source that it comes from or tells about. */
   readonly source: string;
   /** JSON text of the entry as it will stand in a message. */
@@ -14,6 +15,8 @@ export interface Entry {
   /** Readings that this entry accounts for, per source: what leaves `held` when the entry does. */
   readonly accounts: Accounts;
 }
+/** An alarm overtakes everything else on its way out. */
+export type EntryKind = "window" | "gap" | "reading" | "alarm";
 export type Accounts = Readonly<Record<string, number>>;
 
 export function addAccounts(target: Record<string, number>, more: Accounts): void {

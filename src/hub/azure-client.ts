@@ -47,13 +47,15 @@ export class AzureClient implements HubClient {
     }
   }
 
-  async send({ id, output, body }: HubMessage): Promise<void> {
+  async send({ id, output, body, contentType, contentEncoding, properties }: HubMessage): Promise<void> {
     const client = this.#connected();
     // Bytes only: anything but a string or a buffer would reject and leave the client unable to close.
     const message = new Message(Buffer.from(body.buffer, body.byteOffset, body.byteLength));
     message.messageId = id;
-    message.contentType = "application/json";
-    message.contentEncoding = "utf-8";
+    // The SDK's types know only what hubs can route by; it sends any other as it is.
+    message.contentType = contentType as "application/json";
+    message.contentEncoding = contentEncoding as "utf-8";
+    for (const [name, value] of Object.entries(properties)) message.properties.add(name, value);
     let sent: Promise<unknown>;
     if (client instanceof ModuleClient) sent = client.sendOutputEvent(output, message);
     else {

@@ -4,8 +4,13 @@ import type { JsonObject } from "../core/json.ts";
 export interface HubMessage {
   readonly id: string;
   readonly output: string;
-  /** UTF-8 JSON. */
   readonly body: Uint8Array;
+  /** What the body is, before `contentEncoding`. */
+  readonly contentType: "application/json" | "application/x-ndjson";
+  /** Hubs route by the body only when it is `utf-8`. */
+  readonly contentEncoding: "utf-8" | "gzip";
+  /** Application properties: printable ASCII without separators, few and short, because they are metered. */
+  readonly properties: Readonly<Record<string, string>>;
 }
 
 export interface TwinDocument {

@@ -72,13 +72,29 @@ export class MqttClient implements HubClient {
     }
   }
 
-  async send({ id, output, body }: HubMessage): Promise<void> {
+  async send({
+    id,
+    output,
+    body,
+    contentType,
+    contentEncoding,
+    properties: application,
+  }: HubMessage): Promise<void> {
     const connection = this.#connection;
     if (!connection) throw new TransientError("HUB_LOST", "not connected");
     const topic = this.#options.topic.replaceAll("{output}", () => output);
     const properties =
       this.#options.protocolVersion === 5
-        ? { contentType: "application/json", payloadFormatIndicator: true, userProperties: { messageId: id } }
+        ? {
+            contentType,
+            // Only of text (MQTT 5 section 3.3.2.3.2).
+            ...(contentEncoding === "utf-8" ? { payloadFormatIndicator: true } : {}),
+            userProperties: {
+              messageId: id,
+              ...(contentEncoding === "utf-8" ? {} : { contentEncoding }),
+              ...application,
+            },
+          }
         : {};
     const payload = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     try {

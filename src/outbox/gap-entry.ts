@@ -29,7 +29,7 @@ export function gapEntry(storeId: string, key: string, gap: Gap): Entry {
     unit: reason === "overrun" ? "frames" : "readings",
     reason,
   };
-  return { id, revision: 0, source, body: JSON.stringify(body), readyMs: toMs, accounts: {} };
+  return { id, revision: 0, kind: "gap", source, body: JSON.stringify(body), readyMs: toMs, accounts: {} };
 }
 
 /** Wall times come from clocks that may be far off; what is no date is the nearest one. */

@@ -1,5 +1,6 @@
 import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts, type Entry } from "../core/entry.ts";
+import type { HubMessage } from "../hub/hub-client.ts";
 import {
   corrupt,
   type EntryRow,
@@ -12,11 +13,8 @@ import {
 } from "./checksum.ts";
 
 /** A message composed of entries; its composition never changes, so every send of it is byte-identical. */
-export interface OutboxMessage {
+export interface OutboxMessage extends HubMessage {
   readonly sequence: number;
-  readonly id: string;
-  readonly output: string;
-  /** JSON array of the entries, UTF-8. */
   readonly body: Uint8Array<ArrayBuffer>;
 }
 
@@ -203,7 +201,15 @@ export class Outbox {
     if (count !== null && bodies.length !== count)
       throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
     const body = new Uint8Array(new TextEncoder().encode(`[${bodies.join(",")}]`));
-    return { sequence: row.sequence, id, output, body };
+    return {
+      sequence: row.sequence,
+      id,
+      output,
+      body,
+      contentType: "application/json",
+      contentEncoding: "utf-8",
+      properties: {},
+    };
   }
 
   /**
@@ -239,7 +245,14 @@ export class Outbox {
       const rows = this.#entries.all(from, from + chunkRows - 1);
       for (const row of rows) {
         const { ready, source, body, accounts } = soundEntry(row, this.#counters.unchecked);
-        yield { readyMs: ready, source: source ?? "", body, accounts: JSON.parse(accounts) as Accounts };
+        const { kind } = JSON.parse(body) as Pick<Entry, "kind">;
+        yield {
+          kind,
+          readyMs: ready,
+          source: source ?? "",
+          body,
+          accounts: JSON.parse(accounts) as Accounts,
+        };
       }
       from += chunkRows;
       if (from >= this.#counters.nextEntry) return;

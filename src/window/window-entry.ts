@@ -92,6 +92,7 @@ export function windowEntry(
   return {
     id,
     revision: window.revision,
+    kind: "window",
     source: window.source,
     body: JSON.stringify(body),
     readyMs,

@@ -4,6 +4,7 @@ import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { AzureClient, type AzureClientOptions } from "../../src/hub/azure-client.ts";
 import type { DesiredPatch, HubMessage } from "../../src/hub/hub-client.ts";
+import { plain } from "../support/hub-message.ts";
 import { until } from "../support/until.ts";
 
 /** Ours; the SDK's own are 30 s for a PUBACK, 60 s for a connection, 240 s for an operation and none for the rest. */
@@ -61,7 +62,7 @@ function subject(way: "edge" | "iothub" = "edge", more: Partial<AzureClientOptio
 }
 
 function message(id: string): HubMessage {
-  return { id, output: "readings", body: Buffer.from(`[{"id":"${id}"}]`) };
+  return { id, output: "readings", ...plain, body: Buffer.from(`[{"id":"${id}"}]`) };
 }
 
 const received = (id: string) => hub.messages.filter((m) => m.systemProperties.messageId === id);
@@ -199,7 +200,7 @@ describe.each(["edge", "iothub"] as const)("an Azure client (%s)", (way) => {
   test("a message above the SDK's limit is refused for good", async () => {
     const { client } = subject(way);
     await client.connect();
-    const large = { id: "large", output: "readings", body: Buffer.alloc(300_000, 0x20) };
+    const large = { id: "large", output: "readings", ...plain, body: Buffer.alloc(300_000, 0x20) };
     expect(await within(client.send(large))).toBeInstanceOf(PermanentError);
   });
 

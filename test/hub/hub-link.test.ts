@@ -7,10 +7,11 @@ import { AzureClient } from "../../src/hub/azure-client.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "../../src/hub/hub-client.ts";
 import { HubLink } from "../../src/hub/hub-link.ts";
 import { recordingLog } from "../core/recording-log.ts";
+import { plain } from "../support/hub-message.ts";
 import { until } from "../support/until.ts";
 
 const schedule = { baseMs: 20, maxMs: 100, healthyMs: 60_000 };
-const message: HubMessage = { id: "m", output: "readings", body: Buffer.from("[]") };
+const message: HubMessage = { id: "m", output: "readings", ...plain, body: Buffer.from("[]") };
 const links: HubLink[] = [];
 afterEach(async () => {
   await Promise.all(links.splice(0).map((link) => link.stop()));

@@ -4,6 +4,7 @@ import { Aedes, type AedesPublishPacket } from "aedes";
 import mqttPacket, { type Packet } from "mqtt-packet";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { MqttClient, type MqttClientOptions } from "../../src/hub/mqtt-client.ts";
+import { plain } from "../support/hub-message.ts";
 import { until } from "../support/until.ts";
 
 let aedes: Aedes;
@@ -61,7 +62,7 @@ function client(more: Partial<MqttClientOptions> = {}): { client: MqttClient; lo
   return { client: made, lost };
 }
 
-const message = { id: "m-1", output: "readings", body: Buffer.from('[{"id":"a"}]') };
+const message = { id: "m-1", output: "readings", ...plain, body: Buffer.from('[{"id":"a"}]') };
 
 test("a message arrives at QoS 1 on the topic of its output", async () => {
   const { client: subject } = client();

@@ -62,6 +62,7 @@ function entry(readyMs: number, text: string, accounts: Accounts = { s: 1 }): En
   return {
     id: `${ids++}`,
     revision: 0,
+    kind: "window",
     source: Object.keys(accounts)[0] ?? "s",
     body: JSON.stringify(text),
     readyMs,

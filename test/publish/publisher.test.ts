@@ -5,6 +5,7 @@ import type { HubMessage } from "../../src/hub/hub-client.ts";
 import type { OutboxMessage } from "../../src/outbox/outbox.ts";
 import { Publisher } from "../../src/publish/publisher.ts";
 import { recordingLog } from "../core/recording-log.ts";
+import { plain } from "../support/hub-message.ts";
 
 /** An outbox and a hub in memory; each send ends when the test says how. */
 function running() {
@@ -42,7 +43,13 @@ function running() {
     fatal,
     put: (...sequences: number[]) => {
       for (const sequence of sequences)
-        outbox.push({ sequence, id: `m${sequence}`, output: "readings", body: new Uint8Array([sequence]) });
+        outbox.push({
+          sequence,
+          id: `m${sequence}`,
+          output: "readings",
+          ...plain,
+          body: new Uint8Array([sequence]),
+        });
     },
     connect: (now: boolean) => {
       online = now;
@@ -156,7 +163,7 @@ test("a wake while it looks into the outbox is not lost", async () => {
       const found = outbox.find((m) => m.sequence > sequence);
       if (looks++ === 0) {
         // New just behind the look, as a commit on the other thread does it.
-        outbox.push({ sequence: 1, id: "m1", output: "o", body: new Uint8Array() });
+        outbox.push({ sequence: 1, id: "m1", output: "o", ...plain, body: new Uint8Array() });
         publisher.wake();
       }
       return found;
