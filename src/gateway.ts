@@ -20,6 +20,7 @@ import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
+import { fullDemand, noDemand } from "./outbox/composer.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
 import { SourceSet } from "./sources/source-set.ts";
@@ -51,8 +52,6 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
-/** Between looks for messages while the store cannot be read. */
-const storeRetryMs = 1_000;
 /** Between repetitions of a twin request that the hub refused, each of which may be billed. */
 const twinRetryMs = 30_000;
 
@@ -133,7 +132,15 @@ export class Gateway {
     this.#store = store;
     this.#clockWatch = new ClockWatch(options.clockQuality ?? clockQuality, bootId(), opened?.boot);
     this.#intake = new Intake(
-      { store, clock, log: log.child({ stage: "journal" }), onCommit: (s) => this.#committed(s), onFatal },
+      {
+        store,
+        clock,
+        log: log.child({ stage: "journal" }),
+        // What the hub does not take stays loose, so that a full store can make room of it.
+        demand: () => (this.#link.state.state === "connected" ? fullDemand : noDemand),
+        onCommit: (s) => this.#committed(s),
+        onFatal,
+      },
       intakeSettings(config),
     );
     const door = new ApiDoor();
@@ -162,16 +169,19 @@ export class Gateway {
       onConnected: (client) => this.#connected(client),
       onDesired: (patch) => this.#desired.patch(patch),
     });
-    this.#publisher = new Publisher({
-      next: (sequence) => store.next(sequence),
-      connected: (signal) => this.#link.connected(signal),
-      send: (message) => this.#link.send(message),
-      acknowledge: (sequence) => this.#intake.acknowledge(sequence),
-      reject: (sequence) => this.#intake.reject(sequence),
-      pause: (signal) => clock.sleep(storeRetryMs, signal),
-      onFatal,
-      log: log.child({ stage: "publish" }),
-    });
+    this.#publisher = new Publisher(
+      {
+        next: (done, isBackfillWanted) => store.next(done, isBackfillWanted),
+        connected: (signal) => this.#link.connected(signal),
+        send: (message) => this.#link.send(message),
+        acknowledge: (sequence) => this.#intake.acknowledge(sequence),
+        reject: (sequence, reason) => this.#intake.reject(sequence, reason),
+        onFatal,
+        clock,
+        log: log.child({ stage: "publish" }),
+      },
+      config.publish,
+    );
     this.#desired = new Desired({
       apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
       answered: (desiredVersion, answer) => {
@@ -319,6 +329,7 @@ export class Gateway {
   }
 
   async #connected(client: HubClient): Promise<void> {
+    this.#intake.compose();
     const { twin } = client;
     if (!twin) return;
     this.#desired.connecting();
@@ -355,6 +366,7 @@ export class Gateway {
     const { config } = checked;
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
+    this.#publisher.configure(config.publish);
     this.#reporter.configure(config.report);
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);

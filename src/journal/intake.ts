@@ -13,8 +13,14 @@ export function intakeSettings({ store, publish }: Config): IntakeSettings {
   const { maxLossMs, minCommitMs } = store;
   // What waits must fit into the store in one commit when it may.
   const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
-  const { maxDelayMs, maxMessageBytes, output } = publish;
-  return { maxLossMs, minCommitMs, maxQueueBytes, compose: { maxDelayMs, maxMessageBytes, output } };
+  const { maxDelayMs, maxMessageBytes, blockBytes, output, format, compression, backfill } = publish;
+  const compose = { maxDelayMs, maxMessageBytes, blockBytes, output, format, compression };
+  return {
+    maxLossMs,
+    minCommitMs,
+    maxQueueBytes,
+    compose: { ...compose, backfillAfterMs: backfill.afterMs },
+  };
 }
 
 /** The store as the intake sees it. */
@@ -38,6 +44,8 @@ export interface IntakeOptions {
   readonly store: CommitTarget;
   readonly clock: Clock;
   readonly log: Logger;
+  /** How many messages the hub is likely to take until the next commit. */
+  readonly demand?: () => NonNullable<Commit["demand"]>;
   readonly onCommit: (status: StoreStatus) => void;
   /** A failure that no repetition mends. */
   readonly onFatal: (error: unknown) => void;
@@ -88,9 +96,10 @@ export class Intake {
   #oldestMs: number | undefined;
   #inFlightBytes = 0;
   #acknowledged: number[] = [];
-  #rejected: number[] = [];
+  #rejected: Commit["rejected"][number][] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
+  #isComposeWanted = false;
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
@@ -234,9 +243,15 @@ export class Intake {
   }
 
   /** A message that the hub refused for good: its readings are discarded, counted. */
-  reject(message: number): void {
-    this.#rejected.push(message);
+  reject(message: number, reason: string): void {
+    this.#rejected.push({ message, reason });
     this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
+    this.#nudge();
+  }
+
+  /** The hub takes messages again: what waits is composed with the next commit, which comes early. */
+  compose(): void {
+    this.#isComposeWanted = (this.#status?.outbox.entries ?? 1) > 0;
     this.#nudge();
   }
 
@@ -295,6 +310,7 @@ export class Intake {
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
       this.#waiters.length > 0 ||
+      this.#isComposeWanted ||
       this.#writer.byteLength >= largeBatchBytes ||
       this.#acknowledged.length >= manyAcknowledged
     )
@@ -327,8 +343,9 @@ export class Intake {
 
   /** True when the commit happened; false when it has to be repeated. Throws what no repetition mends. */
   async #commit(last: boolean): Promise<boolean> {
-    const { clock, store } = this.#options;
+    const { clock, store, demand } = this.#options;
     const startedMs = clock.monotonic();
+    this.#isComposeWanted = false;
     const taken = this.#withPrefix(this.#retry ?? this.#take());
     const { batch, oldestMs, waiters } = taken;
     const acknowledged = this.#acknowledged.splice(0);
@@ -343,6 +360,7 @@ export class Intake {
         acknowledged,
         rejected,
         compose,
+        ...(demand ? { demand: demand() } : {}),
         nowMs: clock.wall(),
         monotonicMs: clock.monotonic(),
         ...(this.#status ? { after: this.#status.position } : {}),

@@ -21,6 +21,11 @@ export interface MessageRow {
   /** How many entries stand in it; null in rows of schema 1, as is the checksum. */
   readonly count: number | null;
   readonly checksum: number | null;
+  /** JSON of the spans of entries, and of the form; null in rows of schemas 1 and 2. */
+  readonly spans: string | null;
+  readonly form: string | null;
+  /** Where it is compressed. */
+  readonly body: Uint8Array | null;
 }
 
 /** CRC-32 over everything a row says, so that no flipped bit of it goes out as data. */
@@ -29,7 +34,11 @@ export function entryChecksum(row: Omit<EntryRow, "checksum">): number {
 }
 
 export function messageChecksum(row: Omit<MessageRow, "checksum">): number {
-  return crc32(`${row.sequence}\n${row.id}\n${row.output}\n${row.first}\n${row.last}\n${row.count ?? ""}`);
+  const { sequence, id, output, first, last, count, spans, form, body } = row;
+  const former = crc32(`${sequence}\n${id}\n${output}\n${first}\n${last}\n${count ?? ""}`);
+  if (spans === null && form === null) return former;
+  const all = crc32(`\n${spans ?? ""}\n${form ?? ""}\n`, former);
+  return body ? crc32(body, all) : all;
 }
 
 /** Numbers below which rows were written by schema 1, without a checksum. */

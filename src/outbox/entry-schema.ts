@@ -20,6 +20,13 @@ const channelBody = z
   })
   .describe("Aggregates of one channel, as configured; without a good value there is no mean, min, max …");
 
+const backfill = z
+  .literal(true)
+  .optional()
+  .describe(
+    "It waited for the hub for longer than `publish.backfill.afterMs`; says how it came, not what it is",
+  );
+
 /**
  * The body of an entry as receivers see it. The type is what the code builds, the JSON Schema in
  * `config/message.schema.json` is generated from it, and tests hold real messages against it.
@@ -65,6 +72,7 @@ export const windowEntryBody = z
       .describe("It stands for this many windows of the full store, merged into one; none of them was sent"),
     channels: z.record(z.string(), channelBody),
     configurations: z.array(z.string()).describe("Hashes of the configurations its readings passed through"),
+    backfill,
   })
   .describe("One window of one device of one source");
 
@@ -85,6 +93,7 @@ export const gapEntryBody = z
       .describe(
         "The process was killed; more came than could be stored; the store was damaged; the full store gave it up",
       ),
+    backfill,
   })
   .describe("Something is missing, as far as anyone can know");
 

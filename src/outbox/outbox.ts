@@ -1,27 +1,23 @@
 import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts, type Entry } from "../core/entry.ts";
 import type { HubMessage } from "../hub/hub-client.ts";
+import { corrupt, type EntryRow, entryChecksum, soundEntry, type Unchecked } from "./checksum.ts";
+import { ComposedMessages, type Span } from "./composed.ts";
+import { allLanes, defaultPriority, laneFor, laneOf, numberIn } from "./lanes.ts";
 import {
-  corrupt,
-  type EntryRow,
-  entryChecksum,
-  type MessageRow,
-  messageChecksum,
-  soundEntry,
-  soundMessage,
-  type Unchecked,
-} from "./checksum.ts";
+  bodyOf,
+  type Done,
+  headersOf,
+  type MessageClass,
+  type MessageForm,
+  messageClasses,
+} from "./message-body.ts";
 
 /** A message composed of entries; its composition never changes, so every send of it is byte-identical. */
 export interface OutboxMessage extends HubMessage {
   readonly sequence: number;
+  readonly class: MessageClass;
   readonly body: Uint8Array<ArrayBuffer>;
-}
-
-export interface ComposeSettings {
-  readonly maxDelayMs: number;
-  readonly maxMessageBytes: number;
-  readonly output: string;
 }
 
 export interface OutboxStatus {
@@ -30,6 +26,14 @@ export interface OutboxStatus {
   readonly bytes: number;
   /** When the oldest entry was finished, steady ms; undefined when empty. */
   readonly oldestMs: number | undefined;
+}
+
+export interface LaneCounters {
+  /** Entries that stand in no message yet. */
+  entries: number;
+  /** Numbers from which on there may be such: the backlog, and behind it what is new. */
+  from: number;
+  live: number;
 }
 
 /**
@@ -44,12 +48,11 @@ export interface OutboxCounters {
   held: Record<string, number>;
   /** Bytes of the entries that stand in no message yet, per source: what can be thinned or evicted. */
   loose: Record<string, number>;
-  /** Entries that stand in no message yet. */
-  looseEntries: number;
+  /** By their number, those in use. */
+  lanes: Record<string, LaneCounters>;
+  /** Place of the next entry, and number of the next message. */
   nextEntry: number;
   nextMessage: number;
-  /** Entries below this number stand in a message, or are gone. */
-  composedBelow: number;
   unchecked: Unchecked;
 }
 
@@ -60,156 +63,145 @@ export function emptyOutbox(): OutboxCounters {
     bytes: 0,
     held: {},
     loose: {},
-    looseEntries: 0,
+    lanes: {},
     nextEntry: 1,
     nextMessage: 1,
-    composedBelow: 1,
     unchecked: { entriesBelow: 0, messagesBelow: 0 },
   };
 }
 
-/**
- * Messages composed ahead of the hub. Their composition is final, so what stands in them can neither be thinned nor
- * evicted; a few are enough to keep a fast hub busy from one commit to the next.
- */
-const composedAhead = 64;
+/** Counts an entry that stands in no message into its lane. */
+export function countIntoLane(counters: OutboxCounters, entry: number): void {
+  const of = laneOf(entry);
+  counters.lanes[of] ??= { entries: 0, from: numberIn(of, 0), live: numberIn(of, 0) };
+  counters.lanes[of].entries++;
+}
+
 /** Rows looked at in one go. */
 const chunkRows = 500;
 
-interface WaitingRow {
-  entry: number;
-  ready: number;
-  size: number;
-  source: string;
+/** What composing reads of an entry. */
+export interface WaitingRow {
+  readonly entry: number;
+  /** Steady ms. */
+  readonly ready: number;
+  readonly size: number;
+  readonly source: string;
 }
 
 /** Source of a row; rows of schema 1 tell it in their accounts alone. */
 const sourceColumn = "coalesce(source, (SELECT key FROM json_each(accounts) LIMIT 1), '') AS source";
 const sizeColumn = "length(CAST(body AS BLOB)) AS size";
 
-/**
- * Entries wait here, durable, until the hub acknowledged the message that holds them.
- * Entries and messages are numbered in order of their making; a message holds a range of entries.
- */
+/** Entries wait here, durable, until the hub acknowledged the message that holds them. */
 export class Outbox {
+  readonly composed: ComposedMessages;
   readonly #storeId: string;
   readonly #counters: OutboxCounters;
   readonly #insert: Statement<[number, number, string, string, string, number]>;
   readonly #entries: Statement<[number, number], EntryRow>;
+  readonly #all: Statement<[number, number], EntryRow>;
   readonly #told: Statement<[number, number], { accounts: string; size: number }>;
   readonly #deleteEntries: Statement<[number, number]>;
-  readonly #insertMessage: Statement<[number, string, string, number, number, number, number]>;
-  readonly #nextMessage: Statement<[number], MessageRow>;
-  readonly #messageBySequence: Statement<[number], MessageRow>;
-  readonly #deleteMessage: Statement<[number]>;
-  readonly #waiting: Statement<[number, number], WaitingRow>;
-  readonly #oldest: Statement<[], { ready: number }>;
+  readonly #waiting: Statement<[number, number, number], WaitingRow>;
+  readonly #first: Statement<[number, number], { entry: number; ready: number }>;
 
   static readonly schema = `
     CREATE TABLE outbox (entry INTEGER PRIMARY KEY, ready INTEGER NOT NULL, accounts TEXT NOT NULL, body TEXT NOT NULL,
       source TEXT, checksum INTEGER);
-    CREATE TABLE message (sequence INTEGER PRIMARY KEY, id TEXT NOT NULL, output TEXT NOT NULL,
-      first INTEGER NOT NULL, last INTEGER NOT NULL, count INTEGER, checksum INTEGER)`;
+    ${ComposedMessages.schema}`;
 
-  /** `counters` is updated in place, and is the caller's to store and to restore. */
+  /**
+   * `counters` is updated in place, and is the caller's to store and to restore.
+   * @throws PermanentError STORE_CORRUPT
+   */
   constructor(database: Database, storeId: string, counters: OutboxCounters) {
     this.#storeId = storeId;
     this.#counters = counters;
+    this.composed = new ComposedMessages(database, counters.unchecked);
     this.#insert = database.prepare("INSERT INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
     this.#entries = database.prepare("SELECT * FROM outbox WHERE entry BETWEEN ? AND ? ORDER BY entry");
+    this.#all = database.prepare("SELECT * FROM outbox WHERE entry >= ? ORDER BY entry LIMIT ?");
     this.#told = database.prepare(
       `SELECT accounts, ${sizeColumn} FROM outbox WHERE entry BETWEEN ? AND ? ORDER BY entry`,
     );
     this.#deleteEntries = database.prepare("DELETE FROM outbox WHERE entry BETWEEN ? AND ?");
-    this.#insertMessage = database.prepare("INSERT INTO message VALUES (?, ?, ?, ?, ?, ?, ?)");
-    this.#nextMessage = database.prepare(
-      "SELECT * FROM message WHERE sequence > ? ORDER BY sequence LIMIT 1",
-    );
-    this.#messageBySequence = database.prepare("SELECT * FROM message WHERE sequence = ?");
-    this.#deleteMessage = database.prepare("DELETE FROM message WHERE sequence = ?");
     this.#waiting = database.prepare(
-      `SELECT entry, ready, ${sizeColumn}, ${sourceColumn} FROM outbox WHERE entry >= ? ORDER BY entry LIMIT ?`,
+      `SELECT entry, ready, ${sizeColumn}, ${sourceColumn} FROM outbox WHERE entry >= ? AND entry < ?
+       ORDER BY entry LIMIT ?`,
     );
-    this.#oldest = database.prepare("SELECT ready FROM outbox ORDER BY entry LIMIT 1");
+    this.#first = database.prepare(
+      "SELECT entry, ready FROM outbox WHERE entry >= ? AND entry < ? ORDER BY entry LIMIT 1",
+    );
   }
 
-  insert(entries: Iterable<Omit<Entry, "id" | "revision">>): void {
+  get counters(): Readonly<OutboxCounters> {
+    return this.#counters;
+  }
+
+  /** `priorityOf` a source, by which its entries go out before those of others. */
+  insert(
+    entries: Iterable<Omit<Entry, "id" | "revision">>,
+    priorityOf: (source: string) => number = () => defaultPriority,
+  ): void {
     const counters = this.#counters;
-    for (const { readyMs, source, body, accounts } of entries) {
-      const row = {
-        entry: counters.nextEntry++,
-        ready: Math.round(readyMs),
-        accounts: JSON.stringify(accounts),
-        body,
-        source,
-      };
-      this.#insert.run(row.entry, row.ready, row.accounts, row.body, row.source, entryChecksum(row));
+    for (const { kind, readyMs, source, body, accounts } of entries) {
+      const entry = numberIn(laneFor(kind, priorityOf(source)), counters.nextEntry++);
+      const row = { entry, ready: Math.round(readyMs), accounts: JSON.stringify(accounts), body, source };
+      this.#insert.run(entry, row.ready, row.accounts, body, source, entryChecksum(row));
       const size = Buffer.byteLength(body);
       counters.entries++;
       counters.bytes += size;
-      counters.looseEntries++;
+      countIntoLane(counters, entry);
       addAccounts(counters.loose, { [source]: size });
       addAccounts(counters.held, accounts);
     }
   }
 
-  /**
-   * Composes messages: full ones at once, the rest when its oldest entry has waited long enough; no more than the hub
-   * is likely to take until the next commit, and than `aheadBytes`, because composed entries cannot make room.
-   * Times are steady ms. Returns that at which the rest falls due, or undefined when nothing waits for that.
-   * @throws PermanentError STORE_CORRUPT when rows are missing
-   */
-  compose(
-    nowMs: number,
-    settings: ComposeSettings,
-    aheadBytes = Number.POSITIVE_INFINITY,
-  ): number | undefined {
-    const isAhead = () => this.#isAhead(aheadBytes);
-    let waiting: WaitingRow[] = [];
-    let size = 2;
-    let seen = 0;
-    const expected = this.#counters.looseEntries;
-    for (const row of this.#rowsFrom(this.#counters.composedBelow)) {
-      if (isAhead()) return undefined;
-      seen++;
-      if (waiting.length > 0 && size + row.size + 1 > settings.maxMessageBytes) {
-        this.#message(waiting, settings.output);
-        waiting = [];
-        size = 2;
-      }
-      waiting.push(row);
-      size += row.size + 1;
-    }
-    if (seen !== expected) throw corrupt(`${expected} entries wait in the outbox, and ${seen} are there`);
-    if (waiting.length === 0) return undefined;
-    const oldest = waiting.reduce((min, { ready }) => Math.min(min, ready), Number.POSITIVE_INFINITY);
-    const dueMs = oldest + settings.maxDelayMs;
-    // One finished later than now was told so by another clock, before a boot: it has waited for who knows how long.
-    if (dueMs > nowMs && oldest <= nowMs) return dueMs;
-    if (!isAhead()) this.#message(waiting, settings.output);
-    return undefined;
+  /** Whether an entry is here and stands in no message. */
+  isLoose(entry: number): boolean {
+    return this.#first.get(entry, entry + 1) !== undefined && this.composed.spanAt(entry) === undefined;
   }
 
-  /** The first message behind `sequence`, or undefined. @throws PermanentError STORE_CORRUPT */
-  next(sequence: number): OutboxMessage | undefined {
-    const row = this.#nextMessage.get(sequence);
-    if (!row) return undefined;
-    const { first, last, count, id, output } = soundMessage(row, this.#counters.unchecked);
-    const bodies = this.#entries
-      .all(first, last)
-      .map((entry) => soundEntry(entry, this.#counters.unchecked).body);
-    if (count !== null && bodies.length !== count)
-      throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
-    const body = new Uint8Array(new TextEncoder().encode(`[${bodies.join(",")}]`));
-    return {
-      sequence: row.sequence,
-      id,
-      output,
-      body,
-      contentType: "application/json",
-      contentEncoding: "utf-8",
-      properties: {},
-    };
+  /** Makes a message of entries, whose final order is that of the parts, with its body where that is compressed. */
+  message(
+    parts: readonly (readonly WaitingRow[])[],
+    output: string,
+    form: MessageForm,
+    body?: Uint8Array<ArrayBuffer>,
+  ): void {
+    const counters = this.#counters;
+    const sequence = counters.nextMessage++;
+    const filled = parts.filter((rows) => rows.length > 0);
+    const spans = filled.flatMap((rows) => this.#spansOf(rows));
+    const count = filled.reduce((sum, rows) => sum + rows.length, 0);
+    this.composed.add({ sequence, id: this.messageId(sequence), output, spans, count, form, body });
+    counters.messages++;
+    for (const rows of filled) {
+      const lane = counters.lanes[laneOf(rows[0]?.entry ?? 0)];
+      if (lane) lane.entries -= rows.length;
+      for (const { source, size } of rows) counters.loose[source] = (counters.loose[source] ?? 0) - size;
+    }
+  }
+
+  /** @throws PermanentError STORE_CORRUPT */
+  bodiesOf(parts: readonly (readonly WaitingRow[])[]): string[] {
+    return parts.flatMap((rows) => this.#bodies(this.#spansOf(rows)));
+  }
+
+  /** Of the next message, unless another is asked for. */
+  messageId(sequence = this.#counters.nextMessage): string {
+    return `${this.#storeId.slice(0, 8)}-${sequence}`;
+  }
+
+  /** The first message behind those that are done with, alarms before the rest. @throws PermanentError STORE_CORRUPT */
+  next(done: Done, isBackfillWanted = true): OutboxMessage | undefined {
+    for (const name of messageClasses) {
+      if (name === "backfill" && !isBackfillWanted) return undefined;
+      const sequence = this.composed.next(name, done[name]);
+      if (sequence !== undefined) return this.#read(sequence);
+    }
+    return undefined;
   }
 
   /**
@@ -217,15 +209,18 @@ export class Outbox {
    * @throws PermanentError STORE_CORRUPT when entries of it are missing
    */
   remove(sequence: number): Accounts {
-    const row = this.#messageBySequence.get(sequence);
-    if (!row) return {};
-    const { first, last, count, id } = soundMessage(row, this.#counters.unchecked);
+    const message = this.composed.read(sequence);
+    if (!message) return {};
+    const { spans, count, id } = message;
     const accounts: Record<string, number> = {};
     let rows = 0;
-    for (const entry of this.#told.iterate(first, last)) {
-      rows++;
-      addAccounts(accounts, JSON.parse(entry.accounts));
-      this.#counters.bytes -= entry.size;
+    for (const [first, last] of spans) {
+      for (const entry of this.#told.iterate(first, last)) {
+        rows++;
+        addAccounts(accounts, JSON.parse(entry.accounts));
+        this.#counters.bytes -= entry.size;
+      }
+      this.#deleteEntries.run(first, last);
     }
     if (count !== null && rows !== count)
       throw corrupt(`message ${id} holds ${count} entries, and ${rows} are there`);
@@ -234,15 +229,14 @@ export class Outbox {
     }
     this.#counters.entries -= rows;
     this.#counters.messages--;
-    this.#deleteEntries.run(first, last);
-    this.#deleteMessage.run(sequence);
+    this.composed.forget(sequence);
     return accounts;
   }
 
   /** Every entry, in order, whether it stands in a message or not. @throws PermanentError STORE_CORRUPT */
   *entries(): Generator<Omit<Entry, "id" | "revision">> {
     for (let from = 0; ; ) {
-      const rows = this.#entries.all(from, from + chunkRows - 1);
+      const rows = this.#all.all(from, chunkRows);
       for (const row of rows) {
         const { ready, source, body, accounts } = soundEntry(row, this.#counters.unchecked);
         const { kind } = JSON.parse(body) as Pick<Entry, "kind">;
@@ -254,19 +248,20 @@ export class Outbox {
           accounts: JSON.parse(accounts) as Accounts,
         };
       }
-      from += chunkRows;
-      if (from >= this.#counters.nextEntry) return;
+      if (rows.length < chunkRows) return;
+      from = (rows.at(-1)?.entry ?? from) + 1;
     }
   }
 
   /** Takes back an entry that stands in no message and accounts for no reading. */
   withdraw(entry: number): void {
     const [row] = this.#entries.all(entry, entry);
-    if (!row) throw corrupt(`entry ${entry} of the outbox is missing`);
+    const lane = this.#counters.lanes[laneOf(entry)];
+    if (!row || !lane) throw corrupt(`entry ${entry} of the outbox is missing`);
     const size = Buffer.byteLength(row.body);
     this.#deleteEntries.run(entry, entry);
     this.#counters.entries--;
-    this.#counters.looseEntries--;
+    lane.entries--;
     this.#counters.bytes -= size;
     addAccounts(this.#counters.loose, { [row.source ?? ""]: -size });
   }
@@ -281,44 +276,60 @@ export class Outbox {
 
   status(): OutboxStatus {
     const { entries, messages, bytes } = this.#counters;
-    return { entries, messages, bytes, oldestMs: this.#oldest.get()?.ready };
+    let oldestMs: number | undefined;
+    for (const lane of entries > 0 ? allLanes : []) {
+      if (this.#counters.lanes[lane] === undefined) continue;
+      const ready = this.#first.get(numberIn(lane, 0), numberIn(lane + 1, 0))?.ready;
+      if (ready !== undefined) oldestMs = Math.min(oldestMs ?? ready, ready);
+    }
+    return { entries, messages, bytes, oldestMs };
   }
 
-  #isAhead(bytes: number): boolean {
-    const { messages, loose } = this.#counters;
-    if (messages === 0) return false;
-    if (messages >= composedAhead) return true;
-    const inLoose = Object.values(loose).reduce((sum, size) => sum + size, 0);
-    return this.#counters.bytes - inLoose >= bytes;
+  /** The first entry from `from` on and before `to`, whether it stands in a message or not. */
+  firstFrom(from: number, to: number): { readonly entry: number; readonly ready: number } | undefined {
+    return this.#first.get(from, to);
   }
 
-  /** Chunk by chunk, because the driver allows no write while a statement iterates. */
-  *#rowsFrom(entry: number): Generator<WaitingRow> {
-    for (;;) {
-      const rows = this.#waiting.all(entry, chunkRows);
-      yield* rows;
+  /** Entries that stand in no message; chunk by chunk, because the driver allows no write while a statement iterates. */
+  *looseFrom(from: number, to: number): Generator<WaitingRow, void> {
+    for (let next = from; ; ) {
+      const rows = this.#waiting.all(next, to, chunkRows);
+      for (const row of rows) if (!this.composed.spanAt(row.entry)) yield row;
       if (rows.length < chunkRows) return;
-      entry = (rows.at(-1)?.entry ?? entry) + 1;
+      next = (rows.at(-1)?.entry ?? next) + 1;
     }
   }
 
-  #message(rows: readonly WaitingRow[], output: string): void {
-    const sequence = this.#counters.nextMessage++;
-    const first = rows[0]?.entry ?? 0;
-    const last = rows.at(-1)?.entry ?? 0;
-    const row = {
-      sequence,
-      id: `${this.#storeId.slice(0, 8)}-${sequence}`,
-      output,
-      first,
-      last,
-      count: rows.length,
-    };
-    this.#insertMessage.run(sequence, row.id, output, first, last, row.count, messageChecksum(row));
-    this.#counters.messages++;
-    this.#counters.looseEntries -= rows.length;
-    for (const { source, size } of rows)
-      this.#counters.loose[source] = (this.#counters.loose[source] ?? 0) - size;
-    this.#counters.composedBelow = last + 1;
+  /** Where entries of another message stand in between, a span ends before them. */
+  #spansOf(rows: readonly WaitingRow[]): Span[] {
+    if (rows.length === 0) return [];
+    const spans: Span[] = [];
+    let first = rows[0]?.entry ?? 0;
+    let last = first;
+    for (const { entry } of rows) {
+      if (entry > last + 1 && this.composed.isAnyBetween(last, entry)) {
+        spans.push([first, last]);
+        first = entry;
+      }
+      last = entry;
+    }
+    return [...spans, [first, last]];
+  }
+
+  #read(sequence: number): OutboxMessage | undefined {
+    const message = this.composed.read(sequence);
+    if (!message) return undefined;
+    const { id, output, spans, count, form } = message;
+    const bodies = this.#bodies(spans);
+    if (count !== null && bodies.length !== count)
+      throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
+    const body = message.body ?? bodyOf(bodies, form);
+    return { sequence, id, output, class: form.class, body, ...headersOf(form, message.body !== undefined) };
+  }
+
+  #bodies(spans: readonly Span[]): string[] {
+    return spans.flatMap(([first, last]) =>
+      this.#entries.all(first, last).map((row) => soundEntry(row, this.#counters.unchecked).body),
+    );
   }
 }

@@ -1,7 +1,9 @@
 import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts } from "../core/entry.ts";
 import { type EntryRow, entryChecksum, soundEntry } from "./checksum.ts";
+import type { ComposedMessages } from "./composed.ts";
 import type { WindowEntryBody } from "./entry-schema.ts";
+import { laneOf, numberIn } from "./lanes.ts";
 import type { OutboxCounters } from "./outbox.ts";
 import { merged, thinnedTo, thinningKey } from "./thinning.ts";
 
@@ -26,19 +28,21 @@ export interface Evicted {
 export class Reduction {
   readonly #storeId: string;
   readonly #counters: OutboxCounters;
-  readonly #ofSource: Statement<[number, string, string, number], EntryRow>;
+  readonly #composed: ComposedMessages;
+  readonly #ofSource: Statement<[number, number, string, string, number], EntryRow>;
   readonly #delete: Statement<[number]>;
   readonly #replace: Statement<[number, string, string, string, number, number]>;
-  /** Per source, below which entry all was thinned, and below which there is none of it: so that no scan begins anew. */
+  /** Per lane and source, below which entry all was thinned, and below which there is none of it: so that no scan begins anew. */
   readonly #thinnedBelow = new Map<string, number>();
   readonly #noneBelow = new Map<string, number>();
 
-  constructor(database: Database, storeId: string, counters: OutboxCounters) {
+  constructor(database: Database, storeId: string, counters: OutboxCounters, composed: ComposedMessages) {
     this.#storeId = storeId;
     this.#counters = counters;
+    this.#composed = composed;
     // Rows of schema 1 have their source in the accounts alone.
     this.#ofSource = database.prepare(
-      `SELECT * FROM outbox WHERE entry >= ?
+      `SELECT * FROM outbox WHERE entry >= ? AND entry < ?
        AND (source = ? OR (source IS NULL AND (SELECT key FROM json_each(accounts) LIMIT 1) = ?))
        ORDER BY entry LIMIT ?`,
     );
@@ -53,16 +57,19 @@ export class Reduction {
    * 0 when there is nothing left to merge.
    */
   thin(source: string): number {
-    for (;;) {
-      const from = Math.max(this.#thinnedBelow.get(source) ?? 0, this.#counters.composedBelow);
-      const rows = this.#ofSource.all(from, source, source, thinnedRows);
-      const last = rows.at(-1);
-      if (!last) return 0;
-      this.#thinnedBelow.set(source, last.entry + 1);
-      let freed = 0;
-      for (const group of groupsOf(rows)) freed += this.#merge(source, group);
-      if (freed > 0) return freed;
+    for (const lane of this.#lanes()) {
+      for (;;) {
+        const rows = this.#rows(lane, source, this.#thinnedBelow, thinnedRows);
+        const last = rows.at(-1);
+        if (!last) break;
+        this.#thinnedBelow.set(`${lane} ${source}`, last.entry + 1);
+        let freed = 0;
+        for (const group of groupsOf(rows.filter((row) => !this.#composed.spanAt(row.entry))))
+          freed += this.#merge(source, group);
+        if (freed > 0) return freed;
+      }
     }
+    return 0;
   }
 
   /** Gives up the oldest entries of a source until `bytes` are freed or none is left; undefined when there was none. */
@@ -73,28 +80,37 @@ export class Reduction {
     let freed = 0;
     let fromMs = Number.POSITIVE_INFINITY;
     let toMs = Number.NEGATIVE_INFINITY;
-    let from = Math.max(this.#noneBelow.get(source) ?? 0, counters.composedBelow);
-    while (freed < bytes) {
-      const rows = this.#ofSource.all(from, source, source, evictedRows);
-      for (const row of rows) {
-        if (freed >= bytes) break;
-        from = row.entry + 1;
-        if (spared.has(row.entry) || isGap(row)) continue;
-        this.#remove(source, row);
-        addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
-        entries++;
-        freed += Buffer.byteLength(row.body);
-        const { windowStart, windowEnd } = JSON.parse(row.body) as WindowEntryBody;
-        fromMs = Math.min(fromMs, Date.parse(windowStart));
-        toMs = Math.max(toMs, Date.parse(windowEnd));
+    for (const lane of this.#lanes()) {
+      while (freed < bytes) {
+        const rows = this.#rows(lane, source, this.#noneBelow, evictedRows);
+        for (const row of rows) {
+          if (freed >= bytes) break;
+          this.#noneBelow.set(`${lane} ${source}`, row.entry + 1);
+          if (spared.has(row.entry) || isGap(row) || this.#composed.spanAt(row.entry)) continue;
+          this.#remove(source, row);
+          addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
+          entries++;
+          freed += Buffer.byteLength(row.body);
+          const { windowStart, windowEnd } = JSON.parse(row.body) as WindowEntryBody;
+          fromMs = Math.min(fromMs, Date.parse(windowStart));
+          toMs = Math.max(toMs, Date.parse(windowEnd));
+        }
+        if (rows.length < evictedRows) break;
       }
-      if (rows.length < evictedRows) break;
     }
-    this.#noneBelow.set(source, from);
     if (entries === 0) return undefined;
     for (const [name, readings] of Object.entries(accounts))
       counters.held[name] = (counters.held[name] ?? 0) - readings;
     return { entries, bytes: freed, accounts, fromMs, toMs };
+  }
+
+  #lanes(): number[] {
+    return Object.keys(this.#counters.lanes).map(Number);
+  }
+
+  #rows(lane: number, source: string, below: ReadonlyMap<string, number>, limit: number): EntryRow[] {
+    const from = Math.max(below.get(`${lane} ${source}`) ?? 0, this.#counters.lanes[lane]?.from ?? 0);
+    return this.#ofSource.all(from, numberIn(lane + 1, 0), source, source, limit);
   }
 
   /** The last of the rows becomes all of them, so that the order of entries stays that of their making. */
@@ -118,7 +134,8 @@ export class Reduction {
   #remove(source: string, row: EntryRow): void {
     this.#delete.run(row.entry);
     this.#counters.entries--;
-    this.#counters.looseEntries--;
+    const lane = this.#counters.lanes[laneOf(row.entry)];
+    if (lane) lane.entries--;
     this.#grow(source, -Buffer.byteLength(row.body));
   }
 

@@ -1,39 +1,67 @@
-import { PermanentError, TransientError } from "../core/errors.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { enterPhase } from "../core/phase.ts";
+import { backoffMs } from "../core/retry.ts";
 import type { HubMessage } from "../hub/hub-client.ts";
+import type { Done, MessageClass } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import { Allowance, type Rate } from "./allowance.ts";
+import { Suspicion } from "./suspicion.ts";
 
 export interface PublisherOptions {
-  /** The first message behind `sequence`, if there is one. */
-  readonly next: (sequence: number) => Promise<OutboxMessage | undefined>;
+  /** The next message behind those that are done with, if there is one. */
+  readonly next: (done: Done, isBackfillWanted: boolean) => Promise<OutboxMessage | undefined>;
   /** Resolves when a connection stands. */
   readonly connected: (signal: AbortSignal) => Promise<void>;
   readonly send: (message: HubMessage) => Promise<void>;
   readonly acknowledge: (sequence: number) => void;
-  readonly reject: (sequence: number) => void;
-  /** Waits before the next try after a failure of `next`. */
-  readonly pause: (signal: AbortSignal) => Promise<void>;
+  readonly reject: (sequence: number, reason: string) => void;
   readonly onFatal: (error: unknown) => void;
+  readonly clock: Clock;
   readonly log: Logger;
+}
+
+export interface PublishSettings {
+  readonly maxInFlight: number;
+  /** Of the backlog. */
+  readonly backfill: Rate;
 }
 
 export interface PublisherStatus {
   readonly sent: number;
   readonly repeated: number;
   readonly rejected: number;
+  readonly inFlight: number;
 }
 
+const classes: readonly MessageClass[] = ["alarm", "live", "backfill"];
+/** Between looks for messages while the store cannot be read. */
+const storeRetryMs = 1_000;
+/** While the hub confirms nothing; the link behind it has a schedule of its own. */
+const failureSchedule = { baseMs: 100, maxMs: 10_000, healthyMs: 0 };
+
 /**
- * Hands messages to the hub, one in flight, in order: the next goes out when the last was confirmed,
- * so a lost connection can repeat a message but never put it behind its successor.
+ * Hands messages to the hub, several in flight, each class in order; alarms overtake what is new, and that the backlog,
+ * which has a rate of its own. When a connection is lost, everything from the first unconfirmed message of each class on
+ * goes again, so a message may be repeated, but never comes for the first time behind its successor.
  */
 export class Publisher {
   readonly #options: PublisherOptions;
+  #settings: PublishSettings;
   readonly #stop = new AbortController();
-  #status: PublisherStatus = { sent: 0, repeated: 0, rejected: 0 };
-  /** Sequence of the last message that is done with. */
-  #done = 0;
+  readonly #allowance: Allowance;
+  readonly #suspicion = new Suspicion();
+  #status = { sent: 0, repeated: 0, rejected: 0 };
+  /** Last message of each class that was handed over. */
+  #reached: Record<MessageClass, number> = { alarm: 0, live: 0, backfill: 0 };
+  /** Handed over and not confirmed, in that order; and confirmed behind one that is not. */
+  readonly #open = new Map<number, MessageClass>();
+  readonly #confirmed = new Map<number, MessageClass>();
+  #sending = 0;
+  #isLost = false;
+  /** Streams that ended without a confirmation. */
+  #failures = 0;
   /** Counts the times the store was opened: what was done in an earlier round says nothing of this one. */
   #round = 0;
   #wake: (() => void) | undefined;
@@ -41,12 +69,20 @@ export class Publisher {
   #awake = false;
   #running: Promise<void> | undefined;
 
-  constructor(options: PublisherOptions) {
+  constructor(options: PublisherOptions, settings: PublishSettings) {
     this.#options = options;
+    this.#settings = settings;
+    this.#allowance = new Allowance(settings.backfill);
   }
 
   get status(): PublisherStatus {
-    return this.#status;
+    return { ...this.#status, inFlight: this.#sending };
+  }
+
+  configure(settings: PublishSettings): void {
+    this.#settings = settings;
+    this.#allowance.configure(settings.backfill);
+    this.wake();
   }
 
   start(): void {
@@ -55,7 +91,8 @@ export class Publisher {
 
   /** The store was opened again: what it holds is looked at from its beginning. */
   restart(): void {
-    this.#done = 0;
+    this.#reached = { alarm: 0, live: 0, backfill: 0 };
+    this.#confirmed.clear();
     this.#round++;
     this.wake();
   }
@@ -73,69 +110,169 @@ export class Publisher {
   }
 
   async #run(): Promise<void> {
-    const { acknowledge, reject, log } = this.#options;
-    while (!this.#stop.signal.aborted) {
-      this.#awake = false;
-      const message = await this.#next();
-      const round = this.#round;
-      if (!message) {
-        await this.#sleep();
-        continue;
-      }
-      try {
-        await this.#deliver(message);
-        acknowledge(message.sequence);
-        this.#status = { ...this.#status, sent: this.#status.sent + 1 };
-      } catch (error) {
-        if (this.#stop.signal.aborted) return;
-        if (!(error instanceof PermanentError)) throw error;
-        log.error({ message: message.id, reason: error.message }, "the hub refused a message for good");
-        reject(message.sequence);
-        this.#status = { ...this.#status, rejected: this.#status.rejected + 1 };
-      }
-      if (round === this.#round) this.#done = message.sequence;
+    const { connected, clock } = this.#options;
+    const { signal } = this.#stop;
+    while (!signal.aborted) {
+      await connected(signal).catch((error: unknown) => {
+        if (!signal.aborted) throw error;
+      });
+      await this.#stream();
+      if (!this.#isLost || this.#failures < 2) continue;
+      const waitMs = backoffMs(failureSchedule, this.#failures, Math.random());
+      await clock.sleep(waitMs, signal).catch(() => undefined);
     }
+  }
+
+  /** Sends over one connection until it is lost. */
+  async #stream(): Promise<void> {
+    for (const name of classes) this.#reached[name] = this.#doneOf(name);
+    this.#open.clear();
+    this.#isLost = false;
+    while (!this.#stop.signal.aborted && !this.#isLost) {
+      this.#awake = false;
+      const limit = this.#suspicion.isAlone ? 1 : this.#settings.maxInFlight;
+      const backfillWaitMs = this.#backfillWaitMs();
+      const message = this.#sending < limit ? await this.#next(backfillWaitMs === 0) : undefined;
+      if (message && !this.#isLost && !this.#stop.signal.aborted) this.#handOver(message);
+      else await this.#sleep(this.#sending < limit ? backfillWaitMs : undefined);
+    }
+    while (this.#sending > 0) {
+      this.#awake = false;
+      await this.#sleep(undefined);
+    }
+    const [first] = this.#open.keys();
+    if (this.#isLost && first !== undefined) this.#suspicion.failed(first);
+  }
+
+  /** Up to which message everything of a class is done with. */
+  #doneOf(of: MessageClass): number {
+    for (const [sequence, openClass] of this.#open) if (openClass === of) return sequence - 1;
+    return this.#reached[of];
+  }
+
+  /** 0 when a message of the backlog may go. Half of what is in flight is kept for what is new. */
+  #backfillWaitMs(): number | undefined {
+    const inFlight = [...this.#open.values()].filter((of) => of === "backfill").length;
+    if (inFlight >= Math.ceil(this.#settings.maxInFlight / 2)) return undefined;
+    return this.#allowance.waitMs(this.#options.clock.monotonic());
   }
 
   /** A store that cannot be read now is asked again. */
-  async #next(): Promise<OutboxMessage | undefined> {
-    const { next, pause, log } = this.#options;
-    for (let trouble = ""; ; ) {
+  async #next(isBackfillWanted: boolean): Promise<OutboxMessage | undefined> {
+    const { next, clock, log } = this.#options;
+    for (let trouble = ""; !this.#stop.signal.aborted; ) {
+      const round = this.#round;
       try {
-        return await next(this.#done);
+        const message = await next(this.#reached, isBackfillWanted);
+        if (round !== this.#round) continue;
+        if (!message) {
+          if (!this.#tryLeftOut()) return undefined;
+          continue;
+        }
+        const { sequence } = message;
+        const isPassedOver =
+          this.#open.has(sequence) || this.#confirmed.has(sequence) || sequence === this.#suspicion.leftOut;
+        if (!isPassedOver) return message;
+        this.#reached[message.class] = sequence;
+        if (sequence === this.#suspicion.leftOut) this.#open.set(sequence, message.class);
       } catch (error) {
         if (!(error instanceof TransientError)) throw error;
-        if (this.#stop.signal.aborted) return undefined;
         if (error.message !== trouble) log.warn({ reason: error.message }, "the outbox cannot be read");
         trouble = error.message;
-        await pause(this.#stop.signal).catch(() => undefined);
+        await clock.sleep(storeRetryMs, this.#stop.signal).catch(() => undefined);
       }
     }
+    return undefined;
   }
 
-  /** Sends until the hub confirms or refuses; the link behind it reconnects and waits. */
-  async #deliver(message: OutboxMessage): Promise<void> {
-    const { connected, send } = this.#options;
-    for (;;) {
-      await connected(this.#stop.signal);
-      try {
-        enterPhase("publish");
-        await send(message);
-        return;
-      } catch (error) {
-        if (!(error instanceof TransientError)) throw error;
-        this.#status = { ...this.#status, repeated: this.#status.repeated + 1 };
-      }
+  /** Nothing else is there to be sent, so whether others pass cannot be seen. */
+  #tryLeftOut(): boolean {
+    const { leftOut } = this.#suspicion;
+    const of = leftOut === undefined ? undefined : this.#open.get(leftOut);
+    if (leftOut === undefined || of === undefined) return false;
+    this.#suspicion.tryAgain();
+    this.#open.delete(leftOut);
+    this.#reached[of] = leftOut - 1;
+    return true;
+  }
+
+  #handOver(message: OutboxMessage): void {
+    const { send, onFatal } = this.#options;
+    const { sequence, class: of } = message;
+    this.#reached[of] = sequence;
+    this.#open.set(sequence, of);
+    if (of === "backfill") this.#allowance.take(message.body.length);
+    this.#sending++;
+    const round = this.#round;
+    enterPhase("publish");
+    send(message)
+      .then(
+        () => this.#passed(sequence, round),
+        (error: unknown) => this.#failed(message, error, round),
+      )
+      .catch((error) => {
+        this.#isLost = true;
+        this.#stop.abort(error);
+        onFatal(error);
+      })
+      .finally(() => {
+        this.#sending--;
+        this.wake();
+      });
+  }
+
+  #passed(sequence: number, round: number): void {
+    this.#failures = 0;
+    this.#options.acknowledge(sequence);
+    this.#status = { ...this.#status, sent: this.#status.sent + 1 };
+    this.#done(sequence, round);
+    const poison = this.#suspicion.passed(sequence);
+    if (poison !== undefined)
+      this.#reject(poison, "the hub ends the connection at it, and takes others", round);
+  }
+
+  #failed({ sequence, id }: OutboxMessage, error: unknown, round: number): void {
+    if (error instanceof PermanentError) {
+      this.#options.log.error(
+        { message: id, reason: messageOf(error) },
+        "the hub refused a message for good",
+      );
+      this.#reject(sequence, messageOf(error), round);
+      return;
     }
+    if (!(error instanceof TransientError)) throw error;
+    if (!this.#isLost) this.#failures++;
+    this.#isLost = true;
+    this.#status = { ...this.#status, repeated: this.#status.repeated + 1 };
   }
 
-  #sleep(): Promise<void> {
-    return new Promise((resolve) => {
-      if (this.#awake || this.#stop.signal.aborted) return resolve();
-      this.#wake = () => {
-        this.#wake = undefined;
-        resolve();
-      };
-    });
+  #reject(sequence: number, reason: string, round: number): void {
+    this.#options.reject(sequence, reason);
+    this.#status = { ...this.#status, rejected: this.#status.rejected + 1 };
+    this.#done(sequence, round);
+  }
+
+  /** It is not sent again, though the store may hold it until the next commit. */
+  #done(sequence: number, round: number): void {
+    const of = this.#open.get(sequence);
+    this.#open.delete(sequence);
+    if (of === undefined || round !== this.#round) return;
+    this.#confirmed.set(sequence, of);
+    const done = this.#doneOf(of);
+    for (const [confirmed, confirmedClass] of this.#confirmed)
+      if (confirmedClass === of && confirmed <= done) this.#confirmed.delete(confirmed);
+  }
+
+  /** Until it is woken, or for `ms`. */
+  async #sleep(ms: number | undefined): Promise<void> {
+    if (this.#awake) return;
+    const awake = new AbortController();
+    this.#wake = () => awake.abort();
+    const { clock } = this.#options;
+    await (ms ? clock.sleep(ms, awake.signal).catch(() => undefined) : aborted(awake.signal));
+    this.#wake = undefined;
   }
 }
+
+const aborted = (signal: AbortSignal): Promise<void> =>
+  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));

@@ -1,6 +1,7 @@
 import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance } from "../ledger/ledger.ts";
-import type { ComposeSettings, OutboxStatus } from "../outbox/outbox.ts";
+import type { ComposeSettings, Demand } from "../outbox/composer.ts";
+import type { OutboxStatus } from "../outbox/outbox.ts";
 import type { Retention } from "./room.ts";
 import type { Damage } from "./state.ts";
 
@@ -15,14 +16,22 @@ export interface StoreSettings {
   readonly retention: Readonly<Record<string, Retention>>;
 }
 
+/** A message that the hub never takes. */
+export interface Rejected {
+  readonly message: number;
+  readonly reason: string;
+}
+
 /** What is done with one commit; everything in it becomes durable together or not at all. */
 export interface Commit {
   /** A batch of journal entries; empty when there is nothing new. */
   readonly batch: Uint8Array;
   /** Messages the hub acknowledged, and those it refused for good. */
   readonly acknowledged: readonly number[];
-  readonly rejected: readonly number[];
+  readonly rejected: readonly Rejected[];
   readonly compose: ComposeSettings;
+  /** How many messages may be composed ahead; without it as many as a hub that takes them needs. */
+  readonly demand?: Demand;
   /** Wall ms, to say since when something may be missing; and monotonic ms, for the age of what waits. */
   readonly nowMs: number;
   readonly monotonicMs: number;

@@ -9,6 +9,7 @@ import {
   type MessageRow,
   type Unchecked,
 } from "../outbox/checksum.ts";
+import { allLanes, numberIn } from "../outbox/lanes.ts";
 import type { PipelineSnapshot } from "../pipeline.ts";
 import { isStoreId } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
@@ -77,23 +78,32 @@ export class DamagedStore {
     return batches;
   }
 
-  /** Entries that match their checksum, in order. */
+  /** Entries that match their checksum, in order. `last`: the last place that was given. */
   *entries(last: number, unchecked: Unchecked): Generator<EntryRow> {
-    for (const row of this.#rows<EntryRow>("outbox", "entry", 1, last)) {
-      const whole = { ...row, source: row.source ?? null, checksum: row.checksum ?? null };
-      if (this.#isGood(`entry ${row.entry}`, () => isSoundEntry(whole, unchecked) && isReadable(whole)))
-        yield whole;
+    for (const lane of [...allLanes].sort((a, b) => a - b)) {
+      for (const row of this.#rows<EntryRow>("outbox", "entry", numberIn(lane, 1), numberIn(lane, last))) {
+        const whole = { ...row, source: row.source ?? null, checksum: row.checksum ?? null };
+        if (this.#isGood(`entry ${row.entry}`, () => isSoundEntry(whole, unchecked) && isReadable(whole)))
+          yield whole;
+      }
     }
   }
 
   messages(last: number, unchecked: Unchecked): MessageRow[] {
     return [...this.#rows<MessageRow>("message", "sequence", 1, last)]
-      .map((row) => ({ ...row, count: row.count ?? null, checksum: row.checksum ?? null }))
+      .map((row) => ({
+        ...row,
+        count: row.count ?? null,
+        checksum: row.checksum ?? null,
+        spans: row.spans ?? null,
+        form: row.form ?? null,
+        body: row.body ?? null,
+      }))
       .filter((row) => this.#isGood(`message ${row.sequence}`, () => isSoundMessage(row, unchecked)));
   }
 
   /**
-   * Rows by number: forward up to the first page that cannot be read, then number by number up to the last such page,
+   * Rows of numbers between two: forward up to the first page that cannot be read, then number by number up to the last such page,
    * which finds every row whose own path through the pages is whole, and from there on in one go again.
    */
   *#rows<R extends object>(table: string, key: string & keyof R, first: number, last: number): Generator<R> {
@@ -101,14 +111,15 @@ export class DamagedStore {
     if (!database) return;
     const select = `SELECT * FROM ${table}`;
     let reached = first - 1;
-    const scan = this.#scan<R>(database, `${select} ORDER BY ${key}`, (row) => {
+    const within = `${key} BETWEEN ${first} AND ${last}`;
+    const scan = this.#scan<R>(database, `${select} WHERE ${within} ORDER BY ${key}`, (row) => {
       reached = Math.max(reached, row[key] as number);
     });
     if (yield* scan) return;
     let until = last + 1;
     const keys = this.#scan<R>(
       database,
-      `SELECT ${key} FROM ${table} WHERE ${key} > ${reached} ORDER BY ${key} DESC`,
+      `SELECT ${key} FROM ${table} WHERE ${key} > ${reached} AND ${within} ORDER BY ${key} DESC`,
     );
     for (const row of keys) until = Math.min(until, row[key] as number);
     const one = this.#try(select, () => database.prepare<[number], R>(`${select} WHERE ${key} = ?`));
@@ -116,7 +127,7 @@ export class DamagedStore {
       const row = this.#try(`${table} ${number}`, () => one.get(number));
       if (row) yield row;
     }
-    yield* this.#scan<R>(database, `${select} WHERE ${key} >= ${until} ORDER BY ${key}`);
+    yield* this.#scan<R>(database, `${select} WHERE ${key} >= ${until} AND ${within} ORDER BY ${key}`);
   }
 
   /** Rows up to the first error; returns whether there was none. */

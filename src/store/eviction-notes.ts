@@ -1,4 +1,5 @@
 import { gapEntry } from "../outbox/gap-entry.ts";
+import { laneFor, numberIn } from "../outbox/lanes.ts";
 import type { Outbox } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import type { State } from "./state.ts";
@@ -10,23 +11,27 @@ import type { State } from "./state.ts";
 export function noteEviction(
   state: State,
   outbox: Outbox,
-  { storeId, gateway }: { readonly storeId: string; readonly gateway: string },
+  {
+    storeId,
+    gateway,
+    priority,
+  }: { readonly storeId: string; readonly gateway: string; readonly priority: number },
   source: string,
   { accounts, fromMs, toMs }: Evicted,
 ): void {
   const untold = state.evictions[source];
-  const before = untold && untold.entry >= state.outbox.composedBelow ? untold : undefined;
+  const before = untold && outbox.isLoose(untold.entry) ? untold : undefined;
   // It was never composed, so it was never sent: its successor says all of it.
   if (before) outbox.withdraw(before.entry);
   const note = {
-    entry: state.outbox.nextEntry,
+    entry: numberIn(laneFor("gap", priority), state.outbox.nextEntry),
     fromMs: Math.min(fromMs, before?.fromMs ?? fromMs),
     toMs: Math.max(toMs, before?.toMs ?? toMs),
     readings: Object.values(accounts).reduce((sum, count) => sum + count, before?.readings ?? 0),
   };
   state.evictions[source] = note;
   const gap = { ...note, gateway, source, count: note.readings, reason: "evicted" as const };
-  outbox.insert([gapEntry(storeId, `${note.entry}`, gap)]);
+  outbox.insert([gapEntry(storeId, `${note.entry}`, gap)], () => priority);
 }
 
 /** Entries that tell of evictions and stand in no message yet; they must not be evicted themselves. */

@@ -3,6 +3,7 @@ import { enterPhase } from "../core/phase.ts";
 import { PipelineFault } from "../journal/fault.ts";
 import type { Ledger } from "../ledger/ledger.ts";
 import { corrupt } from "../outbox/checksum.ts";
+import { Composer } from "../outbox/composer.ts";
 import { Outbox } from "../outbox/outbox.ts";
 import { Reduction } from "../outbox/reduction.ts";
 import type { Pipeline } from "../pipeline.ts";
@@ -14,6 +15,7 @@ export interface Memory {
   readonly state: State;
   readonly ledger: Ledger;
   readonly outbox: Outbox;
+  readonly composer: Composer;
   readonly reduction: Reduction;
   readonly pipeline: Pipeline;
   /** Journal entries behind the snapshot. */
@@ -69,11 +71,13 @@ export function recall(
   }
   if (until > state.position && position !== state.position)
     throw corrupt(`the journal ends at ${position}, not ${state.position}`);
+  const outbox = new Outbox(database, storeId, state.outbox);
   return {
     state,
     ledger: new Map(state.ledger),
-    outbox: new Outbox(database, storeId, state.outbox),
-    reduction: new Reduction(database, storeId, state.outbox),
+    outbox,
+    composer: new Composer(outbox),
+    reduction: new Reduction(database, storeId, state.outbox, outbox.composed),
     pipeline,
     sinceSnapshot,
     replayed: position - from,

@@ -1,4 +1,5 @@
 import type { ErrorCode } from "../core/errors.ts";
+import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 
@@ -8,7 +9,7 @@ export interface Requests {
   open: { argument: { folder: string; settings: StoreSettings }; result: undefined };
   configure: { argument: StoreSettings; result: undefined };
   commit: { argument: Commit; result: StoreStatus };
-  next: { argument: { sequence: number }; result: OutboxMessage | undefined };
+  next: { argument: { done: Done; isBackfillWanted: boolean }; result: OutboxMessage | undefined };
   audit: { argument: undefined; result: StoreStatus["books"] };
   close: { argument: undefined; result: undefined };
 }

@@ -18,14 +18,16 @@ import { TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { pack } from "../journal/journal.ts";
 import { accountOf, type Ledger, settle } from "../ledger/ledger.ts";
-import { entryChecksum, type MessageRow } from "../outbox/checksum.ts";
+import type { MessageRow } from "../outbox/checksum.ts";
+import { ComposedMessages, spansOf } from "../outbox/composed.ts";
 import { gapEntry } from "../outbox/gap-entry.ts";
-import { emptyOutbox, Outbox, type OutboxCounters } from "../outbox/outbox.ts";
+import { placeOf } from "../outbox/lanes.ts";
+import { countIntoLane, emptyOutbox, Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { Pipeline } from "../pipeline.ts";
 import { DamagedStore } from "./damaged-store.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { Reserve } from "./reserve.ts";
-import { countLoose, createTables } from "./schema.ts";
+import { createTables } from "./schema.ts";
 import { type Damage, emptyState, type State, StateRow } from "./state.ts";
 import { storeFile } from "./store.ts";
 
@@ -200,44 +202,44 @@ function copyOutbox(database: Database, damaged: DamagedStore, before: OutboxCou
     if (changes === 0) continue;
     counters.entries++;
     counters.bytes += Buffer.byteLength(row.body);
-    counters.nextEntry = Math.max(counters.nextEntry, row.entry + 1);
+    counters.nextEntry = Math.max(counters.nextEntry, placeOf(row.entry) + 1);
     addAccounts(counters.held, JSON.parse(row.accounts));
   }
   const kept = keptMessages(database, damaged.messages(nextMessage - 1, unchecked));
+  const keep = database.prepare("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)");
   for (const row of kept) {
-    database
-      .prepare("INSERT OR IGNORE INTO message VALUES (?, ?, ?, ?, ?, ?, ?)")
-      .run(row.sequence, row.id, row.output, row.first, row.last, row.count, row.checksum);
+    const { sequence, id, output, first, last, count, checksum, spans, form, body } = row;
+    keep.run(sequence, id, output, first, last, count, checksum, spans, form, body);
     counters.messages++;
-    counters.nextMessage = Math.max(counters.nextMessage, row.sequence + 1);
-    counters.composedBelow = Math.max(counters.composedBelow, row.last + 1);
+    counters.nextMessage = Math.max(counters.nextMessage, sequence + 1);
   }
-  renumber(database, kept, counters);
-  return countLoose(database, counters);
+  countLoose(database, new ComposedMessages(database, unchecked), counters);
+  return counters;
 }
 
 function keptMessages(database: Database, messages: readonly MessageRow[]): MessageRow[] {
-  const count = database
+  const within = database
     .prepare<[number, number], number>("SELECT count(*) FROM outbox WHERE entry BETWEEN ? AND ?")
     .pluck();
-  return messages.filter(({ first, last, count: expected }) => {
-    return first <= last && count.get(first, last) === (expected ?? last - first + 1);
+  return messages.filter((message) => {
+    const spans = spansOf(message);
+    const count = spans.reduce((sum, [first, last]) => sum + (within.get(first, last) ?? 0), 0);
+    const expected = message.count ?? spans.reduce((sum, [first, last]) => sum + last - first + 1, 0);
+    return expected > 0 && count === expected;
   });
 }
 
-/** Entries that stand in no message, but before one, go to the end: composing never looks back. */
-function renumber(database: Database, kept: readonly MessageRow[], counters: OutboxCounters): void {
-  type Row = { entry: number; ready: number; accounts: string; body: string; source: string | null };
-  const rows = database
-    .prepare<[number], Row>(
-      "SELECT entry, ready, accounts, body, source FROM outbox WHERE entry < ? ORDER BY entry",
-    )
-    .all(counters.composedBelow)
-    .filter(({ entry }) => !kept.some(({ first, last }) => first <= entry && entry <= last));
-  const update = database.prepare("UPDATE outbox SET entry = ?, checksum = ? WHERE entry = ?");
-  for (const row of rows) {
-    const entry = counters.nextEntry++;
-    update.run(entry, entryChecksum({ ...row, entry }), row.entry);
+/** What stands in no message waits anew, wherever in its lane it stands. */
+function countLoose(database: Database, composed: ComposedMessages, counters: OutboxCounters): void {
+  type Row = { entry: number; source: string; size: number };
+  const rows = database.prepare<[], Row>(
+    `SELECT entry, coalesce(source, (SELECT key FROM json_each(accounts) LIMIT 1), '') AS source,
+       length(CAST(body AS BLOB)) AS size FROM outbox`,
+  );
+  for (const { entry, source, size } of rows.iterate()) {
+    if (composed.spanAt(entry)) continue;
+    countIntoLane(counters, entry);
+    addAccounts(counters.loose, { [source]: size });
   }
 }
 

@@ -4,12 +4,13 @@ import { PermanentError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { Journal } from "../journal/journal.ts";
 import { corrupt } from "../outbox/checksum.ts";
+import { laneOf } from "../outbox/lanes.ts";
 import { Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { emptyState, parseState, StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
 
 /** Of the file, in its header. Appended only: a store of any earlier version is brought forward step by step. */
-export const schemaVersion = 2;
+export const schemaVersion = 3;
 
 /** "HG", and the version once more: a flipped bit of it must not pass for the store of a newer program. */
 const applicationId = (version: number): number => 0x48470000 | version;
@@ -88,24 +89,41 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
     if (!row) throw corrupt("the store has no state");
     const state = parseState(row.state);
     const storeId = database.prepare<[], string>("SELECT id FROM store").pluck().get() ?? "";
-    const { nextEntry, nextMessage } = state.outbox;
+    const { nextEntry, nextMessage, composedBelow } = state.outbox as OutboxCounters & FormerCounters;
     const unchecked = { entriesBelow: nextEntry, messagesBelow: nextMessage };
-    const outbox = countLoose(database, { ...state.outbox, unchecked });
+    const { loose, looseEntries } = looseBelow(database, composedBelow);
+    const outbox = { ...state.outbox, unchecked, loose, looseEntries };
     new StateRow(database).write({ ...state, storeId, evictions: {}, outbox });
+  },
+  2: (database) => {
+    database.exec(`
+      ALTER TABLE message ADD COLUMN spans TEXT;
+      ALTER TABLE message ADD COLUMN form TEXT;
+      ALTER TABLE message ADD COLUMN body BLOB;`);
+    const row = new StateRow(database);
+    const state = row.read();
+    const { composedBelow, looseEntries, ...outbox } = state.outbox as OutboxCounters & FormerCounters;
+    const lane = { entries: looseEntries, from: composedBelow, live: composedBelow };
+    row.write({ ...state, outbox: { ...outbox, lanes: { [laneOf(composedBelow)]: lane } } });
   },
 };
 
-/** Schema 1 did not count what stands in no message. */
-export function countLoose(database: Database, counters: OutboxCounters): OutboxCounters {
+/** Of schemas 1 and 2: entries stood in messages in the order of their making. */
+interface FormerCounters {
+  readonly composedBelow: number;
+  readonly looseEntries: number;
+}
+
+/** What stands in no message, of a store of schema 1, which did not count it. */
+function looseBelow(database: Database, composedBelow: number) {
   const rows = database
     .prepare<[number], { source: string; entries: number; bytes: number }>(
       `SELECT coalesce(source, (SELECT key FROM json_each(accounts) LIMIT 1), '') AS source,
          count(*) AS entries, sum(length(CAST(body AS BLOB))) AS bytes
        FROM outbox WHERE entry >= ? GROUP BY 1`,
     )
-    .all(counters.composedBelow);
+    .all(composedBelow);
   return {
-    ...counters,
     loose: Object.fromEntries(rows.map(({ source, bytes }) => [source, bytes])),
     looseEntries: rows.reduce((sum, { entries }) => sum + entries, 0),
   };

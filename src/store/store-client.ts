@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { within } from "../core/deadline.ts";
 import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
+import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
@@ -81,8 +82,8 @@ export class StoreClient {
     );
   }
 
-  next(sequence: number): Promise<OutboxMessage | undefined> {
-    return this.#request("next", { sequence });
+  next(done: Done, isBackfillWanted = true): Promise<OutboxMessage | undefined> {
+    return this.#request("next", { done, isBackfillWanted });
   }
 
   audit(): Promise<StoreStatus["books"]> {

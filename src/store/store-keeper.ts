@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { storeError } from "../core/database.ts";
 import { renameDurably } from "../core/durable-file.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import { adoptFallbacks, fallbackFile, setAside } from "./adoption.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
@@ -83,8 +84,8 @@ export class StoreKeeper {
     return this.#store?.isBroken ? undefined : this.#store?.status();
   }
 
-  next(sequence: number): OutboxMessage | undefined {
-    return this.#use((store) => store.next(sequence));
+  next(done: Done, isBackfillWanted?: boolean): OutboxMessage | undefined {
+    return this.#use((store) => store.next(done, isBackfillWanted));
   }
 
   audit(): StoreStatus["books"] {

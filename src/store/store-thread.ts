@@ -48,7 +48,7 @@ function serve(request: RequestMessage) {
     case "commit":
       return store.commit(request.argument);
     case "next":
-      return store.next(request.argument.sequence);
+      return store.next(request.argument.done, request.argument.isBackfillWanted);
     case "configure":
       store.configure(request.argument);
       return undefined;

@@ -12,7 +12,10 @@ import {
   type Ledger,
   mergeLedger,
 } from "../ledger/ledger.ts";
-import type { ComposeSettings, OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
+import type { ComposeSettings } from "../outbox/composer.ts";
+import { defaultPriority } from "../outbox/lanes.ts";
+import type { Done } from "../outbox/message-body.ts";
+import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import { Pipeline } from "../pipeline.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
@@ -59,6 +62,7 @@ export class Store {
   #lastFault: string | undefined;
   #careful = 0;
   #isBroken = false;
+  readonly #priorityOf = (source: string) => this.#settings.retention[source]?.priority ?? defaultPriority;
   /** Monotonic. */
   #copiedMs: number | undefined;
   /** Size of the file when its disk was found full; it stays in force until there is room again. */
@@ -135,9 +139,9 @@ export class Store {
     return this.status();
   }
 
-  /** The first message behind `sequence`. @throws PermanentError STORE_CORRUPT */
-  next(sequence: number): OutboxMessage | undefined {
-    return this.#memory.outbox.next(sequence);
+  /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
+  next(done: Done, isBackfillWanted?: boolean): OutboxMessage | undefined {
+    return this.#memory.outbox.next(done, isBackfillWanted);
   }
 
   status(): StoreStatus {
@@ -184,7 +188,7 @@ export class Store {
     if (adopted.includes(storeId)) return;
     try {
       this.#database.exec("BEGIN IMMEDIATE");
-      outbox.insert(entries);
+      outbox.insert(entries, this.#priorityOf);
       mergeLedger(this.#memory.ledger, ledger);
       state.adopted = [...adopted.slice(-7), storeId];
       state.ledger = [...this.#memory.ledger];
@@ -314,8 +318,8 @@ export class Store {
         accountOf(ledger, source).published += count;
       }
     }
-    for (const sequence of commit.rejected) {
-      for (const [source, count] of Object.entries(outbox.remove(sequence))) {
+    for (const { message } of commit.rejected) {
+      for (const [source, count] of Object.entries(outbox.remove(message))) {
         countDiscard(accountOf(ledger, source), "rejected", count);
       }
     }
@@ -324,16 +328,17 @@ export class Store {
       state.position++;
       this.#disk.journal.append(state.position, commit.batch);
       const output = pipeline.apply(commit.batch);
-      outbox.insert(output.entries);
+      outbox.insert(output.entries, this.#priorityOf);
       mergeLedger(ledger, output.ledger);
       this.#memory.sinceSnapshot += output.journalEntries;
       if (output.uncleanStops > 0) delete state.uncleanSinceMs;
     }
     this.#disk.suspects.clear();
     if (commit.compose)
-      this.#composeDueMs = outbox.compose(
+      this.#composeDueMs = this.#memory.composer.compose(
         pipeline.time.steadyMs(commit.monotonicMs),
         commit.compose,
+        commit.demand,
         logBytes(this.#settings.maxBytes),
       );
     // Not while frames are held back: each snapshot would hold all of them again.
@@ -366,7 +371,8 @@ export class Store {
     makeRoom(context, neededBytes(bytes), (source, what) => {
       for (const [name, count] of Object.entries(what.accounts))
         countDiscard(accountOf(ledger, name), "evicted", count);
-      noteEviction(state, outbox, { storeId, gateway: pipeline.config?.gateway ?? "" }, source, what);
+      const from = { storeId, gateway: pipeline.config?.gateway ?? "", priority: this.#priorityOf(source) };
+      noteEviction(state, outbox, from, source, what);
     });
   }
 

@@ -17,14 +17,16 @@ import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import { TransientError } from "../../src/core/errors.ts";
 import { BatchWriter } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
+import type { Done } from "../../src/outbox/message-body.ts";
 import type { Commit, StoreSettings, StoreStatus } from "../../src/store/contract.ts";
 import { Store } from "../../src/store/store.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
+import { behind, composing } from "../support/composing.ts";
 import type { Part } from "./part.ts";
 
 const t0 = Date.UTC(2025, 0, 1);
 const settings: StoreSettings = { snapshotEvery: 150, replayBytes: 0, maxBytes: 1e9, retention: {} };
-const compose = { maxDelayMs: 2_000, maxMessageBytes: 4_000, output: "readings" };
+const compose = { ...composing, maxDelayMs: 2_000, maxMessageBytes: 4_000 };
 
 interface Content {
   readonly id: string;
@@ -78,7 +80,7 @@ function configuration() {
 
 /** Seconds of life of a box with two sources; the hub takes some messages, and is then away. */
 function live(
-  store: { commit(commit: Commit): StoreStatus; next(sequence: number): { sequence: number } | undefined },
+  store: { commit(commit: Commit): StoreStatus; next(done: Done): { sequence: number } | undefined },
   from: number,
   seconds: number,
   random: () => number,
@@ -86,7 +88,7 @@ function live(
   let status: StoreStatus | undefined;
   for (let second = from; second < from + seconds; second++) {
     const atMs = t0 + second * 1_000;
-    const first = from === 0 && second < seconds / 3 ? store.next(0) : undefined;
+    const first = from === 0 && second < seconds / 3 ? store.next(behind(0)) : undefined;
     status = commit(store, atMs + 1_000, first ? { acknowledged: [first.sequence] } : {}, (writer) => {
       for (let i = 0; i < 20; i++) {
         const text = JSON.stringify({
@@ -108,7 +110,7 @@ function drain(store: StoreKeeper | Store, nowMs: number): Map<string, string> {
   const got = new Map<string, string>();
   for (let round = 0; round < 10_000; round++) {
     const acknowledged: number[] = [];
-    for (let message = again(() => store.next(0)); message; ) {
+    for (let message = again(() => store.next(behind(0))); message; ) {
       const { sequence } = message;
       acknowledged.push(sequence);
       for (const body of JSON.parse(Buffer.from(message.body).toString("utf8")) as Content[]) {
@@ -118,7 +120,7 @@ function drain(store: StoreKeeper | Store, nowMs: number): Map<string, string> {
         if (before !== undefined && before !== text) throw new Error(`${key} came with two contents`);
         got.set(key, text);
       }
-      message = again(() => store.next(sequence));
+      message = again(() => store.next(behind(sequence)));
     }
     const status = commit(store, nowMs + round * 10_000, { acknowledged });
     if (status.outbox.entries === 0) return got;

@@ -24,8 +24,8 @@ export const plantedDefects: readonly PlantedDefect[] = [
     edits: [
       {
         file: "src/publish/publisher.ts",
-        find: "await this.#deliver(message);",
-        replace: "acknowledge(message.sequence);\n        await this.#deliver(message);",
+        find: "    this.#sending++;\n",
+        replace: "    this.#sending++;\n    this.#options.acknowledge(sequence);\n",
       },
     ],
     part: "kills",

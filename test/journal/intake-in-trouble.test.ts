@@ -126,13 +126,16 @@ describe("a store that fails", () => {
     const { clock, store, intake } = running();
     store.fates = ["repeatable"];
     intake.acknowledge(1);
-    intake.reject(2);
+    intake.reject(2, "too large");
     await clock.advance(1_000);
     intake.acknowledge(3);
     await clock.advance(20_000);
-    expect(store.seen[0]).toMatchObject({ acknowledged: [1], rejected: [2] });
+    expect(store.seen[0]).toMatchObject({
+      acknowledged: [1],
+      rejected: [{ message: 2, reason: "too large" }],
+    });
     expect(store.seen.slice(1).flatMap((c) => c.acknowledged)).toEqual([1, 3]);
-    expect(store.seen.slice(1).flatMap((c) => c.rejected)).toEqual([2]);
+    expect(store.seen.slice(1).flatMap((c) => c.rejected)).toEqual([{ message: 2, reason: "too large" }]);
   });
 
   test("is tried again for ever, with pauses, and logged when the state changes", async () => {

@@ -7,6 +7,7 @@ import { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { openStore } from "../store/stores.ts";
+import { behind } from "../support/composing.ts";
 import { defaults } from "./running-intake.ts";
 
 describe("with a real store", () => {
@@ -44,7 +45,7 @@ describe("with a real store", () => {
     await Promise.all([configured, clock.advance(100)]);
     frame({ t: 21.5 });
     await clock.advance(65_000);
-    const message = store.next(0);
+    const message = store.next(behind(0));
     expect(JSON.parse(Buffer.from(message?.body ?? []).toString("utf8"))).toMatchObject([
       { window: "minute", count: 1, timeQuality: "synced", channels: { t: { mean: 21.5 } } },
     ]);
@@ -88,14 +89,14 @@ describe("with a real store", () => {
       frame({ t: 1 });
       // The window ends at 60,000, its message is due 1,000 later.
       await clock.advance(40_850);
-      expect(store.next(0)).toBeUndefined();
+      expect(store.next(behind(0))).toBeUndefined();
       await clock.advance(100);
-      expect(JSON.parse(Buffer.from(store.next(0)?.body ?? []).toString("utf8"))).toMatchObject([
+      expect(JSON.parse(Buffer.from(store.next(behind(0))?.body ?? []).toString("utf8"))).toMatchObject([
         { count: 2 },
       ]);
       frame({ t: 1 });
       await clock.advance(65_000);
-      expect(store.next(1)).toBeDefined();
+      expect(store.next(behind(1))).toBeDefined();
       expect([imbalances(store.audit()), commits() < 12]).toEqual([[], true]);
     },
   );

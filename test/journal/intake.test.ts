@@ -86,9 +86,11 @@ describe("when a commit is due", () => {
     intake.acknowledge(1);
     await clock.advance(500);
     intake.acknowledge(2);
-    intake.reject(3);
+    intake.reject(3, "too large");
     await clock.advance(600);
-    expect(store.seen).toMatchObject([{ acknowledged: [1, 2], rejected: [3], entries: [] }]);
+    expect(store.seen).toMatchObject([
+      { acknowledged: [1, 2], rejected: [{ message: 3, reason: "too large" }], entries: [] },
+    ]);
   });
 
   test("what waits in the outbox for its time brings a commit then", async () => {

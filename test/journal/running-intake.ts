@@ -5,6 +5,7 @@ import { type CommitTarget, Intake, type IntakeSettings } from "../../src/journa
 import type { Commit, StoreStatus } from "../../src/store/contract.ts";
 import { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";
+import { composing } from "../support/composing.ts";
 
 export const emptyStatus: StoreStatus = {
   storeId: "store",
@@ -78,7 +79,7 @@ export const defaults: IntakeSettings = {
   maxLossMs: 5_000,
   minCommitMs: 20,
   maxQueueBytes: 100_000,
-  compose: { maxDelayMs: 1_000, maxMessageBytes: 65_536, output: "readings" },
+  compose: composing,
 };
 
 /** An intake over a store in memory, and a clock that the test moves. */

@@ -47,7 +47,8 @@ export function arrivedOf(all: readonly ArrivedEntry[]): Arrived {
   const missing: string[] = [];
   const twoIds: string[] = [];
   let repeats = 0;
-  for (const entry of all) {
+  // How an entry came is no part of what it says: one of a damaged message may come again as backlog.
+  for (const { backfill: _, ...entry } of all as readonly (ArrivedEntry & { backfill?: true })[]) {
     const key = `${entry.id} ${entry.revision}`;
     const before = entries.get(key);
     if (before) {

@@ -5,13 +5,9 @@ import fc from "fast-check";
 import { afterAll, beforeAll, expect, test } from "vitest";
 import { type Database, openDatabase } from "../../src/core/database.ts";
 import type { Accounts, Entry } from "../../src/core/entry.ts";
-import {
-  type ComposeSettings,
-  emptyOutbox,
-  Outbox,
-  type OutboxCounters,
-  type OutboxMessage,
-} from "../../src/outbox/outbox.ts";
+import { Composer, type ComposeSettings } from "../../src/outbox/composer.ts";
+import { emptyOutbox, Outbox, type OutboxCounters, type OutboxMessage } from "../../src/outbox/outbox.ts";
+import { behind, composing } from "../support/composing.ts";
 
 let folder: string;
 let files = 0;
@@ -31,6 +27,7 @@ function boxInFile() {
     get outbox() {
       return outbox;
     },
+    compose: (nowMs: number, settings: ComposeSettings) => new Composer(outbox).compose(nowMs, settings),
     get counters() {
       return counters;
     },
@@ -56,7 +53,8 @@ function boxInFile() {
   };
 }
 
-const settings: ComposeSettings = { maxDelayMs: 1_000, maxMessageBytes: 100, output: "readings" };
+// With what a message says of itself.
+const settings: ComposeSettings = { ...composing, maxMessageBytes: 140 };
 let ids = 0;
 function entry(readyMs: number, text: string, accounts: Accounts = { s: 1 }): Entry {
   return {
@@ -72,86 +70,86 @@ function entry(readyMs: number, text: string, accounts: Accounts = { s: 1 }): En
 const textOf = ({ body }: OutboxMessage) => Buffer.from(body).toString("utf8");
 function messages(outbox: Outbox): OutboxMessage[] {
   const all: OutboxMessage[] = [];
-  for (let next = outbox.next(0); next; next = outbox.next(next.sequence)) all.push(next);
+  for (let next = outbox.next(behind(0)); next; next = outbox.next(behind(next.sequence))) all.push(next);
   return all;
 }
 
 test("entries wait for company until the oldest of them has waited long enough", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   outbox.insert([entry(5_000, "a")]);
-  expect(outbox.compose(5_500, settings)).toBe(6_000);
+  expect(compose(5_500, settings)).toBe(6_000);
   outbox.insert([entry(5_600, "b")]);
-  expect(outbox.compose(5_999, settings)).toBe(6_000);
+  expect(compose(5_999, settings)).toBe(6_000);
   expect(messages(outbox)).toEqual([]);
-  expect(outbox.compose(6_000, settings)).toBeUndefined();
+  expect(compose(6_000, settings)).toBeUndefined();
   expect(messages(outbox).map(textOf)).toEqual(['["a","b"]']);
   close();
 });
 
 test("entries finished by a clock that was ahead, before a boot, do not wait for it to come round", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   outbox.insert([entry(946_080_000_000, "a")]);
-  expect(outbox.compose(5_000, settings)).toBeUndefined();
+  expect(compose(5_000, settings)).toBeUndefined();
   expect(messages(outbox).map(textOf)).toEqual(['["a"]']);
   close();
 });
 
 test("with nothing that waits nothing falls due", () => {
-  const { outbox, close } = boxInFile();
-  expect(outbox.compose(1, settings)).toBeUndefined();
+  const { outbox, compose, close } = boxInFile();
+  expect(compose(1, settings)).toBeUndefined();
   outbox.insert([entry(1, "a")]);
-  outbox.compose(9_999, settings);
-  expect(outbox.compose(9_999, settings)).toBeUndefined();
+  compose(9_999, settings);
+  expect(compose(9_999, settings)).toBeUndefined();
   expect(messages(outbox)).toHaveLength(1);
   close();
 });
 
 test("full messages go at once, the rest waits", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   outbox.insert(Array.from({ length: 5 }, (_, i) => entry(5_000, `${i}${"x".repeat(37)}`)));
-  expect(outbox.compose(5_000, settings)).toBe(6_000);
+  expect(compose(5_000, settings)).toBe(6_000);
   expect(messages(outbox).map((m) => JSON.parse(textOf(m)).length)).toEqual([2, 2]);
-  expect(outbox.compose(6_000, settings)).toBeUndefined();
+  expect(compose(6_000, settings)).toBeUndefined();
   expect(messages(outbox)).toHaveLength(3);
   close();
 });
 
 test("an entry larger than a message may be is a message alone, and keeps nothing back", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   outbox.insert([entry(1, "a"), entry(1, "x".repeat(500)), entry(1, "b")]);
-  outbox.compose(9_999, settings);
+  compose(9_999, settings);
   expect(messages(outbox).map((m) => JSON.parse(textOf(m)).length)).toEqual([1, 1, 1]);
   close();
 });
 
 test("messages are numbered from 1 in order, and named after the store", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   for (const text of ["a", "b"]) {
     outbox.insert([entry(1, text)]);
-    outbox.compose(9_999, { ...settings, output: `to-${text}` });
+    compose(9_999, { ...settings, output: `to-${text}` });
   }
   expect(messages(outbox).map(({ sequence, id, output }) => [sequence, id, output])).toEqual([
     [1, "12345678-1", "to-a"],
     [2, "12345678-2", "to-b"],
   ]);
-  expect(outbox.next(1)?.sequence).toBe(2);
-  expect(outbox.next(2)).toBeUndefined();
+  expect(outbox.next(behind(1))?.sequence).toBe(2);
+  expect(outbox.next(behind(2))).toBeUndefined();
   close();
 });
 
 test("the output of a message is the one it was composed for, whatever is configured later", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   outbox.insert([entry(1, "a")]);
-  outbox.compose(9_999, { ...settings, output: "before" });
-  outbox.compose(9_999, { ...settings, output: "after" });
+  compose(9_999, { ...settings, output: "before" });
+  compose(9_999, { ...settings, output: "after" });
   expect(messages(outbox).map((m) => m.output)).toEqual(["before"]);
   close();
 });
 
 test("removing gives what the entries accounted for, once", () => {
-  const { outbox, counters, close } = boxInFile();
+  const { outbox, counters, compose, close } = boxInFile();
   outbox.insert([entry(1, "a", { s: 2 }), entry(1, "b", { s: 1, other: 4 }), entry(1, "c", {})]);
-  outbox.compose(9_999, settings);
+  compose(9_999, settings);
   expect(counters.held).toEqual({ s: 3, other: 4 });
   expect(outbox.remove(1)).toEqual({ s: 3, other: 4 });
   expect(outbox.remove(1)).toEqual({});
@@ -162,25 +160,25 @@ test("removing gives what the entries accounted for, once", () => {
 });
 
 test("messages may be removed out of order; the others stay as they are", () => {
-  const { outbox, close } = boxInFile();
+  const { outbox, compose, close } = boxInFile();
   for (const text of ["a", "b", "c"]) {
     outbox.insert([entry(1, text)]);
-    outbox.compose(9_999, settings);
+    compose(9_999, settings);
   }
   outbox.remove(2);
   expect(messages(outbox).map(textOf)).toEqual(['["a"]', '["c"]']);
   outbox.insert([entry(1, "d")]);
-  outbox.compose(9_999, settings);
+  compose(9_999, settings);
   expect(messages(outbox).map(({ sequence }) => sequence)).toEqual([1, 3, 4]);
   close();
 });
 
 test("bytes are those of UTF-8, in the counters, in the limit and in the message", () => {
-  const { outbox, counters, close } = boxInFile();
+  const { outbox, counters, compose, close } = boxInFile();
   const texts = Array.from({ length: 6 }, () => "温度".repeat(5));
   outbox.insert(texts.map((text) => entry(1, text)));
   expect(counters.bytes).toBe(6 * 32);
-  outbox.compose(9_999, settings);
+  compose(9_999, settings);
   const all = messages(outbox);
   expect(all.flatMap((m) => JSON.parse(textOf(m)))).toEqual(texts);
   expect(all.every((m) => m.body.length <= settings.maxMessageBytes)).toBe(true);
@@ -231,7 +229,7 @@ test("any sequence: bodies stay byte-identical, order holds, limits hold, counte
         } else if (one.do === "compose") {
           now += one.by;
           const before = new Set(messages(box.outbox).map((m) => m.sequence));
-          box.outbox.compose(now, { ...settings, maxMessageBytes: one.maxMessageBytes });
+          box.compose(now, { ...settings, maxMessageBytes: one.maxMessageBytes });
           for (const m of messages(box.outbox))
             if (!before.has(m.sequence)) limits.set(m.sequence, one.maxMessageBytes);
         } else if (one.do === "remove") {
@@ -259,7 +257,7 @@ test("any sequence: bodies stay byte-identical, order holds, limits hold, counte
         expect(nonZero(box.outbox.heldByRows())).toEqual(nonZero(held));
       }
       // Every entry went into one message, in the order of insertion.
-      box.outbox.compose(Number.MAX_SAFE_INTEGER, settings);
+      box.compose(1e14, settings);
       for (const message of messages(box.outbox)) seen.set(message.sequence, textOf(message));
       const bodies = [...seen].sort(([a], [b]) => a - b).flatMap(([, text]) => JSON.parse(text) as string[]);
       expect(bodies.map((text) => JSON.stringify(text))).toEqual(inserted);

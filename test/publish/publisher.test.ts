@@ -1,60 +1,87 @@
 import { setImmediate } from "node:timers/promises";
-import { expect, test } from "vitest";
+import { describe, expect, test } from "vitest";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import type { HubMessage } from "../../src/hub/hub-client.ts";
+import type { MessageClass } from "../../src/outbox/message-body.ts";
 import type { OutboxMessage } from "../../src/outbox/outbox.ts";
-import { Publisher } from "../../src/publish/publisher.ts";
+import { Publisher, type PublishSettings } from "../../src/publish/publisher.ts";
+import { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { plain } from "../support/hub-message.ts";
 
+const one = { maxInFlight: 1, backfill: { messagesPerSecond: 1_000, bytesPerSecond: 1e9 } };
+
 /** An outbox and a hub in memory; each send ends when the test says how. */
-function running() {
+function running(settings: PublishSettings = one, clock: Clock = systemClock) {
   const outbox: OutboxMessage[] = [];
   const events: string[] = [];
   const sends: { readonly message: HubMessage; confirm(): void; fail(error: unknown): void }[] = [];
   const fatal: unknown[] = [];
+  const putAs = (of: MessageClass, ...sequences: number[]) => {
+    for (const sequence of sequences)
+      outbox.push({
+        sequence,
+        id: `m${sequence}`,
+        output: "readings",
+        class: of,
+        ...plain,
+        body: new Uint8Array([sequence]),
+      });
+  };
   let online = true;
   let waiting: (() => void)[] = [];
-  const publisher = new Publisher({
-    next: async (sequence) => outbox.find((m) => m.sequence > sequence),
-    connected: async (signal) => {
-      while (!online) {
-        signal.throwIfAborted();
-        await new Promise<void>((resolve, reject) => {
-          waiting.push(resolve);
-          signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-        });
-      }
+  const publisher = new Publisher(
+    {
+      next: async (done, isBackfillWanted) =>
+        ["alarm", "live", ...(isBackfillWanted ? ["backfill"] : [])]
+          .map((of) => outbox.find((m) => m.class === of && m.sequence > done[m.class]))
+          .find((m) => m !== undefined),
+      connected: async (signal) => {
+        while (!online) {
+          signal.throwIfAborted();
+          await new Promise<void>((resolve, reject) => {
+            waiting.push(resolve);
+            signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+          });
+        }
+      },
+      send: (message) =>
+        new Promise((resolve, reject) => {
+          events.push(`send ${message.id}`);
+          sends.push({ message, confirm: resolve, fail: reject });
+        }),
+      acknowledge: (sequence) => events.push(`acknowledge ${sequence}`),
+      reject: (sequence) => events.push(`reject ${sequence}`),
+      onFatal: (error) => fatal.push(error),
+      clock,
+      log: recordingLog(),
     },
-    send: (message) =>
-      new Promise((resolve, reject) => {
-        events.push(`send ${message.id}`);
-        sends.push({ message, confirm: resolve, fail: reject });
-      }),
-    acknowledge: (sequence) => events.push(`acknowledge ${sequence}`),
-    reject: (sequence) => events.push(`reject ${sequence}`),
-    onFatal: (error) => fatal.push(error),
-    pause: async () => undefined,
-    log: recordingLog(),
-  });
+    settings,
+  );
   return {
     publisher,
     events,
     fatal,
-    put: (...sequences: number[]) => {
-      for (const sequence of sequences)
-        outbox.push({
-          sequence,
-          id: `m${sequence}`,
-          output: "readings",
-          ...plain,
-          body: new Uint8Array([sequence]),
-        });
-    },
+    put: (...sequences: number[]) => putAs("live", ...sequences),
+    putAs,
     connect: (now: boolean) => {
       online = now;
       for (const resolve of waiting.splice(0)) resolve();
       waiting = [];
+    },
+    /** Ends one of several sends under way. */
+    endOf: async (sequence: number, how: "confirm" | Error) => {
+      const at = sends.findIndex(({ message }) => message.id === `m${sequence}`);
+      const [send] = sends.splice(at, 1);
+      if (how === "confirm") send?.confirm();
+      else send?.fail(how);
+      await setImmediate();
+    },
+    /** All at once, as a connection that is lost does. */
+    loseAll: async () => {
+      for (const send of sends.splice(0)) send.fail(lost());
+      await setImmediate();
     },
     /** Ends the send under way and lets everything that follows from it happen. */
     end: async (how: "confirm" | Error) => {
@@ -63,6 +90,11 @@ function running() {
       if (how === "confirm") send.confirm();
       else send.fail(how);
       await setImmediate();
+    },
+    clock: clock as ManualClock,
+    /** Sequences of the sends under way. */
+    get sent() {
+      return sends.map(({ message }) => Number(message.id.slice(1)));
     },
     get underWay() {
       return sends.length;
@@ -89,7 +121,7 @@ test("messages go in order, one in flight, each acknowledged when the hub confir
     "send m5",
     "acknowledge 5",
   ]);
-  expect(r.publisher.status).toEqual({ sent: 3, repeated: 0, rejected: 0 });
+  expect(r.publisher.status).toEqual({ sent: 3, repeated: 0, rejected: 0, inFlight: 0 });
   expect(r.underWay).toBe(0);
 });
 
@@ -116,7 +148,7 @@ test("a lost connection repeats the message before its successor", async () => {
   await setImmediate();
   await r.end("confirm");
   expect(r.events).toEqual(["send m1", "send m1", "acknowledge 1", "send m2"]);
-  expect(r.publisher.status).toEqual({ sent: 1, repeated: 1, rejected: 0 });
+  expect(r.publisher.status).toMatchObject({ sent: 1, repeated: 1, rejected: 0 });
 });
 
 test("what the hub refuses for good is rejected once, and the rest goes on", async () => {
@@ -127,7 +159,7 @@ test("what the hub refuses for good is rejected once, and the rest goes on", asy
   await r.end(refused());
   await r.end("confirm");
   expect(r.events).toEqual(["send m1", "reject 1", "send m2", "acknowledge 2"]);
-  expect(r.publisher.status).toEqual({ sent: 1, repeated: 0, rejected: 1 });
+  expect(r.publisher.status).toMatchObject({ sent: 1, repeated: 0, rejected: 1 });
 });
 
 test("nothing is sent before there is a connection", async () => {
@@ -158,28 +190,38 @@ test("a wake while it looks into the outbox is not lost", async () => {
   const outbox: OutboxMessage[] = [];
   const sent: string[] = [];
   let looks = 0;
-  const publisher = new Publisher({
-    next: async (sequence) => {
-      const found = outbox.find((m) => m.sequence > sequence);
-      if (looks++ === 0) {
-        // New just behind the look, as a commit on the other thread does it.
-        outbox.push({ sequence: 1, id: "m1", output: "o", ...plain, body: new Uint8Array() });
-        publisher.wake();
-      }
-      return found;
+  const publisher = new Publisher(
+    {
+      next: async (done) => {
+        const found = outbox.find((m) => m.sequence > done[m.class]);
+        if (looks++ === 0) {
+          // New just behind the look, as a commit on the other thread does it.
+          outbox.push({
+            sequence: 1,
+            id: "m1",
+            output: "o",
+            class: "live",
+            ...plain,
+            body: new Uint8Array(),
+          });
+          publisher.wake();
+        }
+        return found;
+      },
+      connected: async () => undefined,
+      send: async (message) => {
+        sent.push(message.id);
+      },
+      acknowledge: () => undefined,
+      reject: () => undefined,
+      onFatal: (error) => {
+        throw error;
+      },
+      clock: systemClock,
+      log: recordingLog(),
     },
-    connected: async () => undefined,
-    send: async (message) => {
-      sent.push(message.id);
-    },
-    acknowledge: () => undefined,
-    reject: () => undefined,
-    onFatal: (error) => {
-      throw error;
-    },
-    pause: async () => undefined,
-    log: recordingLog(),
-  });
+    one,
+  );
   publisher.start();
   await setImmediate();
   expect(sent).toEqual(["m1"]);
@@ -234,4 +276,155 @@ test("a send that the hub confirms during a stop is acknowledged, and none follo
 
 test("a stop without a start ends at once", async () => {
   await running().publisher.stop();
+});
+
+describe("several in flight", () => {
+  const four: PublishSettings = { ...one, maxInFlight: 4 };
+
+  test("so many go without waiting, and each confirmation lets another go", async () => {
+    const r = running(four);
+    r.put(1, 2, 3, 4, 5, 6);
+    r.publisher.start();
+    await setImmediate();
+    expect(r.events).toEqual(["send m1", "send m2", "send m3", "send m4"]);
+    await r.endOf(3, "confirm");
+    expect(r.events.slice(4)).toEqual(["acknowledge 3", "send m5"]);
+    expect(r.publisher.status.inFlight).toBe(4);
+  });
+
+  test("after a loss everything goes again from the first that was not confirmed, but what was", async () => {
+    const r = running(four);
+    r.put(1, 2, 3, 4, 5);
+    r.publisher.start();
+    await setImmediate();
+    await r.endOf(1, "confirm");
+    await r.endOf(3, "confirm");
+    r.events.length = 0;
+    await r.loseAll();
+    expect(r.events).toEqual(["send m2", "send m4", "send m5"]);
+    expect(r.publisher.status).toMatchObject({ sent: 2, repeated: 3 });
+  });
+
+  test("nothing is sent while one of a lost connection has not ended", async () => {
+    const r = running(four);
+    r.put(1, 2, 3);
+    r.publisher.start();
+    await setImmediate();
+    r.events.length = 0;
+    await r.endOf(1, lost());
+    await r.endOf(2, lost());
+    expect(r.events).toEqual([]);
+    await r.endOf(3, "confirm");
+    expect(r.events).toEqual(["acknowledge 3", "send m1", "send m2"]);
+  });
+
+  test("an alarm overtakes what is new, and that the backlog, which takes half of what is in flight", async () => {
+    const r = running(four);
+    r.putAs("backfill", 1, 2, 3);
+    r.put(4);
+    r.putAs("alarm", 5);
+    r.publisher.start();
+    await setImmediate();
+    expect(r.events).toEqual(["send m5", "send m4", "send m1", "send m2"]);
+    await r.endOf(5, "confirm");
+    await r.endOf(4, "confirm");
+    // Two are free, and the backlog has its half.
+    expect(r.events.slice(4)).toEqual(["acknowledge 5", "acknowledge 4"]);
+    await r.endOf(1, "confirm");
+    expect(r.events.slice(6)).toEqual(["acknowledge 1", "send m3"]);
+  });
+
+  test("a store that was opened again is looked at from its beginning, and what is under way is not doubled", async () => {
+    const r = running(four);
+    r.put(1, 2);
+    r.publisher.start();
+    await setImmediate();
+    await r.endOf(1, "confirm");
+    r.publisher.restart();
+    await setImmediate();
+    expect(r.events).toEqual(["send m1", "send m2", "acknowledge 1", "send m1"]);
+  });
+});
+
+test("the backlog keeps to its rate, and what is new goes meanwhile", async () => {
+  const clock = new ManualClock();
+  const r = running({ maxInFlight: 8, backfill: { messagesPerSecond: 2, bytesPerSecond: 1e9 } }, clock);
+  r.putAs("backfill", 1, 2, 3, 4, 5, 6);
+  r.publisher.start();
+  await setImmediate();
+  expect(r.events).toEqual(["send m1", "send m2"]);
+  await r.end("confirm");
+  await r.end("confirm");
+  await clock.advance(500);
+  expect(r.events.slice(4)).toEqual(["send m3"]);
+  r.put(7);
+  r.publisher.wake();
+  await setImmediate();
+  expect(r.events.slice(5)).toEqual(["send m7"]);
+  await clock.advance(1_000);
+  expect(r.events.slice(6)).toEqual(["send m4", "send m5"]);
+});
+
+describe("a message at which the hub ends the connection", () => {
+  /** A hub that ends the connection at a message, and takes the others, as long as it does at all. */
+  async function against(
+    r: ReturnType<typeof running>,
+    bears: (sequence: number) => boolean,
+    rounds: number,
+  ) {
+    for (let round = 0; round < rounds; round++) {
+      const next = r.sent[0];
+      if (next === undefined) {
+        await setImmediate();
+        continue;
+      }
+      if (bears(next)) await r.endOf(next, "confirm");
+      else await r.loseAll();
+      await r.clock.advance(20_000);
+      await setImmediate();
+    }
+  }
+  const four: PublishSettings = { ...one, maxInFlight: 4 };
+
+  test("is rejected when others pass, and blocks nothing behind it", async () => {
+    const r = running(four, new ManualClock());
+    r.put(1, 2, 3, 4);
+    r.publisher.start();
+    await setImmediate();
+    await against(r, (sequence) => sequence !== 2, 40);
+    expect(r.events.filter((event) => !event.startsWith("send"))).toEqual([
+      "acknowledge 1",
+      "acknowledge 3",
+      "reject 2",
+      "acknowledge 4",
+    ]);
+  });
+
+  test("is kept when nothing passes, for however long", async () => {
+    const r = running(four, new ManualClock());
+    r.put(1, 2, 3);
+    r.publisher.start();
+    await setImmediate();
+    await against(r, () => false, 60);
+    expect(r.events.filter((event) => !event.startsWith("send"))).toEqual([]);
+    await against(r, () => true, 20);
+    expect(r.events.filter((event) => !event.startsWith("send")).toSorted()).toEqual([
+      "acknowledge 1",
+      "acknowledge 2",
+      "acknowledge 3",
+    ]);
+  });
+
+  test("is sent again and again when there is no other, and rejected when another came and passed", async () => {
+    const r = running(four, new ManualClock());
+    r.put(1);
+    r.publisher.start();
+    await setImmediate();
+    await against(r, () => false, 30);
+    expect(r.events.length).toBeGreaterThan(10);
+    r.put(2);
+    r.publisher.wake();
+    await against(r, (sequence) => sequence === 2, 30);
+    expect(r.events.filter((event) => !event.startsWith("send"))).toEqual(["acknowledge 2", "reject 1"]);
+  });
 });

@@ -92,9 +92,9 @@ test("what tells of a loss is not evicted, and an eviction tells the times of it
     reason: "overrun",
   } as const;
   store.commit(commitOf([overrun], t0 + 1_000));
-  for (let from = 1; (status.books.low?.discards.evicted ?? 0) === 0; from += 10) {
+  for (let from = 1; (status.books.low?.discards.evicted ?? 0) === 0; from += 2) {
     const before = status.books.low?.held ?? 0;
-    status = fill(store, 10, from);
+    status = fill(store, 2, from);
     // A few per cent at a time, not all there is.
     expect(status.books.low?.discards.evicted ?? 0).toBeLessThan(before / 2);
   }
@@ -131,7 +131,8 @@ test("when nothing may be evicted the batch waits, and what the hub takes makes 
   const acknowledged = messagesOf(store)
     .map(({ sequence }) => sequence)
     .slice(0, 1);
-  expect(await codeOf(() => store.commit(commitOf([tick(t0)], t0, { acknowledged })))).toBe("STORE_FULL");
+  const large = Array.from({ length: 100 }, (_, i) => reading(i, { text: "x".repeat(1_000) }));
+  expect(await codeOf(() => store.commit(commitOf(large, t0, { acknowledged })))).toBe("STORE_FULL");
   expect(store.status().outbox.entries).toBeLessThan(before.outbox.entries);
   drain(store);
   expect(await codeOf(() => fill(store, 10, from))).toBe("none");

@@ -3,11 +3,12 @@ import type { JournalEntry } from "../../src/journal/batch.ts";
 import { Store } from "../../src/store/store.ts";
 import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { batchOf, frame } from "../journal/batches.ts";
+import { composing } from "../support/composing.ts";
 import { FaultyPipeline } from "./faulty-pipeline.ts";
 
 const t0 = Date.UTC(2025, 0, 1);
 const settings = { snapshotEvery: 10_000, replayBytes: 0, maxBytes: 1_000_000_000, retention: {} };
-const compose = { maxDelayMs: 1_000, maxMessageBytes: 2_048, output: "readings" };
+const compose = { ...composing, maxMessageBytes: 2_048 };
 
 const [folder = "", what] = process.argv.slice(2);
 const store = new Store(folder, settings, undefined, (storeId) => new FaultyPipeline(storeId));

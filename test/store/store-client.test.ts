@@ -7,6 +7,7 @@ import { CommitFailed, StoreClient } from "../../src/store/store-client.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { tick } from "../journal/batches.ts";
+import { behind } from "../support/composing.ts";
 import { commitOf, configuration, openStore, reading, settings, t0 } from "./stores.ts";
 
 function client() {
@@ -29,11 +30,11 @@ test("the store on its thread does what the store does", async () => {
   const status = await store.commit(commitOf([tick(t0 + 1_000)], t0 + 9_000));
   expect(status).toMatchObject({ position: 2, outbox: { messages: 1 } });
   expect(await store.audit()).toEqual(status.books);
-  const message = await store.next(0);
+  const message = await store.next(behind(0));
   expect(JSON.parse(Buffer.from(message?.body ?? []).toString("utf8"))).toMatchObject([
     { window: "w", count: 1 },
   ]);
-  expect(await store.next(message?.sequence ?? 0)).toBeUndefined();
+  expect(await store.next(behind(message?.sequence ?? 0))).toBeUndefined();
   await store.close();
   expect(crashes).toEqual([]);
   expect(openStore(folder).opened.status.position).toBe(2);
@@ -51,7 +52,7 @@ test("after close every request is refused, and a second close does nothing", as
   await store.open(temporaryFolder(), settings);
   await store.close();
   await store.close();
-  expect(await codeOf(() => store.next(0))).toBe("INVARIANT");
+  expect(await codeOf(() => store.next(behind(0)))).toBe("INVARIANT");
 });
 
 // `prlimit` is Linux's; elsewhere nothing honest makes a write fail in the middle.

@@ -19,6 +19,7 @@ import { StoreKeeper } from "../../src/store/store-keeper.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { behind } from "../support/composing.ts";
 import { commitOf, configuration, openStore, reading, settings, t0 } from "./stores.ts";
 
 function keeperOf(folder: string, options = settings) {
@@ -150,7 +151,7 @@ test("a damage found while it runs is mended, and the batch that met it is kept"
   );
   damaged.close();
   expect(() => {
-    for (let next = keeper.next(0); next; next = keeper.next(next.sequence));
+    for (let next = keeper.next(behind(0)); next; next = keeper.next(behind(next.sequence)));
   }).toThrow("does not match its checksum");
   const status = commit(keeper, 20_500);
   expect(status.damage).toMatchObject({ reason: expect.stringContaining("does not match its checksum") });

@@ -109,7 +109,11 @@ function* commitsOf(
         const waiting = messagesOf(store).map((m) => m.sequence);
         const rejected = reject ? waiting.slice(acknowledge, acknowledge + 1) : [];
         const settingsNow = { ...compose, maxDelayMs, maxMessageBytes };
-        const more = { acknowledged: waiting.slice(0, acknowledge), rejected, compose: settingsNow };
+        const more = {
+          acknowledged: waiting.slice(0, acknowledge),
+          rejected: rejected.map((message) => ({ message, reason: "too large" })),
+          compose: settingsNow,
+        };
         return commitOf(entries, nowMs, ending === "stop" ? { ...more, last: true } : more);
       },
     };

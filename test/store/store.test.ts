@@ -60,7 +60,9 @@ describe("a store", () => {
     const [one, two] = messagesOf(store).map((m) => m.sequence);
     if (one === undefined || two === undefined) throw new Error("two messages were expected");
     for (let i = 0; i < 2; i++)
-      store.commit(commitOf([], t0 + 20_000, { acknowledged: [two], rejected: [one] }));
+      store.commit(
+        commitOf([], t0 + 20_000, { acknowledged: [two], rejected: [{ message: one, reason: "too large" }] }),
+      );
     const { books } = store.status();
     expect(books.s).toMatchObject({ ingested: 2, published: 1, held: 0, discards: { rejected: 1 } });
     expect(imbalances(books)).toEqual([]);
@@ -149,7 +151,7 @@ describe("a store that cannot be used", () => {
     const before = filesOf(folder);
     expect(await openCode(folder)).toBe("STORE_NEWER");
     expect(filesOf(folder)).toEqual(before);
-    change(folder, `PRAGMA user_version = 2; PRAGMA application_id = ${0x48470002}`);
+    change(folder, `PRAGMA user_version = 3; PRAGMA application_id = ${0x48470003}`);
     expect(await openCode(folder)).toBe("none");
   });
 

@@ -8,6 +8,7 @@ import type { Commit, StoreSettings, StoreStatus } from "../../src/store/contrac
 import { Store } from "../../src/store/store.ts";
 import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { batchOf, frame } from "../journal/batches.ts";
+import { behind, composing } from "../support/composing.ts";
 
 export const t0 = Date.UTC(2025, 0, 1);
 export const settings: StoreSettings = {
@@ -16,7 +17,7 @@ export const settings: StoreSettings = {
   maxBytes: 1_000_000_000,
   retention: {},
 };
-export const compose: Commit["compose"] = { maxDelayMs: 1_000, maxMessageBytes: 2_048, output: "readings" };
+export const compose: Commit["compose"] = { ...composing, maxMessageBytes: 2_048 };
 
 export function commitOf(
   entries: readonly JournalEntry[],
@@ -70,7 +71,7 @@ export function copyAsKilled(from: string, to: string): string {
 
 export function messagesOf(store: Store): (Omit<OutboxMessage, "body"> & { body: string })[] {
   const all: ReturnType<typeof messagesOf> = [];
-  for (let next = store.next(0); next; next = store.next(next.sequence)) {
+  for (let next = store.next(behind(0)); next; next = store.next(behind(next.sequence))) {
     all.push({ ...next, body: Buffer.from(next.body).toString("utf8") });
   }
   return all;

@@ -6,6 +6,7 @@ import type { JsonObject } from "../../../src/core/json.ts";
 import { BatchWriter } from "../../../src/journal/batch.ts";
 import { Store } from "../../../src/store/store.ts";
 import type { ArrivedEntry } from "../../kill/arrived.ts";
+import { composing } from "../../support/composing.ts";
 import { readStore } from "../kept-journal.ts";
 import type { daemonConfig } from "../shared-config.ts";
 
@@ -28,7 +29,7 @@ export function prefilled(folder: string, config: Config, entries: number): Arri
   const settings = { ...checked.config.store, maxBytes: 1_000_000_000, retention: {} };
   const store = new Store(join(folder, "store"), settings);
   const { maxDelayMs, maxMessageBytes, output } = checked.config.publish;
-  const compose = { maxDelayMs, maxMessageBytes, output };
+  const compose = { ...composing, maxDelayMs, maxMessageBytes, output };
   const startMs = Math.floor(Date.now() / 1_000) * 1_000 - entries * 1_000 - 10_000;
   const writer = new BatchWriter();
   store.open();

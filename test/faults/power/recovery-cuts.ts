@@ -12,6 +12,7 @@ import { imbalances } from "../../../src/ledger/ledger.ts";
 import { StoreKeeper } from "../../../src/store/store-keeper.ts";
 import { storeSettings } from "../../../src/store/store-settings.ts";
 import type { ArrivedEntry } from "../../kill/arrived.ts";
+import { behind } from "../../support/composing.ts";
 import { readStore } from "../kept-journal.ts";
 import { damage, prefilled } from "../kills/stores.ts";
 import type { PartOptions } from "../part.ts";
@@ -155,7 +156,7 @@ function open({ root, config }: Patient, files: Files, scratch: string): Found {
   try {
     // Damage deep in the outbox shows when its entries are read.
     const unbalanced = again(() => {
-      for (let message = keeper.next(0); message; ) message = keeper.next(message.sequence);
+      for (let message = keeper.next(behind(0)); message; ) message = keeper.next(behind(message.sequence));
       return imbalances(keeper.audit());
     });
     if (unbalanced.length > 0) throw new Error(unbalanced.join("; "));

@@ -5,6 +5,7 @@ import type { JsonObject } from "../../../src/core/json.ts";
 import { BatchWriter } from "../../../src/journal/batch.ts";
 import type { Commit } from "../../../src/store/contract.ts";
 import { Store, storeFile } from "../../../src/store/store.ts";
+import { composing } from "../../support/composing.ts";
 
 const devices = 10;
 /** Windows of a second of each device per commit. */
@@ -38,7 +39,7 @@ export function makeBigStore(folder: string, sections: JsonObject, source: strin
         batch: writer.take(),
         acknowledged: [],
         rejected: [],
-        compose: { maxDelayMs, maxMessageBytes, output },
+        compose: { ...composing, maxDelayMs, maxMessageBytes, output },
         nowMs: atMs,
         monotonicMs: atMs - bootedMs,
         ...(last ? { last } : {}),

@@ -1,0 +1,233 @@
+import { corrupt } from "./checksum.ts";
+import { LaneReader } from "./lane-reader.ts";
+import { alarmLane, numberIn, priorityLanes } from "./lanes.ts";
+import {
+  bodyOf,
+  bodyOverhead,
+  compressed,
+  entryOverhead,
+  headerBytes,
+  type MessageClass,
+  type MessageForm,
+  type MessageFormat,
+} from "./message-body.ts";
+import type { Outbox, WaitingRow } from "./outbox.ts";
+import { dueNow } from "./packing.ts";
+
+export interface ComposeSettings {
+  /** How long a finished entry may wait for company. */
+  readonly maxDelayMs: number;
+  readonly maxMessageBytes: number;
+  /** What the hub bills by. */
+  readonly blockBytes: number;
+  readonly output: string;
+  readonly format: MessageFormat;
+  readonly compression: "none" | "gzip";
+  /** Older than this, an entry is backlog. */
+  readonly backfillAfterMs: number;
+}
+
+/** How many messages of a class may wait composed; none while the hub takes none. */
+export type Demand = Readonly<Record<MessageClass, number>>;
+
+/**
+ * Messages composed ahead of the hub. Their composition is final, so what stands in them can neither be thinned nor
+ * evicted; a few are enough to keep a fast hub busy from one commit to the next.
+ */
+export const fullDemand: Demand = { alarm: 64, live: 64, backfill: 64 };
+export const noDemand: Demand = { alarm: 0, live: 0, backfill: 0 };
+
+/** One go at composing. Times are steady ms. */
+interface Round {
+  readonly nowMs: number;
+  readonly settings: ComposeSettings;
+  readonly demand: Demand;
+  /** Composed entries cannot make room in a full store, so they are no more than this. */
+  readonly aheadBytes: number;
+}
+
+/** How well gzip does, until it is known. */
+const firstRatio = 3;
+/** Of what the ratio promises, so that most messages fit at once. */
+const caution = 0.9;
+
+/**
+ * Composes messages of the entries that wait: alarms at once; what is new when a message is full, or when its oldest
+ * entry has waited long enough; what is backlog behind that.
+ */
+export class Composer {
+  readonly #outbox: Outbox;
+  /** Plain bytes for a compressed one, lately. */
+  #ratio = firstRatio;
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox;
+  }
+
+  /**
+   * Returns when the rest falls due, or undefined when nothing waits for that.
+   * @throws PermanentError STORE_CORRUPT when rows are missing
+   */
+  compose(
+    nowMs: number,
+    settings: ComposeSettings,
+    demand: Demand = fullDemand,
+    aheadBytes = Number.POSITIVE_INFINITY,
+  ): number | undefined {
+    const round = { nowMs, settings, demand, aheadBytes };
+    const { lanes } = this.#outbox.counters;
+    const expected = Object.values(lanes).map((lane) => ({ lane, entries: lane.entries }));
+    for (const lane of priorityLanes) this.#age(lane, nowMs - settings.backfillAfterMs);
+    const readers = (of: readonly number[], from: "from" | "live", to: (lane: number) => number) =>
+      of.flatMap((number) => {
+        const lane = lanes[number];
+        return lane ? [new LaneReader(this.#outbox, lane, from, to(number))] : [];
+      });
+    const end = (lane: number) => numberIn(lane + 1, 0);
+    const alarms = readers([alarmLane], "from", end);
+    const live = readers(priorityLanes, "live", end);
+    const backlog = readers(priorityLanes, "from", (lane) => lanes[lane]?.live ?? 0);
+    const { maxDelayMs, backfillAfterMs } = settings;
+    const due = [
+      this.#class("alarm", alarms, 0, round),
+      this.#class("live", live, maxDelayMs, round),
+      this.#class("backfill", backlog, backfillAfterMs + maxDelayMs, round),
+    ].filter((ms) => ms !== undefined);
+    // Of a lane that was read to its end.
+    for (const { lane, entries } of expected) {
+      const of = [...alarms, ...live, ...backlog].filter((reader) => reader.counters === lane);
+      const seen = of.reduce((sum, reader) => sum + reader.seen, 0);
+      if (of.every((reader) => reader.isExhausted) && seen !== entries)
+        throw corrupt(`${entries} entries wait in the outbox, and ${seen} are there`);
+    }
+    // Where no backlog is left it begins where the new ends, so that what was sent is not looked through again.
+    for (const reader of backlog)
+      if (reader.isExhausted && !reader.at(0)) reader.counters.from = reader.counters.live;
+    return due.length > 0 ? Math.min(...due) : undefined;
+  }
+
+  /** What was finished before `untilMs` is backlog. Entries stand in the order of their making, give or take. */
+  #age(number: number, untilMs: number): void {
+    const lane = this.#outbox.counters.lanes[number];
+    if (!lane) return;
+    const end = numberIn(number + 1, 0);
+    const agedFrom = (entry: number) => {
+      const row = this.#outbox.firstFrom(entry, end);
+      return row && row.ready < untilMs ? row.entry : undefined;
+    };
+    let aged = agedFrom(lane.live);
+    if (aged === undefined) return;
+    let fresh = numberIn(number, this.#outbox.counters.nextEntry);
+    while (fresh - aged > 1) {
+      const middle = Math.floor((aged + fresh) / 2);
+      const found = agedFrom(middle);
+      if (found === undefined) fresh = middle;
+      else aged = found;
+    }
+    lane.live = fresh;
+  }
+
+  /** Messages of one class; returns when the rest falls due. */
+  #class(
+    of: MessageClass,
+    readers: readonly LaneReader[],
+    delayMs: number,
+    round: Round,
+  ): number | undefined {
+    const { settings, nowMs } = round;
+    const form: MessageForm = { class: of, format: settings.format };
+    while (this.#isWanted(of, round)) {
+      const { counts, isFull } = this.#gather(readers, form, round);
+      if (counts.every((count) => count === 0)) return undefined;
+      if (isFull) {
+        this.#message(readers, counts, form, round);
+        continue;
+      }
+      // One finished later than now was told so by another clock, before a boot: it has waited for who knows how long.
+      const dueMs = ({ ready }: WaitingRow) => (ready > nowMs ? nowMs : ready + delayMs);
+      const overhead = entryOverhead(form);
+      const waiting = readers.map((reader, lane) =>
+        reader.first(counts[lane] ?? 0).map((row) => ({ bytes: row.size + overhead, dueMs: dueMs(row) })),
+      );
+      const leaving = dueNow(waiting, nowMs, this.#fixedBytes(form, settings), settings.blockBytes);
+      const going = leaving && settings.compression === "gzip" ? counts : leaving;
+      if (going) this.#message(readers, going, form, round);
+      const left = waiting.flatMap((lane, i) => lane.slice(going?.[i] ?? 0)).map((row) => row.dueMs);
+      return left.length > 0 ? left.reduce((min, ms) => Math.min(min, ms)) : undefined;
+    }
+    return undefined;
+  }
+
+  #isWanted(of: MessageClass, { demand, aheadBytes }: Round): boolean {
+    const { composed, counters } = this.#outbox;
+    const waiting = composed.countOf(of);
+    if (waiting >= demand[of]) return false;
+    const loose = Object.values(counters.loose).reduce((sum, size) => sum + size, 0);
+    return waiting === 0 || counters.bytes - loose < aheadBytes;
+  }
+
+  /** How many entries of each lane a message holds, and whether it is full by that. */
+  #gather(readers: readonly LaneReader[], form: MessageForm, { settings }: Round) {
+    const limit = this.#limitBytes(settings);
+    const overhead = entryOverhead(form);
+    let bytes = this.#fixedBytes(form, settings);
+    const counts = readers.map(() => 0);
+    for (const [lane, reader] of readers.entries()) {
+      for (let count = 0; ; count++) {
+        const row = reader.at(count);
+        if (!row) break;
+        const isFirst = counts.every((of) => of === 0);
+        if (!isFirst && (form.format === "object" || bytes + row.size + overhead > limit))
+          return { counts, isFull: true };
+        bytes += row.size + overhead;
+        counts[lane] = count + 1;
+      }
+    }
+    return { counts, isFull: form.format === "object" || bytes > limit };
+  }
+
+  #message(
+    readers: readonly LaneReader[],
+    counts: readonly number[],
+    form: MessageForm,
+    { settings }: Round,
+  ): void {
+    const parts = readers.map((reader, lane) => reader.first(counts[lane] ?? 0));
+    const taken =
+      settings.compression === "gzip" ? this.#fitting(parts, form, settings) : { parts, body: undefined };
+    this.#outbox.message(taken.parts, settings.output, form, taken.body);
+    for (const [lane, reader] of readers.entries()) reader.drop(taken.parts[lane]?.length ?? 0);
+  }
+
+  /** As many of the entries as fit when they are compressed. */
+  #fitting(
+    parts: readonly (readonly WaitingRow[])[],
+    form: MessageForm,
+    settings: ComposeSettings,
+  ): { readonly parts: readonly (readonly WaitingRow[])[]; readonly body: Uint8Array<ArrayBuffer> } {
+    const plain = bodyOf(this.#outbox.bodiesOf(parts), form);
+    const body = compressed(plain);
+    this.#ratio = plain.length / body.length;
+    const room =
+      settings.maxMessageBytes - headerBytes(this.#outbox.messageId(), settings.output, form, true);
+    const count = parts.reduce((sum, rows) => sum + rows.length, 0);
+    if (body.length <= room || count <= 1) return { parts, body };
+    let left = Math.max(1, Math.min(count - 1, Math.floor((count * caution * room) / body.length)));
+    const fewer = parts.map((rows) => {
+      const some = rows.slice(0, left);
+      left -= some.length;
+      return some;
+    });
+    return this.#fitting(fewer, form, settings);
+  }
+
+  /** Whole blocks, as far as there are any; before compression, where there is one. */
+  #limitBytes({ maxMessageBytes, blockBytes, compression }: ComposeSettings): number {
+    const whole = Math.floor(maxMessageBytes / blockBytes) * blockBytes || maxMessageBytes;
+    return compression === "gzip" ? Math.max(whole, whole * this.#ratio * caution) : whole;
+  }
+
+  #fixedBytes(form: MessageForm, { output, compression }: ComposeSettings): number {
+    return bodyOverhead(form) + headerBytes(this.#outbox.messageId(), output, form, compression === "gzip");
+  }
+}

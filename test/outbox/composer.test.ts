@@ -1,0 +1,335 @@
+import { gunzipSync } from "node:zlib";
+import fc from "fast-check";
+import { afterEach, describe, expect, test } from "vitest";
+import { type Database, openDatabase } from "../../src/core/database.ts";
+import type { Entry } from "../../src/core/entry.ts";
+import {
+  Composer,
+  type ComposeSettings,
+  type Demand,
+  fullDemand,
+  noDemand,
+} from "../../src/outbox/composer.ts";
+import { laneOf, placeOf } from "../../src/outbox/lanes.ts";
+import { headerBytes } from "../../src/outbox/message-body.ts";
+import { emptyOutbox, Outbox, type OutboxMessage } from "../../src/outbox/outbox.ts";
+import { composing } from "../support/composing.ts";
+
+const settings: ComposeSettings = {
+  ...composing,
+  blockBytes: 200,
+  maxMessageBytes: 1_000,
+  backfillAfterMs: 10_000,
+};
+const priorities: Readonly<Record<string, number>> = { low: 1, usual: 5, high: 9 };
+
+const databases: Database[] = [];
+afterEach(() => {
+  for (const database of databases.splice(0)) database.close();
+});
+
+function box() {
+  const database = openDatabase(":memory:");
+  databases.push(database);
+  database.exec(Outbox.schema);
+  const state = { counters: emptyOutbox() };
+  let outbox = new Outbox(database, "12345678-9abc", state.counters);
+  let composer = new Composer(outbox);
+  return {
+    database,
+    get outbox() {
+      return outbox;
+    },
+    get counters() {
+      return state.counters;
+    },
+    insert: (...entries: Entry[]) => outbox.insert(entries, (source) => priorities[source] ?? 5),
+    compose: (nowMs: number, more: Partial<ComposeSettings> = {}, demand?: Demand) =>
+      composer.compose(nowMs, { ...settings, ...more }, demand),
+    reopen() {
+      state.counters = JSON.parse(JSON.stringify(state.counters));
+      outbox = new Outbox(database, "12345678-9abc", state.counters);
+      composer = new Composer(outbox);
+    },
+    messages(): OutboxMessage[] {
+      const all: OutboxMessage[] = [];
+      const done = { alarm: 0, live: 0, backfill: 0 };
+      for (let next = outbox.next(done); next; next = outbox.next(done)) {
+        all.push(next);
+        done[next.class] = next.sequence;
+      }
+      return all;
+    },
+  };
+}
+
+let ids = 0;
+function entry(readyMs: number, source = "usual", more: Partial<Entry> & { pad?: number } = {}): Entry {
+  const id = `${ids++}`;
+  const { pad = 40, ...rest } = more;
+  const kind = rest.kind ?? "window";
+  const body = JSON.stringify({ id, kind, pad: "x".repeat(pad) });
+  return { id, revision: 0, kind, source, readyMs, accounts: { [source]: 1 }, body, ...rest };
+}
+const plainOf = ({ body, contentEncoding }: OutboxMessage): string =>
+  Buffer.from(contentEncoding === "gzip" ? gunzipSync(body) : body).toString("utf8");
+const entriesOf = (message: OutboxMessage): { id: string; backfill?: true }[] => JSON.parse(plainOf(message));
+const idsOf = (message: OutboxMessage) => entriesOf(message).map(({ id }) => id);
+
+describe("what goes first", () => {
+  test("an alarm leaves at once, alone, and before everything that was composed before it", () => {
+    const { insert, compose, messages } = box();
+    insert(entry(1_000));
+    compose(9_000);
+    const alarm = entry(9_000, "low", { kind: "alarm", accounts: {} });
+    insert(entry(8_900), alarm);
+    compose(9_000);
+    expect(messages().map((m) => m.class)).toEqual(["alarm", "live"]);
+    expect(messages().flatMap(idsOf)[0]).toBe(alarm.id);
+    expect(messages()[0]?.properties).toEqual({ class: "alarm" });
+  });
+
+  test("what is new goes before the backlog, which is marked in each entry and in the message", () => {
+    const { insert, compose, messages } = box();
+    const [old, fresh] = [entry(1_000), entry(99_500)];
+    insert(old);
+    compose(50_000, {}, noDemand);
+    insert(fresh);
+    compose(100_500);
+    const [first, second] = messages();
+    expect([first?.class, first && entriesOf(first)]).toEqual(["live", [JSON.parse(fresh.body)]]);
+    expect(first?.properties).toEqual({});
+    expect([second?.class, second && entriesOf(second)]).toEqual([
+      "backfill",
+      [{ ...JSON.parse(old.body), backfill: true }],
+    ]);
+    expect(second?.properties).toEqual({ class: "backfill" });
+  });
+
+  test("of the backlog, and of what is new, higher priorities go first, in the order of their making", () => {
+    const { insert, compose, messages } = box();
+    const made = ["low", "high", "usual", "low", "high"].map((source) => entry(1_000, source, { pad: 700 }));
+    insert(...made);
+    compose(2_000);
+    const order = [1, 4, 2, 0, 3].map((i) => made[i]?.id);
+    expect(messages().flatMap(idsOf)).toEqual(order);
+  });
+
+  test("entries of several priorities share a message, because it is billed by the block", () => {
+    const { insert, compose, messages } = box();
+    insert(entry(1_000, "low"), entry(1_000, "high"));
+    compose(2_000);
+    expect(messages()).toHaveLength(1);
+  });
+});
+
+describe("what the hub does not take", () => {
+  test("stays uncomposed, so that it can make room, and is composed when the hub takes messages again", () => {
+    const { insert, compose, counters, messages } = box();
+    insert(entry(1_000));
+    expect(compose(9_000, {}, noDemand)).toBeUndefined();
+    expect([counters.messages, messages()]).toEqual([0, []]);
+    compose(9_001);
+    expect(messages()).toHaveLength(1);
+  });
+
+  test("is composed ahead up to the demand of its class, and no further than the bytes", () => {
+    const one = box();
+    one.insert(...Array.from({ length: 9 }, () => entry(1_000, "usual", { pad: 900 })));
+    one.compose(2_000, {}, { ...fullDemand, live: 3 });
+    expect(one.messages()).toHaveLength(3);
+    const composer = new Composer(one.outbox);
+    composer.compose(2_000, settings, fullDemand, 1);
+    expect(one.messages()).toHaveLength(3);
+  });
+});
+
+describe("blocks", () => {
+  const bytesOf = (message: OutboxMessage) =>
+    message.body.length +
+    headerBytes(message.id, message.output, { class: message.class, format: "array" }, false);
+
+  test("a message at its time takes what fills its last block, and leaves what would begin another", () => {
+    const { insert, compose, messages } = box();
+    const all = [1_000, 1_500, 1_600, 1_700].map((ms) => entry(ms, "usual", { pad: 80 }));
+    insert(...all);
+    expect(compose(1_900)).toBe(2_000);
+    // Two fill a block; the rest waits for its own time.
+    expect(compose(2_000, { blockBytes: 300, maxMessageBytes: 3_000 })).toBe(2_600);
+    expect(messages().map(idsOf)).toEqual([all.slice(0, 2).map(({ id }) => id)]);
+    expect(bytesOf(messages()[0] as OutboxMessage)).toBeLessThanOrEqual(300);
+  });
+
+  test("many entries that wait fill whole blocks when the first of them is due", () => {
+    const { insert, compose, messages } = box();
+    insert(entry(1_000), ...Array.from({ length: 30 }, () => entry(1_900)));
+    compose(2_000, { blockBytes: 500, maxMessageBytes: 100_000 });
+    const [message] = messages();
+    expect(messages()).toHaveLength(1);
+    const bytes = bytesOf(message as OutboxMessage);
+    expect(bytes % 500).toBeGreaterThan(500 - 80);
+    expect(Math.ceil(bytes / 500)).toBeGreaterThan(3);
+  });
+});
+
+describe("formats", () => {
+  test.each([
+    ["array", "application/json", /^\[\{.*\},\{.*\}\]$/],
+    ["lines", "application/x-ndjson", /^\{[^\n]*\}\n\{[^\n]*\}\n$/],
+    ["object", "application/json", /^\{[^\n]*\}$/],
+  ] as const)("%s", (format, contentType, form) => {
+    const { insert, compose, messages } = box();
+    insert(entry(1_000), entry(1_000));
+    compose(2_000, { format });
+    expect(messages()).toHaveLength(format === "object" ? 2 : 1);
+    for (const message of messages()) {
+      expect(message.contentType).toBe(contentType);
+      expect(plainOf(message)).toMatch(form);
+    }
+  });
+
+  test("compressed messages stay below the limit, hold more, and are the same bytes after a restart", () => {
+    const one = box();
+    one.insert(...Array.from({ length: 400 }, (_, i) => entry(1_000, "usual", { pad: 20 + (i % 7) })));
+    one.compose(2_000, { compression: "gzip" });
+    const before = one.messages();
+    expect(before.flatMap(idsOf)).toHaveLength(400);
+    for (const message of before) {
+      expect(message.contentEncoding).toBe("gzip");
+      expect(message.body.length).toBeLessThanOrEqual(1_000);
+    }
+    expect(Math.max(...before.map((message) => plainOf(message).length))).toBeGreaterThan(1_500);
+    one.reopen();
+    expect(one.messages()).toEqual(before);
+  });
+});
+
+type Step =
+  | { readonly do: "insert"; readonly entries: readonly { source: string; alarm: boolean; pad: number }[] }
+  | { readonly do: "compose"; readonly by: number; readonly isAway: boolean; readonly some: number }
+  | { readonly do: "remove"; readonly which: number }
+  | { readonly do: "reopen" };
+const step: fc.Arbitrary<Step> = fc.oneof(
+  fc.record({
+    do: fc.constant("insert" as const),
+    entries: fc.array(
+      fc.record({
+        source: fc.constantFrom("low", "usual", "high"),
+        alarm: fc.integer({ min: 0, max: 9 }).map((n) => n === 0),
+        pad: fc.oneof(fc.nat(60), fc.nat(1_200)),
+      }),
+      { minLength: 1, maxLength: 8 },
+    ),
+  }),
+  fc.record({
+    do: fc.constant("compose" as const),
+    by: fc.oneof(fc.nat(1_500), fc.nat(20_000)),
+    isAway: fc.boolean(),
+    some: fc.integer({ min: 1, max: 4 }),
+  }),
+  fc.record({ do: fc.constant("remove" as const), which: fc.nat(5) }),
+  fc.record({ do: fc.constant("reopen" as const) }),
+);
+
+test.each(["array", "lines"] as const)(
+  "any sequence (%s): each entry in one message, in order within its lane and class, unchanged while it waits",
+  (format) => {
+    fc.assert(
+      fc.property(fc.array(step, { maxLength: 40 }), (steps) => {
+        const one = box();
+        const made = new Map<string, { number: number; source: string; isAlarm: boolean }>();
+        const seen = new Map<number, OutboxMessage>();
+        let now = 0;
+        let place = 1;
+        const look = () => {
+          for (const message of one.messages()) {
+            const before = seen.get(message.sequence);
+            if (before) expect(message).toEqual(before);
+            else seen.set(message.sequence, message);
+          }
+          const rows = one.database.prepare<[], { body: string }>("SELECT body FROM outbox").all();
+          const { counters } = one;
+          expect(counters.entries).toBe(rows.length);
+          expect(counters.bytes).toBe(rows.reduce((sum, { body }) => sum + Buffer.byteLength(body), 0));
+          const loose = [...one.outbox.looseFrom(0, Number.MAX_SAFE_INTEGER)];
+          const inLanes = Object.values(counters.lanes).reduce((sum, lane) => sum + lane.entries, 0);
+          expect(inLanes).toBe(loose.length);
+          const bytes = Object.values(counters.loose).reduce((sum, size) => sum + size, 0);
+          expect(bytes).toBe(loose.reduce((sum, { size }) => sum + size, 0));
+        };
+        for (const doing of steps) {
+          if (doing.do === "insert") {
+            for (const { source, alarm, pad } of doing.entries) {
+              const added = entry(now, source, { pad, kind: alarm ? "alarm" : "window" });
+              one.insert(added);
+              made.set(added.id, { number: place++, source, isAlarm: alarm });
+            }
+          } else if (doing.do === "compose") {
+            now += doing.by;
+            const demand = { alarm: doing.some, live: doing.some, backfill: doing.some };
+            one.compose(now, { format }, doing.isAway ? noDemand : demand);
+            for (const name of ["alarm", "live", "backfill"] as const)
+              if (!doing.isAway) expect(one.outbox.composed.countOf(name)).toBeLessThanOrEqual(64);
+          } else if (doing.do === "remove") {
+            const message = one.messages()[doing.which];
+            if (message) one.outbox.remove(message.sequence);
+          } else one.reopen();
+          look();
+        }
+        // Until nothing is left.
+        for (let round = 0; one.counters.entries > 0 && round < 1_000; round++) {
+          now += 1_000;
+          one.compose(now, { format });
+          look();
+          for (const { sequence } of one.messages()) one.outbox.remove(sequence);
+        }
+        expect(one.counters).toMatchObject({ entries: 0, messages: 0, bytes: 0 });
+        const last = new Map<string, number>();
+        const arrived = new Set<string>();
+        for (const message of [...seen.values()].sort((a, b) => a.sequence - b.sequence)) {
+          const text = plainOf(message);
+          const entries: { id: string; backfill?: true }[] =
+            format === "array"
+              ? JSON.parse(text)
+              : text
+                  .trim()
+                  .split("\n")
+                  .map((line) => JSON.parse(line));
+          for (const { id, backfill } of entries) {
+            const of = made.get(id);
+            expect(arrived.has(id)).toBe(false);
+            arrived.add(id);
+            const stream = `${message.class} ${message.class === "alarm" ? "" : of?.source}`;
+            expect(of?.number).toBeGreaterThan(last.get(stream) ?? 0);
+            last.set(stream, of?.number ?? 0);
+            expect(of?.isAlarm).toBe(message.class === "alarm");
+            expect(backfill === true).toBe(message.class === "backfill");
+          }
+          if (entries.length > 1) {
+            const bytes =
+              message.body.length +
+              headerBytes(message.id, message.output, { class: message.class, format }, false);
+            expect(bytes).toBeLessThanOrEqual(settings.maxMessageBytes);
+          }
+        }
+        expect(arrived.size).toBe(made.size);
+      }),
+      { numRuns: 100 },
+    );
+  },
+);
+
+test("an entry's number tells its lane and its place", () => {
+  const one = box();
+  one.insert(entry(1, "low"), entry(1, "usual"), entry(1, "high"));
+  const numbers = one.database.prepare<[], number>("SELECT entry FROM outbox").pluck().all();
+  expect(numbers.map(placeOf).sort()).toEqual([1, 2, 3]);
+  expect(new Set(numbers.map(laneOf)).size).toBe(3);
+});
+
+test("a missing row is noticed when its lane is read to its end", () => {
+  const one = box();
+  one.insert(entry(1_000), entry(1_000), entry(1_000));
+  one.database.exec("DELETE FROM outbox WHERE entry = (SELECT max(entry) FROM outbox)");
+  expect(() => one.compose(1_500)).toThrow(/3 entries wait in the outbox, and 2 are there/);
+});
