@@ -156,6 +156,7 @@ export class Gateway {
       views: {
         status: () => this.status,
         ledger: () => this.ledger,
+        deadLetters: async () => ({ deadLetters: await store.deadLetters() }),
         metrics: () => metricsText(this.status, storeFolder, clock.wall()),
       },
       onStatus: ({ state, reason }) => door.set({ state: state === "off" ? "failed" : state, reason }),

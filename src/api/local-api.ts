@@ -13,6 +13,7 @@ import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
 export interface ApiViews {
   readonly status: () => object;
   readonly ledger: () => object;
+  readonly deadLetters: () => Promise<object>;
   /** Prometheus text format. */
   readonly metrics: () => string;
 }
@@ -77,6 +78,7 @@ export class LocalApi {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },
       "/api/ledger": { method: "GET", answer: () => jsonAnswer(views.ledger()) },
       "/api/status": { method: "GET", answer: () => jsonAnswer(views.status()) },
+      "/api/dead-letters": { method: "GET", answer: async () => jsonAnswer(await views.deadLetters()) },
       "/metrics": { method: "GET", answer: () => ({ status: 200, type: prometheus, text: views.metrics() }) },
     };
   }

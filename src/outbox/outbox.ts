@@ -199,7 +199,7 @@ export class Outbox {
     for (const name of messageClasses) {
       if (name === "backfill" && !isBackfillWanted) return undefined;
       const sequence = this.composed.next(name, done[name]);
-      if (sequence !== undefined) return this.#read(sequence);
+      if (sequence !== undefined) return this.read(sequence);
     }
     return undefined;
   }
@@ -316,7 +316,8 @@ export class Outbox {
     return [...spans, [first, last]];
   }
 
-  #read(sequence: number): OutboxMessage | undefined {
+  /** A message with its body. @throws PermanentError STORE_CORRUPT */
+  read(sequence: number): OutboxMessage | undefined {
     const message = this.composed.read(sequence);
     if (!message) return undefined;
     const { id, output, spans, count, form } = message;

@@ -3,6 +3,7 @@ import { join } from "node:path";
 import { boundLog, type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
+import { DeadLetters } from "../outbox/dead-letters.ts";
 import type { PipelineSnapshot } from "../pipeline.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { Reserve } from "./reserve.ts";
@@ -20,6 +21,7 @@ export class Disk {
   readonly journal: Journal;
   readonly stateRow: StateRow;
   readonly suspects: Suspects;
+  readonly deadLetters: DeadLetters;
   readonly copy: LedgerCopy;
   readonly witness: Witness;
   readonly reserve: Reserve;
@@ -45,6 +47,7 @@ export class Disk {
       this.journal = new Journal(this.database);
       this.stateRow = new StateRow(this.database);
       this.suspects = new Suspects(this.database);
+      this.deadLetters = new DeadLetters(this.database);
       this.#writeSnapshot = this.database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
       this.#readSnapshot = this.database.prepare("SELECT position, checksum, snapshot FROM snapshot");
     } catch (error) {

@@ -1,4 +1,5 @@
 import type { ErrorCode } from "../core/errors.ts";
+import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
@@ -10,6 +11,7 @@ export interface Requests {
   configure: { argument: StoreSettings; result: undefined };
   commit: { argument: Commit; result: StoreStatus };
   next: { argument: { done: Done; isBackfillWanted: boolean }; result: OutboxMessage | undefined };
+  deadLetters: { argument: undefined; result: readonly DeadLetter[] };
   audit: { argument: undefined; result: StoreStatus["books"] };
   close: { argument: undefined; result: undefined };
 }

@@ -4,6 +4,7 @@ import { PermanentError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { Journal } from "../journal/journal.ts";
 import { corrupt } from "../outbox/checksum.ts";
+import { DeadLetters } from "../outbox/dead-letters.ts";
 import { laneOf } from "../outbox/lanes.ts";
 import { Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { emptyState, parseState, StateRow } from "./state.ts";
@@ -67,6 +68,7 @@ export function createTables(database: Database, storeId: string): void {
       CREATE TABLE snapshot (one INTEGER PRIMARY KEY, position INTEGER NOT NULL, checksum INTEGER NOT NULL, snapshot BLOB NOT NULL);
       ${Journal.schema};
       ${Outbox.schema};
+      ${DeadLetters.schema};
       ${Suspects.schema};`);
     database.prepare("INSERT INTO store VALUES (?)").run(storeId);
     database.prepare("INSERT INTO state (state) VALUES ('')").run();
@@ -99,7 +101,8 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
     database.exec(`
       ALTER TABLE message ADD COLUMN spans TEXT;
       ALTER TABLE message ADD COLUMN form TEXT;
-      ALTER TABLE message ADD COLUMN body BLOB;`);
+      ALTER TABLE message ADD COLUMN body BLOB;
+      ${DeadLetters.schema};`);
     const row = new StateRow(database);
     const state = row.read();
     const { composedBelow, looseEntries, ...outbox } = state.outbox as OutboxCounters & FormerCounters;

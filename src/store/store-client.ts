@@ -1,6 +1,7 @@
 import { Worker } from "node:worker_threads";
 import { within } from "../core/deadline.ts";
 import { InvariantError, PermanentError, TransientError } from "../core/errors.ts";
+import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
@@ -84,6 +85,10 @@ export class StoreClient {
 
   next(done: Done, isBackfillWanted = true): Promise<OutboxMessage | undefined> {
     return this.#request("next", { done, isBackfillWanted });
+  }
+
+  deadLetters(): Promise<readonly DeadLetter[]> {
+    return this.#request("deadLetters", undefined);
   }
 
   audit(): Promise<StoreStatus["books"]> {

@@ -3,6 +3,7 @@ import { dirname, join, resolve } from "node:path";
 import { storeError } from "../core/database.ts";
 import { renameDurably } from "../core/durable-file.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
 import { adoptFallbacks, fallbackFile, setAside } from "./adoption.ts";
@@ -86,6 +87,10 @@ export class StoreKeeper {
 
   next(done: Done, isBackfillWanted?: boolean): OutboxMessage | undefined {
     return this.#use((store) => store.next(done, isBackfillWanted));
+  }
+
+  deadLetters(): DeadLetter[] {
+    return this.#use((store) => store.deadLetters());
   }
 
   audit(): StoreStatus["books"] {

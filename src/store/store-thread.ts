@@ -52,6 +52,8 @@ function serve(request: RequestMessage) {
     case "configure":
       store.configure(request.argument);
       return undefined;
+    case "deadLetters":
+      return store.deadLetters();
     case "audit":
       return store.audit();
     default:

@@ -13,6 +13,7 @@ import {
   mergeLedger,
 } from "../ledger/ledger.ts";
 import type { ComposeSettings } from "../outbox/composer.ts";
+import type { DeadLetter } from "../outbox/dead-letters.ts";
 import { defaultPriority } from "../outbox/lanes.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
@@ -142,6 +143,10 @@ export class Store {
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
   next(done: Done, isBackfillWanted?: boolean): OutboxMessage | undefined {
     return this.#memory.outbox.next(done, isBackfillWanted);
+  }
+
+  deadLetters(): DeadLetter[] {
+    return this.#disk.deadLetters.list();
   }
 
   status(): StoreStatus {
@@ -318,7 +323,9 @@ export class Store {
         accountOf(ledger, source).published += count;
       }
     }
-    for (const { message } of commit.rejected) {
+    for (const { message, reason } of commit.rejected) {
+      const letter = outbox.read(message);
+      if (letter) this.#disk.deadLetters.add(letter, reason, commit.nowMs, this.#settings.maxBytes / 64);
       for (const [source, count] of Object.entries(outbox.remove(message))) {
         countDiscard(accountOf(ledger, source), "rejected", count);
       }

@@ -12,7 +12,7 @@ let folder: string;
 beforeEach(() => {
   folder = temporaryFolder();
 });
-const paths = ["/api/status", "/api/ledger", "/metrics", "/nothing", "/"];
+const paths = ["/api/status", "/api/ledger", "/api/dead-letters", "/metrics", "/nothing", "/"];
 
 describe("the token", () => {
   test("is made once, for the user alone, and stays the same across restarts", async () => {
@@ -87,6 +87,7 @@ describe("what it tells", () => {
     const { get, post, gateway } = await startGateway(folder, { sources: { yard, roof: yard } });
     await post([reading(), reading()], {}, "?source=yard");
     await post(reading(), {}, "?source=roof");
+    expect((await get("/api/dead-letters")).json).toEqual({ deadLetters: [] });
     expect((await get("/api/ledger")).json).toEqual({
       storeId: gateway.status.store.storeId,
       addsUp: true,
@@ -149,7 +150,7 @@ describe("what it tells", () => {
   test("metrics without a token only where the configuration opens them, and nothing else then", async () => {
     const { get } = await startGateway(folder, { api: { metrics: "open" } });
     const statuses = await Promise.all(paths.map(async (path) => (await get(path, {})).status));
-    expect(statuses).toEqual([401, 401, 200, 401, 401]);
+    expect(statuses).toEqual([401, 401, 401, 200, 401, 401]);
   });
 
   test("what there is not, and how not to ask", async () => {

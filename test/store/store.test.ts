@@ -68,6 +68,30 @@ describe("a store", () => {
     expect(imbalances(books)).toEqual([]);
   });
 
+  test("a rejected message is a dead letter with its reason, also after a restart; the oldest go first", () => {
+    const folder = temporaryFolder();
+    const { store, close } = openStore(folder, { maxBytes: 4_194_304 });
+    store.commit(commitOf([configuration(0)], t0));
+    const bodies: string[] = [];
+    for (let round = 1; round <= 120; round++) {
+      const at = round * 3_000;
+      store.commit(commitOf([reading(at, { t: round }), tick(t0 + at + 2_500)], t0 + at + 2_500));
+      const rejected = messagesOf(store).map(({ sequence: message, body }) => {
+        bodies.push(body);
+        return { message, reason: `reason ${message}` };
+      });
+      store.commit(commitOf([], t0 + at + 2_500, { rejected }));
+    }
+    const letters = store.deadLetters();
+    expect(letters.length).toBeGreaterThan(50);
+    expect(letters.length).toBeLessThanOrEqual(100);
+    expect(letters.map(({ body }) => body)).toEqual(bodies.slice(-letters.length));
+    expect(letters.at(-1)).toMatchObject({ reason: `reason ${bodies.length}` });
+    expect(letters.reduce((sum, { body }) => sum + body.length, 0)).toBeLessThan(4_194_304 / 64);
+    close();
+    expect(openStore(folder).store.deadLetters()).toEqual(letters);
+  });
+
   test("is clean after the last commit of an orderly stop only", () => {
     const folder = temporaryFolder();
     const reopened = (more: Partial<Commit>) => {
