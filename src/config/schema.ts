@@ -350,6 +350,14 @@ export const configSchema = z
           .max(65_536)
           .default(4_096)
           .describe("What the hub bills by: 4,096; 512 on the free tier of IoT Hub"),
+        dailyBlocks: z
+          .int()
+          .min(24)
+          .max(1_000_000_000)
+          .optional()
+          .describe(
+            "Blocks that may be billed in a day, UTC. When it runs short, raw readings are left out, then windows merged, then what is left waits; alarms always go",
+          ),
         maxInFlight: z
           .int()
           .min(1)

@@ -13,8 +13,7 @@ export function intakeSettings({ store, publish }: Config): IntakeSettings {
   const { maxLossMs, minCommitMs } = store;
   // What waits must fit into the store in one commit when it may.
   const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
-  const { maxDelayMs, maxMessageBytes, blockBytes, output, format, compression, backfill } = publish;
-  const compose = { maxDelayMs, maxMessageBytes, blockBytes, output, format, compression };
+  const { backfill, maxInFlight: _, ...compose } = publish;
   return {
     maxLossMs,
     minCommitMs,

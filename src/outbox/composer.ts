@@ -1,3 +1,4 @@
+import { allowance, liveReserve, turn, waitForBlocksMs } from "./bill.ts";
 import { corrupt } from "./checksum.ts";
 import { LaneReader } from "./lane-reader.ts";
 import { alarmLane, numberIn, priorityLanes } from "./lanes.ts";
@@ -25,6 +26,8 @@ export interface ComposeSettings {
   readonly compression: "none" | "gzip";
   /** Older than this, an entry is backlog. */
   readonly backfillAfterMs: number;
+  /** What may be billed in a day (UTC); alarms go all the same. */
+  readonly dailyBlocks?: number | undefined;
 }
 
 /** How many messages of a class may wait composed; none while the hub takes none. */
@@ -37,9 +40,11 @@ export type Demand = Readonly<Record<MessageClass, number>>;
 export const fullDemand: Demand = { alarm: 64, live: 64, backfill: 64 };
 export const noDemand: Demand = { alarm: 0, live: 0, backfill: 0 };
 
-/** One go at composing. Times are steady ms. */
+/** One go at composing. */
 interface Round {
+  /** Steady ms; and wall ms, which says what day it is. */
   readonly nowMs: number;
+  readonly wallMs: number;
   readonly settings: ComposeSettings;
   readonly demand: Demand;
   /** Composed entries cannot make room in a full store, so they are no more than this. */
@@ -65,7 +70,7 @@ export class Composer {
   }
 
   /**
-   * Returns when the rest falls due, or undefined when nothing waits for that.
+   * `nowMs`: steady. Returns when the rest falls due, steady ms too, or undefined when nothing waits for that.
    * @throws PermanentError STORE_CORRUPT when rows are missing
    */
   compose(
@@ -73,9 +78,11 @@ export class Composer {
     settings: ComposeSettings,
     demand: Demand = fullDemand,
     aheadBytes = Number.POSITIVE_INFINITY,
+    wallMs = nowMs,
   ): number | undefined {
-    const round = { nowMs, settings, demand, aheadBytes };
-    const { lanes } = this.#outbox.counters;
+    const round = { nowMs, wallMs, settings, demand, aheadBytes };
+    const { lanes, bill } = this.#outbox.counters;
+    turn(bill, wallMs);
     const expected = Object.values(lanes).map((lane) => ({ lane, entries: lane.entries }));
     for (const lane of priorityLanes) this.#age(lane, nowMs - settings.backfillAfterMs);
     const readers = (of: readonly number[], from: "from" | "live", to: (lane: number) => number) =>
@@ -92,6 +99,7 @@ export class Composer {
       this.#class("alarm", alarms, 0, round),
       this.#class("live", live, maxDelayMs, round),
       this.#class("backfill", backlog, backfillAfterMs + maxDelayMs, round),
+      this.#budgetMs(live, backlog, round),
     ].filter((ms) => ms !== undefined);
     // Of a lane that was read to its end.
     for (const { lane, entries } of expected) {
@@ -158,8 +166,27 @@ export class Composer {
     return undefined;
   }
 
-  #isWanted(of: MessageClass, { demand, aheadBytes }: Round): boolean {
+  /** When the day's budget lets what waits go on. */
+  #budgetMs(live: readonly LaneReader[], backlog: readonly LaneReader[], round: Round): number | undefined {
+    const { nowMs, wallMs, settings, demand } = round;
+    const { dailyBlocks } = settings;
+    const waits = (readers: readonly LaneReader[]) => readers.some((reader) => reader.at(0) !== undefined);
+    if (dailyBlocks === undefined || demand.live === 0) return undefined;
+    const needed = waits(live) ? 1 : waits(backlog) ? 1 + liveReserve(dailyBlocks) : 0;
+    const waitMs = waitForBlocksMs(this.#outbox.counters.bill, dailyBlocks, wallMs, needed);
+    return waitMs > 0 ? nowMs + waitMs : undefined;
+  }
+
+  #isWithinBudget(of: MessageClass, { settings: { dailyBlocks }, wallMs }: Round): boolean {
+    if (dailyBlocks === undefined || of === "alarm") return true;
+    const left = allowance(this.#outbox.counters.bill, dailyBlocks, wallMs);
+    return left - (of === "backfill" ? liveReserve(dailyBlocks) : 0) >= 1;
+  }
+
+  #isWanted(of: MessageClass, round: Round): boolean {
+    const { demand, aheadBytes } = round;
     const { composed, counters } = this.#outbox;
+    if (!this.#isWithinBudget(of, round)) return false;
     const waiting = composed.countOf(of);
     if (waiting >= demand[of]) return false;
     const loose = Object.values(counters.loose).reduce((sum, size) => sum + size, 0);
@@ -195,6 +222,16 @@ export class Composer {
     const parts = readers.map((reader, lane) => reader.first(counts[lane] ?? 0));
     const taken =
       settings.compression === "gzip" ? this.#fitting(parts, form, settings) : { parts, body: undefined };
+    const isCompressed = taken.body !== undefined;
+    const fixed = headerBytes(this.#outbox.messageId(), settings.output, form, isCompressed);
+    const overhead = entryOverhead(form);
+    const plain = () =>
+      taken.parts.flat().reduce((sum, row) => sum + row.size + overhead, bodyOverhead(form));
+    const bytes = fixed + (taken.body?.length ?? plain());
+    const { bill } = this.#outbox.counters;
+    bill.messages++;
+    bill.bytes += bytes;
+    bill.blocks += Math.ceil(bytes / settings.blockBytes);
     this.#outbox.message(taken.parts, settings.output, form, taken.body);
     for (const [lane, reader] of readers.entries()) reader.drop(taken.parts[lane]?.length ?? 0);
   }

@@ -1,6 +1,7 @@
 import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts, type Entry } from "../core/entry.ts";
 import type { HubMessage } from "../hub/hub-client.ts";
+import { type Bill, emptyBill } from "./bill.ts";
 import { corrupt, type EntryRow, entryChecksum, soundEntry, type Unchecked } from "./checksum.ts";
 import { ComposedMessages, type Span } from "./composed.ts";
 import { allLanes, defaultPriority, laneFor, laneOf, numberIn } from "./lanes.ts";
@@ -54,6 +55,7 @@ export interface OutboxCounters {
   nextEntry: number;
   nextMessage: number;
   unchecked: Unchecked;
+  bill: Bill;
 }
 
 export function emptyOutbox(): OutboxCounters {
@@ -67,6 +69,7 @@ export function emptyOutbox(): OutboxCounters {
     nextEntry: 1,
     nextMessage: 1,
     unchecked: { entriesBelow: 0, messagesBelow: 0 },
+    bill: emptyBill(),
   };
 }
 

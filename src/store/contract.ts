@@ -1,5 +1,6 @@
 import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance } from "../ledger/ledger.ts";
+import type { Bill } from "../outbox/bill.ts";
 import type { ComposeSettings, Demand } from "../outbox/composer.ts";
 import type { OutboxStatus } from "../outbox/outbox.ts";
 import type { Retention } from "./room.ts";
@@ -47,6 +48,8 @@ export interface StoreStatus {
   readonly storeId: string;
   readonly position: number;
   readonly outbox: OutboxStatus;
+  /** What was composed today. */
+  readonly bill: Bill;
   readonly openWindows: number;
   readonly books: Readonly<Record<string, Balance>>;
   /** Frames that wait for the clock to be known good; they are in no book yet. */

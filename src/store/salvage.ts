@@ -193,8 +193,8 @@ function recoverMemory(damaged: DamagedStore, position: number) {
 
 /** Messages that are all there keep their composition; of the others, the entries that can be read wait anew. */
 function copyOutbox(database: Database, damaged: DamagedStore, before: OutboxCounters): OutboxCounters {
-  const { nextEntry, nextMessage, unchecked } = before;
-  const counters = { ...emptyOutbox(), nextEntry, nextMessage, unchecked };
+  const { nextEntry, nextMessage, unchecked, bill } = { ...emptyOutbox(), ...before };
+  const counters = { ...emptyOutbox(), nextEntry, nextMessage, unchecked, bill };
   // A damaged tree may lead to one row on two ways.
   const insert = database.prepare("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
   for (const row of damaged.entries(nextEntry - 1, unchecked)) {

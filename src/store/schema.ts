@@ -3,6 +3,7 @@ import { type Database, type FileMark, markOf } from "../core/database.ts";
 import { PermanentError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { Journal } from "../journal/journal.ts";
+import { emptyBill } from "../outbox/bill.ts";
 import { corrupt } from "../outbox/checksum.ts";
 import { DeadLetters } from "../outbox/dead-letters.ts";
 import { laneOf } from "../outbox/lanes.ts";
@@ -107,7 +108,10 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
     const state = row.read();
     const { composedBelow, looseEntries, ...outbox } = state.outbox as OutboxCounters & FormerCounters;
     const lane = { entries: looseEntries, from: composedBelow, live: composedBelow };
-    row.write({ ...state, outbox: { ...outbox, lanes: { [laneOf(composedBelow)]: lane } } });
+    row.write({
+      ...state,
+      outbox: { ...outbox, lanes: { [laneOf(composedBelow)]: lane }, bill: emptyBill() },
+    });
   },
 };
 

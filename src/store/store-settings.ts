@@ -16,6 +16,7 @@ export const unopened: StoreStatus = {
   storeId: "",
   position: 0,
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
+  bill: { day: 0, blocks: 0, messages: 0, bytes: 0 },
   openWindows: 0,
   books: {},
   holding: 0,

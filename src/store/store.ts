@@ -155,6 +155,7 @@ export class Store {
       storeId: this.#disk.storeId,
       position: state.position,
       outbox: this.#outboxStatus,
+      bill: { ...state.outbox.bill },
       openWindows: pipeline.openWindows,
       holding: pipeline.time.heldFrames,
       steadyBaseMs: pipeline.time.steadyBaseMs,
@@ -347,6 +348,7 @@ export class Store {
         commit.compose,
         commit.demand,
         logBytes(this.#settings.maxBytes),
+        commit.nowMs,
       );
     // Not while frames are held back: each snapshot would hold all of them again.
     const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;

@@ -11,6 +11,7 @@ export const emptyStatus: StoreStatus = {
   storeId: "store",
   position: 0,
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
+  bill: { day: 0, blocks: 0, messages: 0, bytes: 0 },
   openWindows: 0,
   holding: 0,
   /** That of a ManualClock before its wall clock steps. */

@@ -172,6 +172,51 @@ describe("blocks", () => {
   });
 });
 
+describe("a daily budget", () => {
+  const midnight = 20_000 * 86_400_000;
+  const hour = 3_600_000;
+
+  test("bounds what is composed in a day, whatever waits; alarms go all the same", () => {
+    const one = box();
+    const composer = new Composer(one.outbox);
+    let blocks = 0;
+    for (let atMs = 0; atMs < 24 * hour; atMs += hour / 4) {
+      one.insert(...Array.from({ length: 20 }, () => entry(atMs)), entry(atMs, "usual", { kind: "alarm" }));
+      composer.compose(
+        atMs + 2_000,
+        { ...settings, dailyBlocks: 240 },
+        fullDemand,
+        undefined,
+        midnight + atMs,
+      );
+      for (const message of one.messages()) {
+        if (message.class !== "alarm") blocks += Math.ceil((message.body.length + 45) / 200);
+        one.outbox.remove(message.sequence);
+      }
+      // No hour takes what belongs to the rest of the day.
+      expect(blocks).toBeLessThanOrEqual(10 + (230 * (atMs + hour / 4)) / (24 * hour) + 5);
+    }
+    expect(blocks).toBeGreaterThan(100);
+    expect(one.counters.bill.blocks).toBeLessThanOrEqual(240 + 5);
+    expect([...one.outbox.looseFrom(0, Number.MAX_SAFE_INTEGER)].length).toBeGreaterThan(0);
+  });
+
+  test("says when what waits may go on, and it does then", () => {
+    const one = box();
+    const composer = new Composer(one.outbox);
+    const compose = (nowMs: number) =>
+      composer.compose(nowMs, { ...settings, dailyBlocks: 24 }, fullDemand, undefined, midnight + nowMs);
+    one.insert(...Array.from({ length: 40 }, () => entry(0)));
+    const dueMs = compose(1_000) ?? 0;
+    expect(dueMs).toBeGreaterThan(hour / 2);
+    const before = one.counters.messages;
+    expect(compose(dueMs - 60_000)).toBeGreaterThanOrEqual(dueMs - 1);
+    expect(one.counters.messages).toBe(before);
+    compose(dueMs + 1);
+    expect(one.counters.messages).toBe(before + 1);
+  });
+});
+
 describe("formats", () => {
   test.each([
     ["array", "application/json", /^\[\{.*\},\{.*\}\]$/],
