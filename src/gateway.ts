@@ -16,10 +16,12 @@ import type { GatewayStatus } from "./gateway-status.ts";
 import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink } from "./hub/hub-link.ts";
+import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
 import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
+import { HoldBack } from "./publish/hold-back.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
 import { SourceSet } from "./sources/source-set.ts";
@@ -69,6 +71,7 @@ export class Gateway {
   readonly #api: LocalApi;
   readonly #publisher: Publisher;
   readonly #link: HubLink;
+  readonly #upstream: UpstreamWatch;
   readonly #desired: Desired;
   readonly #reporter: Reporter;
   readonly #stop = new AbortController();
@@ -162,11 +165,23 @@ export class Gateway {
       onConnected: (client) => this.#connected(client),
       onDesired: (patch) => this.#desired.patch(patch),
     });
+    const settings = upstreamSettings(config.hub);
+    this.#upstream = new UpstreamWatch({
+      settings,
+      holdBack: new HoldBack(settings),
+      clock,
+      log: log.child({ stage: "hub" }),
+      wake: () => this.#publisher.wake(),
+    });
     this.#publisher = new Publisher({
       next: (sequence) => store.next(sequence),
       connected: (signal) => this.#link.connected(signal),
+      mayHandOver: () => this.#upstream.mayHandOver,
       send: (message) => this.#link.send(message),
-      acknowledge: (sequence) => this.#intake.acknowledge(sequence),
+      acknowledge: (sequence) => {
+        this.#upstream.handedOver();
+        this.#intake.acknowledge(sequence);
+      },
       reject: (sequence) => this.#intake.reject(sequence),
       pause: (signal) => clock.sleep(storeRetryMs, signal),
       onFatal,
@@ -204,6 +219,7 @@ export class Gateway {
       lastDesiredVersion: this.#lastDesired?.version,
       lastDesiredStatus: this.#lastDesired?.status,
       hub: { type: config.hub.type, ...this.#link.state },
+      upstream: this.#upstream.status,
       sources: this.#sources.status,
       clock: this.#clockWatch.quality,
       intake,
@@ -248,12 +264,13 @@ export class Gateway {
     await Promise.race([flushed, aborted(drained)]);
     while (
       this.#link.state.state === "connected" &&
+      this.#upstream.mayHandOver &&
       this.#storeStatus.outbox.messages > 0 &&
       !drained.aborted
     ) {
       await clock.sleep(50, drained).catch(() => undefined);
     }
-    const idle = Promise.all([this.#reporter.stop(), this.#publisher.stop()]);
+    const idle = Promise.all([this.#upstream.stop(), this.#reporter.stop(), this.#publisher.stop()]);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
     await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
@@ -314,6 +331,7 @@ export class Gateway {
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
     this.#link.start();
+    this.#upstream.start();
     this.#housekeeping = this.#housekeep();
     log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
   }
@@ -411,6 +429,7 @@ export class Gateway {
         lastDesiredVersion: this.#lastDesired?.version,
         lastDesiredStatus: this.#lastDesired?.status,
         sources: this.#sources.status,
+        upstream: this.#upstream.status?.state,
         clockQuality: this.#clockWatch.quality,
         store: { state, reason },
         ledger: totalsPerSource(this.#storeStatus.books),

@@ -9,6 +9,8 @@ export interface PublisherOptions {
   readonly next: (sequence: number) => Promise<OutboxMessage | undefined>;
   /** Resolves when a connection stands. */
   readonly connected: (signal: AbortSignal) => Promise<void>;
+  /** Asked before each message; when the answer changes, `wake` tells. */
+  readonly mayHandOver: () => boolean;
   readonly send: (message: HubMessage) => Promise<void>;
   readonly acknowledge: (sequence: number) => void;
   readonly reject: (sequence: number) => void;
@@ -60,7 +62,7 @@ export class Publisher {
     this.wake();
   }
 
-  /** There may be something new in the outbox. */
+  /** There may be something new in the outbox, or something held back may go. */
   wake(): void {
     this.#awake = true;
     this.#wake?.();
@@ -73,10 +75,10 @@ export class Publisher {
   }
 
   async #run(): Promise<void> {
-    const { acknowledge, reject, log } = this.#options;
+    const { mayHandOver, acknowledge, reject, log } = this.#options;
     while (!this.#stop.signal.aborted) {
       this.#awake = false;
-      const message = await this.#next();
+      const message = mayHandOver() ? await this.#next() : undefined;
       const round = this.#round;
       if (!message) {
         await this.#sleep();

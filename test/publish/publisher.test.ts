@@ -14,6 +14,7 @@ function running() {
   const sends: { readonly message: HubMessage; confirm(): void; fail(error: unknown): void }[] = [];
   const fatal: unknown[] = [];
   let online = true;
+  let held = false;
   let waiting: (() => void)[] = [];
   const publisher = new Publisher({
     next: async (sequence) => outbox.find((m) => m.sequence > sequence),
@@ -26,6 +27,7 @@ function running() {
         });
       }
     },
+    mayHandOver: () => !held,
     send: (message) =>
       new Promise((resolve, reject) => {
         events.push(`send ${message.id}`);
@@ -55,6 +57,9 @@ function running() {
       online = now;
       for (const resolve of waiting.splice(0)) resolve();
       waiting = [];
+    },
+    hold: (now: boolean) => {
+      held = now;
     },
     /** Ends the send under way and lets everything that follows from it happen. */
     end: async (how: "confirm" | Error) => {
@@ -142,6 +147,22 @@ test("nothing is sent before there is a connection", async () => {
   expect(r.events).toEqual(["send m1"]);
 });
 
+test("while it is held back the message under way ends and none follows, until it is woken", async () => {
+  const r = running();
+  r.put(1, 2);
+  r.publisher.start();
+  await setImmediate();
+  r.hold(true);
+  await r.end("confirm");
+  r.publisher.wake();
+  await setImmediate();
+  expect([r.events, r.underWay]).toEqual([["send m1", "acknowledge 1"], 0]);
+  r.hold(false);
+  r.publisher.wake();
+  await setImmediate();
+  expect(r.events.at(-1)).toBe("send m2");
+});
+
 test("it sleeps when the outbox is empty and goes on when it is woken", async () => {
   const r = running();
   r.publisher.start();
@@ -169,6 +190,7 @@ test("a wake while it looks into the outbox is not lost", async () => {
       return found;
     },
     connected: async () => undefined,
+    mayHandOver: () => true,
     send: async (message) => {
       sent.push(message.id);
     },
