@@ -154,7 +154,8 @@ export class UpstreamWatch {
     }
     if (state !== before) {
       const line = { upstream: state, queueLength: this.#queueLength };
-      if (holding) log.warn(line, "messages wait in the store until edge hub gets rid of what it has");
+      if (holding)
+        log.warn(line, "edge hub has no way to the cloud, or a slow one: messages wait in the store");
       else log.info(line, "messages are handed over to edge hub");
     }
     // Also while it holds: a message may be due as a probe.

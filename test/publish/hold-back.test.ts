@@ -163,6 +163,12 @@ test("samples missed for a moment change nothing; more of them make it unknown a
   expect(holdBack.mayHandOver(0)).toBe(true);
 });
 
+test("what was refuted is believed again of a restarted edge hub", () => {
+  const offline = { offlineCount: 1, offlineEnds: 1 };
+  const reborn = { ...offline, instance: "b" };
+  expect(judge(fresh(), offline, { ...offline, sent: 1 }, reborn)).toEqual(["offline", "online", "offline"]);
+});
+
 test("a restarted edge hub is judged anew: its counts began at 0", () => {
   const before = { offlineCount: 3, offlineEnds: 3, queueLength: 500, sent: 1_000 };
   const reborn = { instance: "b", offlineCount: 0, offlineEnds: undefined, sent: 0 };
