@@ -92,6 +92,25 @@ test("without a way to the cloud the store grows instead of the hub's queue, and
   await until("the twin tells", () => reported().upstream === "online");
 });
 
+test("an outage longer than the hub's time to live costs no more than what the hub already had", async () => {
+  await hub.stop();
+  hub = await startEmbeddedHub({ metricsPort: 0, timeToLiveSecs: 1 });
+  const box = await start(hub.metricsUrl ?? "");
+  await until("the way is known", () => box.upstream()?.state === "online");
+  hub.setUpstream("off");
+  await until("the outage is known", () => box.upstream()?.state === "offline");
+  await box.feed(10);
+  await until("all are in the outbox", () => box.held() >= 8);
+  await new Promise((resolve) => setTimeout(resolve, 2_000));
+  hub.setUpstream("on");
+  await until("the outbox is empty", () => box.held() === 0);
+  // The one message that may pass while others wait.
+  const expired = hub.counter("upstreamDiscarded.expired");
+  expect(expired).toBeLessThanOrEqual(1);
+  expect(hub.upstreamMessages.length + expired).toBe(hub.messages.length);
+  expect(hub.messages.length).toBeGreaterThan(1);
+});
+
 test("a gateway that is stopped while it holds does not wait for the cloud, and goes on at the next start", async () => {
   hub.setUpstream("off");
   const first = await start(hub.metricsUrl ?? "");

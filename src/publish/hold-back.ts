@@ -14,6 +14,8 @@ const growthSamples = 3;
 const maxMissed = 3;
 /** Least time between two messages handed over while holding, in samples. */
 const trickleSamples = 6;
+/** The same where all that is known says that they would not get further, and could expire. */
+const rareSamples = 360;
 
 /**
  * Judges samples of edge hub's metrics: whether messages go over now, or wait in the store, which does not expire by
@@ -25,12 +27,13 @@ const trickleSamples = 6;
  *   messages in it expire and none is sent, or when it is longer than the bound. It ends at half of that length.
  *   Messages of other modules count like ours: behind them ours would wait, too.
  *
- * It cannot hold for ever by mistake: what waits in edge hub's queue shows with its way upstream that there is one;
- * when nothing waits, or the queue moves slowly, a message may pass every so often.
+ * It cannot hold for ever by mistake: a message may pass every so often, and seldom while others wait before it that
+ * would show a way upstream as well. Edge hub renews the length only when something enters or leaves the queue
+ * (`Checkpointer.cs`), so that of a queue whose messages expired may stand still until one does.
  */
 export class HoldBack {
   readonly #maxQueueLength: number;
-  readonly #trickleMs: number;
+  readonly #intervalMs: number;
   #state: UpstreamState = "unknown";
   #last: UpstreamSample | undefined;
   #missed = 0;
@@ -47,7 +50,7 @@ export class HoldBack {
   /** Without settings it has no samples to judge, and holds nothing. */
   constructor(settings: UpstreamSettings | undefined) {
     this.#maxQueueLength = settings?.maxQueueLength ?? Number.POSITIVE_INFINITY;
-    this.#trickleMs = trickleSamples * (settings?.intervalMs ?? 0);
+    this.#intervalMs = settings?.intervalMs ?? 0;
   }
 
   get state(): UpstreamState {
@@ -61,8 +64,9 @@ export class HoldBack {
   /** Asked before each message; `nowMs` is monotonic. */
   mayHandOver(nowMs: number): boolean {
     if (!this.holding) return true;
-    const isProbe = this.#took || this.#last?.queueLength === 0;
-    return isProbe && nowMs - this.#handedMs >= this.#trickleMs;
+    const { queueLength = 0, offlineCount = 0, offlineEnds = 0 } = this.#last ?? {};
+    const mayMove = this.#took || queueLength === 0 || offlineCount < offlineEnds;
+    return nowMs - this.#handedMs >= (mayMove ? trickleSamples : rareSamples) * this.#intervalMs;
   }
 
   handedOver(nowMs: number): void {
@@ -83,7 +87,8 @@ export class HoldBack {
     const isExpiring = last !== undefined && expired > last.expired;
     this.#took =
       last !== undefined && (sent > last.sent || queueLength + (expired - last.expired) < last.queueLength);
-    if (last === undefined || queueLength < last.queueLength) {
+    // What gathered in an outage says nothing of what comes after it.
+    if (last === undefined || queueLength < last.queueLength || this.#state === "offline") {
       this.#base = queueLength;
       this.#samples = 0;
     } else this.#samples++;

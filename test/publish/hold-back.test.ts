@@ -4,8 +4,9 @@ import { HoldBack } from "../../src/publish/hold-back.ts";
 
 const intervalMs = 10_000;
 const settings = { state: "on", url: "http://edgeHub:9600/metrics", intervalMs } as const;
-/** A message held back may pass this long after the last. */
+/** A message held back may pass this long after the last; where it would only wait in edge hub's queue, this long. */
 const trickleMs = 6 * intervalMs;
+const rareMs = 360 * intervalMs;
 
 /** Edge hub connected once and was never offline; what is given changes that. */
 function sample(changes: Partial<UpstreamSample> = {}): UpstreamSample {
@@ -43,7 +44,8 @@ test("edge hub's word that it is offline holds at once, and its word that this e
   const holdBack = fresh();
   const offline = { offlineCount: 1, queueLength: 4, sent: 9 };
   expect(judge(holdBack, { sent: 5 }, offline, offline)).toEqual(["online", "offline", "offline"]);
-  expect(holdBack.mayHandOver(1e9)).toBe(false);
+  holdBack.handedOver(0);
+  expect(holdBack.mayHandOver(trickleMs)).toBe(false);
   expect(judge(holdBack, { ...offline, offlineEnds: 2 })).toEqual(["online"]);
   expect(holdBack.mayHandOver(0)).toBe(true);
 });
@@ -52,7 +54,7 @@ test("a gateway that starts while edge hub is offline knows it from the first sa
   expect(judge(fresh(), { offlineCount: 7, offlineEnds: 7 })).toEqual(["offline"]);
 });
 
-test("what waits in edge hub's queue is the probe; with an empty queue one message may pass every so often", () => {
+test("with an empty queue a message may pass every so often; once one waits there, only seldom", () => {
   const holdBack = fresh();
   const offline = { offlineCount: 1 };
   judge(holdBack, {}, offline);
@@ -60,7 +62,8 @@ test("what waits in edge hub's queue is the probe; with an empty queue one messa
   expect(holdBack.mayHandOver(1_000 + trickleMs - 1)).toBe(false);
   expect(holdBack.mayHandOver(1_000 + trickleMs)).toBe(true);
   judge(holdBack, { ...offline, queueLength: 1 });
-  expect(holdBack.mayHandOver(1e9)).toBe(false);
+  expect(holdBack.mayHandOver(1_000 + rareMs - 1)).toBe(false);
+  expect(holdBack.mayHandOver(1_000 + rareMs)).toBe(true);
 });
 
 test("messages that go upstream refute that edge hub is offline, until it says so anew", () => {
@@ -116,13 +119,25 @@ test("slow growth counts as well, because nothing ever falls", () => {
   expect([states[50], states[51]]).toEqual(["online", "congested"]);
 });
 
-test("a congested queue that moves lets a message pass every so often, one that stands still lets none", () => {
+test("a congested queue lets a message pass every so often, or seldom when nothing says that edge hub is connected", () => {
   const holdBack = fresh();
   judge(holdBack, ...[0, 100, 250, 400].map((queueLength, i) => ({ queueLength, sent: i })));
   holdBack.handedOver(0);
   expect([holdBack.mayHandOver(trickleMs - 1), holdBack.mayHandOver(trickleMs)]).toEqual([false, true]);
+  // Its length stands still: edge hub would renew it when something enters.
   judge(holdBack, { queueLength: 400, sent: 3 });
-  expect(holdBack.mayHandOver(trickleMs)).toBe(false);
+  expect(holdBack.mayHandOver(trickleMs)).toBe(true);
+  const unknowing = fresh();
+  const lengths = [0, 100, 250, 400, 400].map((queueLength) => ({ queueLength, offlineEnds: undefined }));
+  expect(judge(unknowing, ...lengths).at(-1)).toBe("congested");
+  unknowing.handedOver(0);
+  expect([unknowing.mayHandOver(rareMs - 1), unknowing.mayHandOver(rareMs)]).toEqual([false, true]);
+});
+
+test("what gathered in edge hub's queue in an outage is not congestion after it", () => {
+  const gathered = [0, 100, 200, 300, 400].map((queueLength) => ({ queueLength, offlineCount: 1 }));
+  const back = { queueLength: 400, offlineCount: 1, offlineEnds: 2 };
+  expect(judge(fresh(), ...gathered, back, back, back, back).slice(-4)).toEqual(Array(4).fill("online"));
 });
 
 test("a bound of the queue's length holds whether it grows or not", () => {
