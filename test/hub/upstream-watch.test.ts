@@ -86,6 +86,7 @@ test("it holds while edge hub is offline and lets go when it is back, one log li
   const url = await serve((_, response) => response.end(text));
   const { watch, log, wakes } = watching(url);
   await until("online", () => watch.status?.state === "online");
+  watch.handedOver();
   text = offline;
   await until("offline", () => watch.status?.state === "offline");
   expect(watch.status).toMatchObject({ holding: true, queueLength: 2, reason: undefined });
@@ -145,7 +146,9 @@ test("metrics that go away while it holds let go soon; those that come back are 
     else response.destroy();
   });
   const { watch } = watching(url);
+  watch.handedOver();
   await until("offline", () => watch.status?.state === "offline");
+  expect(watch.mayHandOver).toBe(false);
   isThere = false;
   await until("unknown", () => watch.status?.state === "unknown");
   expect(watch.mayHandOver).toBe(true);
