@@ -1,6 +1,7 @@
 import type { ApiStatus } from "./api/local-api.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
+import type { UpstreamStatus } from "./hub/upstream-watch.ts";
 import type { IntakeStatus } from "./journal/intake.ts";
 import type { FlashWear } from "./observe/health.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";
@@ -17,6 +18,8 @@ export interface GatewayStatus {
   readonly lastDesiredVersion: number | undefined;
   readonly lastDesiredStatus: DesiredStatus | undefined;
   readonly hub: HubLinkState & { readonly type: string };
+  /** Edge hub's way to the cloud; undefined for other hubs, and when nobody asks. */
+  readonly upstream: UpstreamStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;
   readonly clock: TimeQuality;
   readonly intake: IntakeStatus;

@@ -16,11 +16,13 @@ import type { GatewayStatus } from "./gateway-status.ts";
 import type { HubClient } from "./hub/hub-client.ts";
 import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink } from "./hub/hub-link.ts";
+import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
 import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
-import { fullDemand, noDemand } from "./outbox/composer.ts";
+import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
+import { HoldBack } from "./publish/hold-back.ts";
 import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
 import { SourceSet } from "./sources/source-set.ts";
@@ -68,6 +70,7 @@ export class Gateway {
   readonly #api: LocalApi;
   readonly #publisher: Publisher;
   readonly #link: HubLink;
+  readonly #upstream: UpstreamWatch;
   readonly #desired: Desired;
   readonly #reporter: Reporter;
   readonly #stop = new AbortController();
@@ -137,7 +140,7 @@ export class Gateway {
         clock,
         log: log.child({ stage: "journal" }),
         // What the hub does not take stays loose, so that a full store can make room of it.
-        demand: () => (this.#link.state.state === "connected" ? fullDemand : noDemand),
+        demand: () => this.#demand,
         onCommit: (s) => this.#committed(s),
         onFatal,
       },
@@ -170,11 +173,26 @@ export class Gateway {
       onConnected: (client) => this.#connected(client),
       onDesired: (patch) => this.#desired.patch(patch),
     });
+    const settings = upstreamSettings(config.hub);
+    this.#upstream = new UpstreamWatch({
+      settings,
+      holdBack: new HoldBack(settings),
+      clock,
+      log: log.child({ stage: "hub" }),
+      wake: () => {
+        this.#intake.compose();
+        this.#publisher.wake();
+      },
+    });
     this.#publisher = new Publisher(
       {
         next: (done, isBackfillWanted) => store.next(done, isBackfillWanted),
         connected: (signal) => this.#link.connected(signal),
-        send: (message) => this.#link.send(message),
+        mayHandOver: () => this.#upstream.mayHandOver,
+        send: (message) => {
+          this.#upstream.handedOver();
+          return this.#link.send(message);
+        },
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
         onFatal,
@@ -215,6 +233,7 @@ export class Gateway {
       lastDesiredVersion: this.#lastDesired?.version,
       lastDesiredStatus: this.#lastDesired?.status,
       hub: { type: config.hub.type, ...this.#link.state },
+      upstream: this.#upstream.status,
       sources: this.#sources.status,
       clock: this.#clockWatch.quality,
       intake,
@@ -223,6 +242,12 @@ export class Gateway {
       flash: flashWear(),
       api: this.#api.status,
     };
+  }
+
+  /** While messages are held back one may pass now and then, to see whether that is right. */
+  get #demand(): Demand {
+    if (this.#link.state.state !== "connected") return noDemand;
+    return this.#upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
   }
 
   /** The books as of the last commit. */
@@ -259,12 +284,13 @@ export class Gateway {
     await Promise.race([flushed, aborted(drained)]);
     while (
       this.#link.state.state === "connected" &&
+      this.#upstream.mayHandOver &&
       this.#storeStatus.outbox.messages > 0 &&
       !drained.aborted
     ) {
       await clock.sleep(50, drained).catch(() => undefined);
     }
-    const idle = Promise.all([this.#reporter.stop(), this.#publisher.stop()]);
+    const idle = Promise.all([this.#upstream.stop(), this.#reporter.stop(), this.#publisher.stop()]);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
     await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
@@ -325,6 +351,7 @@ export class Gateway {
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
     this.#link.start();
+    this.#upstream.start();
     this.#housekeeping = this.#housekeep();
     log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
   }
@@ -424,6 +451,7 @@ export class Gateway {
         lastDesiredVersion: this.#lastDesired?.version,
         lastDesiredStatus: this.#lastDesired?.status,
         sources: this.#sources.status,
+        upstream: this.#upstream.status?.state,
         clockQuality: this.#clockWatch.quality,
         store: { state, reason },
         ledger: totalsPerSource(this.#storeStatus.books),

@@ -49,6 +49,7 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .description("run the embedded hub alone and print the environment for a module")
     .option("--port <n>", "MQTT port", "0")
     .option("--control-port <n>", "port of the control surface on loopback", "0")
+    .option("--metrics-port <n>", "serve edge hub's metrics on this port; 0 takes any free one")
     .option("--module <name...>", "modules that may connect", ["gateway"])
     .option("--message-log <file>", "append every accepted message, as JSON lines")
     .option("--json", "print the environment and addresses as one JSON line")

@@ -127,6 +127,24 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
   metric("hub_connected", "gauge", "1 while the hub is connected.", [
     [{ type: hub.type }, Number(hub.state === "connected")],
   ]);
+  const { upstream } = status;
+  metric(
+    "upstream_state",
+    "gauge",
+    "1 for the state of edge hub's way to the cloud.",
+    upstream === undefined
+      ? []
+      : (["online", "offline", "congested", "unknown"] as const).map((state) => [
+          { state },
+          Number(state === upstream.state),
+        ]),
+  );
+  metric(
+    "held_back_seconds_total",
+    "counter",
+    "Time that messages waited here because of it, since the start.",
+    upstream === undefined ? [] : [[{}, upstream.heldMs / 1_000]],
+  );
   metric("sent_messages_total", "counter", "Messages acknowledged since the start.", [[{}, publisher.sent]]);
   metric("free_ram_bytes", "gauge", "Memory the process may still use.", [[{}, freeRam()]]);
   metric("free_disk_bytes", "gauge", "Room on the store's disk.", disk === undefined ? [] : [[{}, disk]]);

@@ -7,6 +7,7 @@ import { stdoutClosed, untilStopped } from "./lifetime.ts";
 export interface HubOptions {
   readonly port: string;
   readonly controlPort: string;
+  readonly metricsPort?: string;
   readonly module: readonly string[];
   readonly messageLog?: string;
   readonly json?: boolean;
@@ -19,19 +20,27 @@ export async function hub(options: HubOptions, signal: Promise<unknown>): Promis
   const embedded = await startEmbeddedHub({
     port: port("--port", options.port),
     controlPort: port("--control-port", options.controlPort),
+    ...(options.metricsPort === undefined
+      ? {}
+      : { metricsPort: port("--metrics-port", options.metricsPort) }),
     modules: options.module,
     ...(options.messageLog === undefined ? {} : { messageLog: resolve(options.messageLog) }),
   });
-  const environments = Object.fromEntries(options.module.map((name) => [name, embedded.environment(name)]));
+  const { metricsUrl } = embedded;
+  const upstream = metricsUrl === undefined ? {} : { HEADGATE__hub__upstream__url: metricsUrl };
+  const environments = Object.fromEntries(
+    options.module.map((name) => [name, { ...embedded.environment(name), ...upstream }]),
+  );
   if (options.json) {
     const { port: mqttPort, controlUrl, deviceId, hostName } = embedded;
     process.stdout.write(
-      `${JSON.stringify({ port: mqttPort, controlUrl, deviceId, hostName, environments })}\n`,
+      `${JSON.stringify({ port: mqttPort, controlUrl, metricsUrl, deviceId, hostName, environments })}\n`,
     );
   } else {
     const lines = [
       `# hub, MQTT     mqtts://localhost:${embedded.port}`,
       `# hub, control  ${embedded.controlUrl}/hub/status`,
+      ...(metricsUrl === undefined ? [] : [`# hub, metrics  ${metricsUrl}`]),
     ];
     for (const [name, environment] of Object.entries(environments)) {
       lines.push("", `# module ${name}: paste into the shell that runs it, then \`headgate run\``);

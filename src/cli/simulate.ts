@@ -4,7 +4,7 @@ import { join, resolve } from "node:path";
 import { StatusSocket } from "../api/status-socket.ts";
 import { systemClock } from "../core/clock.ts";
 import { ConfigError } from "../core/errors.ts";
-import { startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
+import { type EmbeddedHub, startEmbeddedHub } from "../embedded-hub/embedded-hub.ts";
 import { messageJson } from "../embedded-hub/messages.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
@@ -38,7 +38,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
 
   const folder = mkdtempSync(join(tmpdir(), "headgate-"));
   const names = Array.from({ length: devices }, (_, i) => `env-${i + 1}`);
-  const hub = await startEmbeddedHub({ deviceId: "simulated", modules: ["gateway"] });
+  const hub = await startEmbeddedHub({ deviceId: "simulated", modules: ["gateway"], metricsPort: 0 });
   if (options.json)
     hub.on("message", (message) => process.stdout.write(`${JSON.stringify(messageJson(message))}\n`));
   const field = await startSimulatedField({
@@ -50,7 +50,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
 
   const configFile = join(folder, "headgate.json");
   const store = options.store === undefined ? join(folder, "store") : resolve(options.store);
-  writeFileSync(configFile, JSON.stringify(simulationConfig(field, store, sizeMs), null, 2));
+  writeFileSync(configFile, JSON.stringify(simulationConfig(field, hub, store, sizeMs), null, 2));
   // The SDK reads its identity from the process's own environment, as in a module.
   Object.assign(process.env, hub.environment("gateway"));
   const { env: environment } = process;
@@ -82,7 +82,7 @@ function drained(stream: NodeJS.WriteStream): Promise<void> {
 }
 
 /** What is simulated is configured like a box: this very file could be copied to one. */
-function simulationConfig(field: SimulatedField, store: string, sizeMs: number): object {
+function simulationConfig(field: SimulatedField, hub: EmbeddedHub, store: string, sizeMs: number): object {
   const sources = [...field.sensors.values()].map(({ name, path }) => [
     name,
     {
@@ -114,6 +114,7 @@ function simulationConfig(field: SimulatedField, store: string, sizeMs: number):
     store: { path: store, maxLossMs: 1_000 },
     // Any free port: a gateway, or another simulation, may have the usual one.
     api: { port: 0 },
+    hub: { type: "edge", upstream: { url: hub.metricsUrl, intervalMs: 1_000 } },
   };
 }
 

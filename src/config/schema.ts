@@ -280,9 +280,32 @@ const hubDeadlines = {
   twinTimeoutMs: ms(100, 29_000).default(15_000),
   closeTimeoutMs: ms(100, 3_000).default(2_000),
 };
+const upstream = z
+  .strictObject({
+    state: z
+      .enum(["on", "off"])
+      .default("on")
+      .describe("`off` hands messages over whether edge hub has a way to the cloud or not"),
+    url: z
+      .url({ protocol: /^http$/, error: "must be an http:// URL" })
+      .default("http://edgeHub:9600/metrics")
+      .describe("Edge hub's metrics; without them nothing is held back"),
+    intervalMs: ms(100, 600_000).default(10_000).describe("Time between looks at them"),
+    maxQueueLength: z
+      .int()
+      .min(1)
+      .max(1_000_000_000)
+      .optional()
+      .describe(
+        "Beyond so many messages in edge hub's queue ours wait; without it only while the queue grows",
+      ),
+  })
+  .prefault({})
+  .describe("While edge hub is offline or its queue grows, messages wait in the store");
 const hub = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("edge").describe("IoT Edge module, from the IOTEDGE_* environment"),
+    upstream,
     ...hubDeadlines,
   }),
   z.strictObject({

@@ -163,6 +163,10 @@ export class Broker implements ConnectionOwner {
     this.#counters.add("sessionsDropped", this.#sessions.clear());
   }
 
+  get connected(): number {
+    return this.#clients.size;
+  }
+
   status(): {
     readonly connections: readonly ConnectionStatus[];
     readonly sessions: number;

@@ -2,6 +2,7 @@ import type { BrokerPolicy, ConnectVerdict } from "./broker.ts";
 import type { Counters } from "./counters.ts";
 import type { Faults } from "./faults.ts";
 import type { HubMessage } from "./messages.ts";
+import type { EdgeMetrics } from "./metrics.ts";
 import type { ConnectPacket, PublishPacket, Will } from "./mqtt-codec.ts";
 import type { Identity, Registry } from "./registry.ts";
 import { verifySas } from "./sas.ts";
@@ -50,6 +51,7 @@ export class Dialect implements BrokerPolicy {
   readonly #twins: Twins;
   readonly #faults: Faults;
   readonly #counters: Counters;
+  readonly #metrics: EdgeMetrics;
   readonly #mode: "edgeHub" | "hub";
   readonly #hostNames: () => readonly string[];
   readonly #sink: DialectSink;
@@ -61,6 +63,7 @@ export class Dialect implements BrokerPolicy {
     readonly twins: Twins;
     readonly faults: Faults;
     readonly counters: Counters;
+    readonly metrics: EdgeMetrics;
     readonly mode: "edgeHub" | "hub";
     /** The names under which a client may address this hub. */
     readonly hostNames: () => readonly string[];
@@ -70,6 +73,7 @@ export class Dialect implements BrokerPolicy {
     this.#twins = options.twins;
     this.#faults = options.faults;
     this.#counters = options.counters;
+    this.#metrics = options.metrics;
     this.#mode = options.mode;
     this.#hostNames = options.hostNames;
     this.#sink = options.sink;
@@ -198,6 +202,7 @@ export class Dialect implements BrokerPolicy {
 
   #twinGet(identity: Identity, requestId: string): void {
     this.#counters.add("twinGets");
+    this.#metrics.add("edgehub_gettwin_total", ["upstream", identity.clientId]);
     if (this.#faults.hit("twinGetUnanswered") !== undefined) return;
     const isEmpty = this.#faults.hit("twinGetEmpty") !== undefined;
     const body = isEmpty ? empty : Buffer.from(JSON.stringify(this.#twins.deviceView(identity.clientId)));
@@ -207,6 +212,7 @@ export class Dialect implements BrokerPolicy {
   /** Edge hub answers errors with an empty body and success without a version; the hub sends both. */
   #twinReported(identity: Identity, requestId: string, payload: Buffer): void {
     this.#counters.add("reportedPatches");
+    this.#metrics.add("edgehub_reported_properties_total", ["upstream", identity.clientId]);
     const fault = this.#faults.hit("reportedRejected");
     if (fault !== undefined) {
       const message = { errorCode: fault.status * 1000 + 1, message: "rejected (fault reportedRejected)" };

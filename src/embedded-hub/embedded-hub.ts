@@ -61,6 +61,7 @@ export async function startEmbeddedHub(options: EmbeddedHubOptions = {}): Promis
     const core = new HubCore({
       given: options,
       deviceId,
+      hostName,
       limits: { ...defaultLimits, ...options.limits },
       certificate,
       hostNames: () => {

@@ -5,8 +5,9 @@ import { Counters } from "./counters.ts";
 import { Dialect, type DialectSink } from "./dialect.ts";
 import { Faults } from "./faults.ts";
 import { Deliveries, type Delivery } from "./inputs.ts";
-import type { HubMessage, ReceivedMessage, UpstreamMessage } from "./messages.ts";
+import { type HubMessage, type ReceivedMessage, sourceOf, type UpstreamMessage } from "./messages.ts";
 import { Methods } from "./methods.ts";
+import { EdgeMetrics } from "./metrics.ts";
 import type { EmbeddedHubOptions, HubLimits } from "./options.ts";
 import { clientIdOf, type Identity, Registry } from "./registry.ts";
 import { type Match, matchRoutes, parseRoute, type Routable, type Route } from "./routes.ts";
@@ -34,6 +35,7 @@ const maxAlarms = 100;
 /** The parts of the hub and what flows between them. */
 export class HubCore implements DialectSink {
   readonly counters = new Counters();
+  readonly metrics: EdgeMetrics;
   readonly faults = new Faults();
   readonly registry: Registry;
   readonly twins: Twins;
@@ -54,13 +56,15 @@ export class HubCore implements DialectSink {
     readonly given: EmbeddedHubOptions;
     /** The edge device, whose modules the routes lead to. */
     readonly deviceId: string;
+    readonly hostName: string;
     readonly limits: HubLimits;
     readonly certificate: ServerCertificate;
     /** The names under which a client may address this hub. */
     readonly hostNames: () => readonly string[];
   }) {
     const { given, limits } = options;
-    const { counters, faults } = this;
+    this.metrics = new EdgeMetrics(options.hostName, options.deviceId);
+    const { counters, metrics, faults } = this;
     const timeToLiveSecs = given.timeToLiveSecs ?? 7_200;
     const mode = given.mode ?? "edgeHub";
     this.#routes = Object.entries(given.routes ?? everythingUpstream).map(([name, route]) =>
@@ -79,12 +83,14 @@ export class HubCore implements DialectSink {
     this.upstream = new Upstream({
       record: this.forwarded,
       counters,
+      metrics,
+      deviceId: options.deviceId,
       limits: limits.upstreamStore,
       timeToLiveSecs,
     });
     const { registry, twins } = this;
     const { hostNames } = options;
-    const dialect = new Dialect({ registry, twins, faults, counters, mode, hostNames, sink: this });
+    const dialect = new Dialect({ registry, twins, faults, counters, metrics, mode, hostNames, sink: this });
     this.broker = new Broker({
       host: given.host ?? "127.0.0.1",
       port: given.port ?? 0,
@@ -128,6 +134,13 @@ export class HubCore implements DialectSink {
     queueMicrotask(() => this.#events.emit(event, value));
   }
 
+  /** What `/metrics` serves. */
+  metricsText(): string {
+    this.upstream.measure();
+    this.metrics.set("edgehub_connected_clients", [], this.broker.connected);
+    return this.metrics.text();
+  }
+
   async stop(): Promise<void> {
     this.faults.clearAll();
     await this.broker.stop();
@@ -144,6 +157,7 @@ export class HubCore implements DialectSink {
     const received: ReceivedMessage = { ...message, sequence: this.#sequence + 1, receivedAt, duplicate };
     this.accepted.add(received);
     this.#sequence = received.sequence;
+    this.metrics.add("edgehub_messages_received_total", [message.output ?? "", sourceOf(message)]);
     this.#route({ kind: "telemetry", message: received }, received);
     this.#emit("message", received);
   }
@@ -200,7 +214,11 @@ export class HubCore implements DialectSink {
 
   #route(routable: Routable, received: ReceivedMessage | undefined): void {
     const matches = matchRoutes(this.#routes, routable);
-    if (matches.length === 0 && routable.kind === "telemetry") this.counters.add("messagesUnrouted");
+    if (matches.length === 0 && routable.kind === "telemetry") {
+      this.counters.add("messagesUnrouted");
+      const labels = ["no_route", sourceOf(routable.message), routable.message.output ?? ""] as const;
+      this.metrics.add("edgehub_messages_dropped_total", labels);
+    }
     for (const match of matches) {
       if (match.endpoint.kind === "upstream") {
         const { message } = routable;

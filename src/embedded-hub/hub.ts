@@ -6,6 +6,7 @@ import { type FaultInput, type FaultName, isFaultName } from "./faults.ts";
 import type { HubCore, HubEvents } from "./hub-core.ts";
 import type { ReceivedMessage, UpstreamMessage } from "./messages.ts";
 import type { MethodCall, MethodResult } from "./methods.ts";
+import { MetricsServer } from "./metrics.ts";
 import type { EmbeddedHubOptions } from "./options.ts";
 import { clientIdOf, type Identity, type IdentityChange } from "./registry.ts";
 import { lowestPriority } from "./routes.ts";
@@ -46,8 +47,10 @@ export class Hub implements EmbeddedHub, ControlledHub {
   readonly #parts: Parts;
   readonly #core: HubCore;
   readonly #control: ControlApi;
+  readonly #metrics: MetricsServer;
   controlPort = 0;
   workloadPort: number | undefined;
+  metricsUrl: string | undefined;
   #stopping: Promise<void> | undefined;
 
   constructor(parts: Parts) {
@@ -61,6 +64,7 @@ export class Hub implements EmbeddedHub, ControlledHub {
       invoke: (clientId, call) => methods.invoke(clientId, call),
     });
     this.#control = new ControlApi(service, this);
+    this.#metrics = new MetricsServer(() => parts.core.metricsText());
   }
 
   async start(options: EmbeddedHubOptions): Promise<void> {
@@ -76,6 +80,11 @@ export class Hub implements EmbeddedHub, ControlledHub {
     await this.#core.broker.listener.start();
     if (options.workloadPort !== undefined) {
       this.workloadPort = await this.#parts.workload.listen(options.workloadPort);
+    }
+    if (options.metricsPort !== undefined) {
+      const host = options.host ?? "127.0.0.1";
+      const port = await this.#metrics.listen(options.metricsPort, host);
+      this.metricsUrl = `http://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}/metrics`;
     }
     this.controlPort = await this.#control.listen(options.controlPort ?? 0);
   }
@@ -299,6 +308,7 @@ export class Hub implements EmbeddedHub, ControlledHub {
   }
   async #stop(): Promise<void> {
     await this.#control.stop();
+    await this.#metrics.stop();
     await this.#core.stop();
     await this.#parts.workload.stop();
     await rm(this.#parts.folder, { recursive: true, force: true });

@@ -28,6 +28,11 @@ export interface UpstreamMessage extends ReceivedMessage {
   readonly forwardedAt: string;
 }
 
+/** The identity it comes from, `device` or `device/module`. */
+export function sourceOf({ deviceId, moduleId }: Pick<HubMessage, "deviceId" | "moduleId">): string {
+  return moduleId === undefined ? deviceId : `${deviceId}/${moduleId}`;
+}
+
 /** What a message occupies in a bounded list. */
 export function messageBytes(message: HubMessage): number {
   let bytes = message.body.length + 200;

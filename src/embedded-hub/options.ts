@@ -11,6 +11,8 @@ export interface EmbeddedHubOptions {
   readonly controlPort?: number;
   /** Offers the workload API on this loopback port as well; 0 takes a free one, absent none. */
   readonly workloadPort?: number;
+  /** Serves edge hub's metrics on this port of `host`; 0 takes a free one, absent none. Edge hub's own is 9600. */
+  readonly metricsPort?: number;
   /** Address the broker listens on. Default 127.0.0.1. */
   readonly host?: string;
   /** The hub's own name, in user names and tokens. */

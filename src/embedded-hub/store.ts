@@ -7,6 +7,7 @@ export interface StoreLimits {
 
 export interface Stored<M extends HubMessage> {
   readonly message: M;
+  readonly priority: number;
   readonly expiresAtMs: number;
 }
 
@@ -37,6 +38,11 @@ export class EndpointStore<M extends HubMessage> {
     return this.#bytes;
   }
 
+  /** How many wait, per priority that was ever used. */
+  lengths(): readonly (readonly [priority: number, length: number])[] {
+    return Array.from(this.#byPriority, ([priority, queue]) => [priority, queue.length] as const);
+  }
+
   /** False when there is no room: the message was discarded. */
   add(message: M, priority: number, expiresAtMs: number, nowMs: number): boolean {
     const bytes = messageBytes(message);
@@ -51,7 +57,7 @@ export class EndpointStore<M extends HubMessage> {
       this.#byPriority.set(priority, queue);
       this.#priorities = [...this.#byPriority.keys()].sort((a, b) => a - b);
     }
-    queue.push({ message, expiresAtMs });
+    queue.push({ message, priority, expiresAtMs });
     this.#count++;
     this.#bytes += bytes;
     return true;

@@ -21,6 +21,8 @@ export interface EmbeddedHub {
   /** `http://127.0.0.1:{controlPort}` */
   readonly controlUrl: string;
   readonly workloadPort: number | undefined;
+  /** `http://…:{port}/metrics`; undefined unless `metricsPort` was given. */
+  readonly metricsUrl: string | undefined;
   readonly caPem: string;
   /** File with the CA's certificate, in the hub's private folder. */
   readonly caFile: string;

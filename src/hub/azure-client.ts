@@ -20,9 +20,17 @@ export interface AzureClientOptions {
   readonly sendTimeoutMs: number;
   readonly twinTimeoutMs: number;
   readonly closeTimeoutMs: number;
+  /** Seconds between pings, shorter in tests. */
+  readonly keepAliveS?: number;
   /** For tests: token lifetime and margin, in seconds, as the SDK takes them. */
   readonly tokenRenewal?: { tokenValidTimeInSeconds: number; tokenRenewalMarginInSeconds: number };
 }
+
+/**
+ * The SDK's own is 180. It gives a connection up when a ping is due and the last one was not answered, so a network that
+ * fell silent is noticed within twice this, and sooner when something is sent. Hubs do not bill pings.
+ */
+const defaultKeepAliveS = 45;
 
 /** The Azure IoT device SDK as a hub client: edge hub or IoT Hub, device or module. */
 export class AzureClient implements HubClient {
@@ -101,7 +109,12 @@ export class AzureClient implements HubClient {
   }
 
   async #open(): Promise<void> {
-    const { connectionString, caFile, tokenRenewal } = this.#options;
+    const {
+      connectionString,
+      caFile,
+      tokenRenewal,
+      keepAliveS: keepalive = defaultKeepAliveS,
+    } = this.#options;
     const transport = guardedTransport(
       {
         lost: (reason) => this.#lost(reason),
@@ -132,7 +145,7 @@ export class AzureClient implements HubClient {
       this.#lost(new Error(result?.transportObj?.message ?? "the hub closed the connection")),
     );
     const ca = caFile === undefined ? {} : { ca: await readFile(caFile, "utf8") };
-    await client.setOptions({ ...ca, ...(tokenRenewal ? { tokenRenewal } : {}) });
+    await client.setOptions({ keepalive, ...ca, ...(tokenRenewal ? { tokenRenewal } : {}) });
     if (this.#done) throw new TransientError("HUB_LOST", "closed while connecting");
     await client.open();
   }

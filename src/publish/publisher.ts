@@ -14,6 +14,8 @@ export interface PublisherOptions {
   readonly next: (done: Done, isBackfillWanted: boolean) => Promise<OutboxMessage | undefined>;
   /** Resolves when a connection stands. */
   readonly connected: (signal: AbortSignal) => Promise<void>;
+  /** Asked before each message; when the answer changes, `wake` tells. */
+  readonly mayHandOver: () => boolean;
   readonly send: (message: HubMessage) => Promise<void>;
   readonly acknowledge: (sequence: number) => void;
   readonly reject: (sequence: number, reason: string) => void;
@@ -97,7 +99,7 @@ export class Publisher {
     this.wake();
   }
 
-  /** There may be something new in the outbox. */
+  /** There may be something new in the outbox, or something held back may go. */
   wake(): void {
     this.#awake = true;
     this.#wake?.();
@@ -132,9 +134,10 @@ export class Publisher {
       this.#awake = false;
       const limit = this.#suspicion.isAlone ? 1 : this.#settings.maxInFlight;
       const backfillWaitMs = this.#backfillWaitMs();
-      const message = this.#sending < limit ? await this.#next(backfillWaitMs === 0) : undefined;
+      const isFree = this.#sending < limit && this.#options.mayHandOver();
+      const message = isFree ? await this.#next(backfillWaitMs === 0) : undefined;
       if (message && !this.#isLost && !this.#stop.signal.aborted) this.#handOver(message);
-      else await this.#sleep(this.#sending < limit ? backfillWaitMs : undefined);
+      else await this.#sleep(isFree ? backfillWaitMs : undefined);
     }
     while (this.#sending > 0) {
       this.#awake = false;

@@ -1,6 +1,7 @@
 import type { JsonObject } from "../core/json.ts";
 import type { TimeQuality } from "../core/reading.ts";
 import type { LedgerTotals } from "../ledger/ledger-report.ts";
+import type { UpstreamState } from "../publish/hold-back.ts";
 import type { SourceStatus } from "../sources/source.ts";
 import type { DesiredStatus } from "./desired.ts";
 
@@ -11,6 +12,7 @@ export interface BoxState {
   readonly lastDesiredVersion: number | undefined;
   readonly lastDesiredStatus: DesiredStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;
+  readonly upstream: UpstreamState | undefined;
   readonly clockQuality: TimeQuality;
   readonly store: { readonly state: "ok" | "failing"; readonly reason: string | undefined };
   readonly freeRam: number;
@@ -47,6 +49,7 @@ export function reportedProperties(
     ...answers,
     ...sourcesThatFit(box.sources),
     clock: { quality: box.clockQuality },
+    ...(box.upstream === undefined ? {} : { upstream: box.upstream }),
     store: withReason(box.store),
   };
   const figures: JsonObject = {

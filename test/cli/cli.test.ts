@@ -122,7 +122,7 @@ test("a secret that is missing is found by check, and never shown by it", async 
 });
 
 test("hub and run: a daemon in the printed environment connects, says healthy, and stops with 0", async () => {
-  const hub = start(["hub", "--json"]);
+  const hub = start(["hub", "--json", "--metrics-port", "0"]);
   const printed = JSON.parse(await hub.shows("}\n")) as {
     controlUrl: string;
     environments: { gateway: Record<string, string> };
@@ -130,9 +130,14 @@ test("hub and run: a daemon in the printed environment connects, says healthy, a
   const path = file("run.json", { sources: {}, store: { path: join(folder, "store") } });
   const daemon = start(["run", "--config", path], printed.environments.gateway);
   await daemon.shows("hub connected");
+  await daemon.shows('"upstream":"online"');
   const status = await run(["status", "--config", path, "--json"]);
   expect(status.code).toBe(0);
-  expect(JSON.parse(status.out)).toMatchObject({ healthy: true, hub: { state: "connected", type: "edge" } });
+  expect(JSON.parse(status.out)).toMatchObject({
+    healthy: true,
+    hub: { state: "connected", type: "edge" },
+    upstream: { state: "online", holding: false },
+  });
   expect((await run(["run", "--config", path], printed.environments.gateway)).err).toContain("STORE_BUSY");
   expect((await run(["status", "--config", path])).code).toBe(0);
   daemon.stop("SIGTERM");

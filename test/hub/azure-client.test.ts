@@ -5,6 +5,7 @@ import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embed
 import { AzureClient, type AzureClientOptions } from "../../src/hub/azure-client.ts";
 import type { DesiredPatch, HubMessage } from "../../src/hub/hub-client.ts";
 import { plain } from "../support/hub-message.ts";
+import { silentLink } from "../support/silent-link.ts";
 import { until } from "../support/until.ts";
 
 /** Ours; the SDK's own are 30 s for a PUBACK, 60 s for a connection, 240 s for an operation and none for the rest. */
@@ -225,6 +226,19 @@ describe.each(["edge", "iothub"] as const)("an Azure client (%s)", (way) => {
     await hub.startListening();
     await until("the loss is told", () => lost.length > 0);
   });
+});
+
+test("a network that falls silent while nothing is sent is noticed by the pings, and one that is only idle stays", async () => {
+  const { client, id, lost } = subject("edge", { keepAliveS: 1 });
+  const link = await silentLink(hub.port);
+  process.env.IOTEDGE_GATEWAYHOSTNAME = `localhost:${link.port}`;
+  await client.connect();
+  await client.twin.subscribe();
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  expect([lost, hub.isConnected("edge", id)]).toEqual([[], true]);
+  link.silence();
+  await until("the loss is told", () => lost.length > 0, soonMs);
+  expect(lost[0]).toMatchObject({ code: "HUB_LOST" });
 });
 
 test("a session that the hub forgot before a token renewal is told as lost: the SDK would not subscribe again", async () => {

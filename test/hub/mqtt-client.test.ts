@@ -5,6 +5,7 @@ import mqttPacket, { type Packet } from "mqtt-packet";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { MqttClient, type MqttClientOptions } from "../../src/hub/mqtt-client.ts";
 import { plain } from "../support/hub-message.ts";
+import { silentLink } from "../support/silent-link.ts";
 import { until } from "../support/until.ts";
 
 let aedes: Aedes;
@@ -71,6 +72,17 @@ test("a message arrives at QoS 1 on the topic of its output", async () => {
   expect(received).toHaveLength(1);
   expect(received[0]).toMatchObject({ topic: "headgate/box/readings", qos: 1 });
   expect(received[0]?.payload.toString()).toBe('[{"id":"a"}]');
+});
+
+test("a network that falls silent while nothing is sent is noticed by the pings, and one that is only idle stays", async () => {
+  const link = await silentLink(port);
+  const { client: subject, lost } = client({ url: `mqtt://127.0.0.1:${link.port}`, keepAliveS: 1 });
+  await subject.connect();
+  await new Promise((resolve) => setTimeout(resolve, 4_000));
+  expect(lost).toEqual([]);
+  link.silence();
+  await until("the loss is told", () => lost.length > 0);
+  expect(lost[0]).toMatchObject({ code: "HUB_LOST" });
 });
 
 test("a PUBACK that never comes fails by our deadline, and the close after it ends", async () => {

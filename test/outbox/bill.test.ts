@@ -5,7 +5,7 @@ import {
   emptyBill,
   liveReserve,
   turn,
-  waitForBlockMs,
+  waitForBlocksMs,
 } from "../../src/outbox/bill.ts";
 
 const day = 86_400_000;

@@ -205,7 +205,13 @@ describe("a daily budget", () => {
     const one = box();
     const composer = new Composer(one.outbox);
     const compose = (nowMs: number) =>
-      composer.compose(nowMs, { ...settings, dailyBlocks: 24 }, fullDemand, undefined, midnight + nowMs);
+      composer.compose(
+        nowMs,
+        { ...settings, dailyBlocks: 24, backfillAfterMs: 1e12 },
+        fullDemand,
+        undefined,
+        midnight + nowMs,
+      );
     one.insert(...Array.from({ length: 40 }, () => entry(0)));
     const dueMs = compose(1_000) ?? 0;
     expect(dueMs).toBeGreaterThan(hour / 2);

@@ -30,6 +30,7 @@ function running(settings: PublishSettings = one, clock: Clock = systemClock) {
       });
   };
   let online = true;
+  let held = false;
   let waiting: (() => void)[] = [];
   const publisher = new Publisher(
     {
@@ -46,6 +47,7 @@ function running(settings: PublishSettings = one, clock: Clock = systemClock) {
           });
         }
       },
+      mayHandOver: () => !held,
       send: (message) =>
         new Promise((resolve, reject) => {
           events.push(`send ${message.id}`);
@@ -82,6 +84,9 @@ function running(settings: PublishSettings = one, clock: Clock = systemClock) {
     loseAll: async () => {
       for (const send of sends.splice(0)) send.fail(lost());
       await setImmediate();
+    },
+    hold: (now: boolean) => {
+      held = now;
     },
     /** Ends the send under way and lets everything that follows from it happen. */
     end: async (how: "confirm" | Error) => {
@@ -174,6 +179,22 @@ test("nothing is sent before there is a connection", async () => {
   expect(r.events).toEqual(["send m1"]);
 });
 
+test("while it is held back the message under way ends and none follows, until it is woken", async () => {
+  const r = running();
+  r.put(1, 2);
+  r.publisher.start();
+  await setImmediate();
+  r.hold(true);
+  await r.end("confirm");
+  r.publisher.wake();
+  await setImmediate();
+  expect([r.events, r.underWay]).toEqual([["send m1", "acknowledge 1"], 0]);
+  r.hold(false);
+  r.publisher.wake();
+  await setImmediate();
+  expect(r.events.at(-1)).toBe("send m2");
+});
+
 test("it sleeps when the outbox is empty and goes on when it is woken", async () => {
   const r = running();
   r.publisher.start();
@@ -209,6 +230,7 @@ test("a wake while it looks into the outbox is not lost", async () => {
         return found;
       },
       connected: async () => undefined,
+      mayHandOver: () => true,
       send: async (message) => {
         sent.push(message.id);
       },

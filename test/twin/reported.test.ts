@@ -23,6 +23,7 @@ const box: BoxState = {
     oven: { state: "failed", reason: "x".repeat(9_000) },
     room: { state: "open", reason: undefined },
   },
+  upstream: "offline",
   clockQuality: "synced",
   store: { state: "ok", reason: undefined },
   freeRam: 5,
@@ -41,6 +42,7 @@ test("states and answers tell, numbers are figures", () => {
     lastDesiredStatus: { code: 400, description: "no", path: "hub" },
     sources: { oven: { state: "failed" }, room: { state: "open" } },
     clock: { quality: "synced" },
+    upstream: "offline",
     store: { state: "ok" },
   });
   expect(figures).toMatchObject({ freeRam: 5, load: box.load, outbox: box.outbox, disk: { freeBytes: 9 } });
@@ -57,6 +59,7 @@ test("what is unknown is left out, never null or undefined", () => {
     ...box,
     lastDesiredVersion: undefined,
     lastDesiredStatus: undefined,
+    upstream: undefined,
     freeDisk: undefined,
   };
   const { telling, figures } = reportedProperties(unknown, { state: "on", freeRam: "on" });
@@ -64,6 +67,7 @@ test("what is unknown is left out, never null or undefined", () => {
   expect(JSON.parse(text)).toEqual({ telling, figures });
   expect(Object.keys({ ...telling, ...figures })).not.toContain("disk");
   expect(Object.keys(telling)).not.toContain("lastDesiredVersion");
+  expect(Object.keys(telling)).not.toContain("upstream");
 });
 
 test("free RAM that is off is not among them", () => {
