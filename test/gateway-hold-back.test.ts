@@ -51,7 +51,7 @@ async function start(url: string) {
       }
     },
     upstream: () => running.gateway.status.upstream,
-    held: () => running.gateway.status.store.outbox.messages,
+    held: () => running.gateway.status.store.outbox.entries,
   };
 }
 
