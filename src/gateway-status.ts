@@ -4,6 +4,7 @@ import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
 import type { IntakeStatus } from "./journal/intake.ts";
 import type { FlashWear } from "./observe/health.ts";
+import type { BillStatus } from "./outbox/bill.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import type { StoreStatus } from "./store/contract.ts";
@@ -24,6 +25,8 @@ export interface GatewayStatus {
   readonly clock: TimeQuality;
   readonly intake: IntakeStatus;
   readonly publisher: PublisherStatus;
+  /** What was composed today, UTC, in the hub's blocks. */
+  readonly bill: BillStatus;
   readonly store: StoreStatus;
   readonly flash: FlashWear;
   readonly api: ApiStatus;

@@ -21,6 +21,7 @@ import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
+import { billStatus } from "./outbox/bill.ts";
 import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
 import { HoldBack } from "./publish/hold-back.ts";
 import { Publisher } from "./publish/publisher.ts";
@@ -238,6 +239,7 @@ export class Gateway {
       clock: this.#clockWatch.quality,
       intake,
       publisher: this.#publisher.status,
+      bill: billStatus(this.#storeStatus.bill, config.publish.blockBytes, this.#options.clock.wall()),
       store: this.#storeStatus,
       flash: flashWear(),
       api: this.#api.status,

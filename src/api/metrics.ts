@@ -146,6 +146,16 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     upstream === undefined ? [] : [[{}, upstream.heldMs / 1_000]],
   );
   metric("sent_messages_total", "counter", "Messages acknowledged since the start.", [[{}, publisher.sent]]);
+  metric("messages_in_flight", "gauge", "Messages handed over and not confirmed.", [
+    [{}, publisher.inFlight],
+  ]);
+  metric("billed_blocks_today", "gauge", "Blocks of messages composed since midnight UTC.", [
+    [{}, status.bill.blocks],
+  ]);
+  metric("billed_blocks_forecast", "gauge", "Blocks of the whole day, if it goes on like this.", [
+    [{}, status.bill.forecast],
+  ]);
+  metric("block_fill_ratio", "gauge", "How full the blocks are.", [[{}, status.bill.fill]]);
   metric("free_ram_bytes", "gauge", "Memory the process may still use.", [[{}, freeRam()]]);
   metric("free_disk_bytes", "gauge", "Room on the store's disk.", disk === undefined ? [] : [[{}, disk]]);
 

@@ -1,3 +1,16 @@
+import { readFileSync } from "node:fs";
+
+/** How the image has the C library's allocator, which decides how much memory a process keeps that it does not use. */
+export function allocatorOfTheImage(): Record<string, string> {
+  const text = readFileSync(new URL("../../../Dockerfile.amd64", import.meta.url), "utf8");
+  const settings = [...text.matchAll(/^\s+(MALLOC_[A-Z_]+)=(\d+)/gm)].map(([, name = "", value = ""]) => [
+    name,
+    value,
+  ]);
+  if (settings.length === 0) throw new Error("the image says nothing of the allocator");
+  return Object.fromEntries(settings);
+}
+
 export interface SoakConfigOptions {
   readonly store: string;
   readonly brokerPort: number;

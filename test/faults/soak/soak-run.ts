@@ -16,7 +16,7 @@ import { Children } from "./children.ts";
 import { Outages } from "./outages.ts";
 import type { PublisherOrder, PublisherProgress } from "./publisher.ts";
 import { type KeptSample, Samples } from "./samples.ts";
-import { soakConfig, sourceName } from "./soak-config.ts";
+import { allocatorOfTheImage, soakConfig, sourceName } from "./soak-config.ts";
 
 export interface SoakOptions {
   readonly folder: string;
@@ -60,6 +60,7 @@ export async function runSoak(options: SoakOptions): Promise<SoakRun> {
   const arrivals = new Arrivals(hub);
   const daemon = new RunningDaemon(folder, soakConfig({ store, brokerPort: broker.port, maxBytes }), {
     ...hub.environment("gateway"),
+    ...allocatorOfTheImage(),
     ...(heap
       ? { NODE_OPTIONS: `--import ${heapReport}`, HEADGATE_HEAP_REPORT: join(folder, "heap.jsonl") }
       : {}),
