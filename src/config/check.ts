@@ -270,7 +270,9 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
     const { decode, device, dedupe, idleMs, intervalMs } = source;
     const interval = intervalMs === undefined ? {} : { intervalMs };
-    return [name, { decode, device, dedupe, idleMs, ...interval }] as const;
+    const isTold = (source.readings ?? config.publish.readings) === "all";
+    const readings = isTold ? { readings: "all" as const } : {};
+    return [name, { decode, device, dedupe, idleMs, ...interval, ...readings }] as const;
   });
   const parts = {
     gateway: config.gateway.name,

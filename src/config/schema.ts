@@ -112,6 +112,10 @@ const sourceCommon = {
   intervalMs: ms(1, day)
     .optional()
     .describe("How often the device sends; gives a window its `expected` count"),
+  readings: z
+    .enum(["none", "all"])
+    .optional()
+    .describe("`all`: each reading is published by itself, beside the windows; default: `publish.readings`"),
   idleMs: ms(100, day)
     .default(10_000)
     .describe("After this silence a source with its own times no longer holds windows open"),
@@ -342,6 +346,10 @@ export const configSchema = z
           .regex(/^[A-Za-z0-9_-]{1,64}$/)
           .default("readings")
           .describe("Output name, for routes"),
+        readings: z
+          .enum(["none", "all"])
+          .default("none")
+          .describe("`all`: each reading is published by itself, beside the windows; a source may differ"),
       })
       .prefault({}),
     report: z
@@ -447,7 +455,13 @@ export interface PipelineConfig {
   readonly gateway: string;
   readonly hash: string;
   readonly sources: Readonly<
-    Record<string, Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs">>
+    Record<
+      string,
+      Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs"> & {
+        /** Absent where windows alone are published. */
+        readonly readings?: "all";
+      }
+    >
   >;
   readonly clock: Config["clock"];
   readonly channels: Config["channels"];

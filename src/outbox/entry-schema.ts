@@ -1,6 +1,9 @@
 import { z } from "zod";
 
 const number = z.number();
+const timeQuality = z.enum(["synced", "holdover", "unsynced"]);
+const quality = z.enum(["good", "uncertain", "bad"]);
+const reason = z.enum(["belowMin", "aboveMax", "notFinite"]);
 const channelBody = z
   .strictObject({
     unit: z.string().optional(),
@@ -14,7 +17,7 @@ const channelBody = z
     last: number.optional(),
     bad: z.int().min(0).describe("Values of quality bad; they are in none of the numbers"),
     reasons: z
-      .partialRecord(z.enum(["belowMin", "aboveMax", "notFinite"]), z.int().min(1))
+      .partialRecord(reason, z.int().min(1))
       .optional()
       .describe("Bad values by reason; only where there are any"),
   })
@@ -41,10 +44,10 @@ export const windowEntryBody = z
     device: z.string(),
     windowStart: z.iso.datetime().describe("First instant that belongs to the window, UTC"),
     windowEnd: z.iso.datetime().describe("First instant that does not"),
-    timeQuality: z
-      .enum(["synced", "holdover", "unsynced"])
-      .describe("The least sure clock under which a reading of the window was received"),
-    quality: z.enum(["good", "uncertain", "bad"]).describe("uncertain: some values were bad; bad: all were"),
+    timeQuality: timeQuality.describe(
+      "The least sure clock under which a reading of the window was received",
+    ),
+    quality: quality.describe("uncertain: some values were bad; bad: all were"),
     count: z.int().min(1).describe("Readings, good and bad"),
     expected: z
       .int()
@@ -88,6 +91,31 @@ export const gapEntryBody = z
   })
   .describe("Something is missing, as far as anyone can know");
 
+/** One reading as it came, calibrated and judged. */
+export const readingEntryBody = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    revision: z.literal(0),
+    kind: z.literal("reading"),
+    gateway: z.string(),
+    source: z.string(),
+    device: z.string(),
+    time: z.iso.datetime().describe("The device's own, else that of the receipt"),
+    timeQuality,
+    channels: z.record(
+      z.string(),
+      z.strictObject({
+        unit: z.string().optional(),
+        value: number.optional().describe("Calibrated; absent where that gave no finite number"),
+        quality,
+        reason: reason.optional(),
+      }),
+    ),
+    configuration: z.string().describe("Hash of the configuration it passed through"),
+  })
+  .describe("One reading of one device of one source");
+
+export type ReadingEntryBody = z.output<typeof readingEntryBody>;
 export type GapEntryBody = z.output<typeof gapEntryBody>;
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
 export type PartialReason = NonNullable<WindowEntryBody["partial"]>;
@@ -95,6 +123,7 @@ export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */
 export const messageBody = z
-  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody]))
+  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody, readingEntryBody]))
   .min(1)
   .describe("Entries in the order of their making");
+export type EntryBody = z.output<typeof messageBody>[number];

@@ -123,6 +123,7 @@ const beyondTransport = [
   "device",
   "dedupe",
   "intervalMs",
+  "readings",
   "idleMs",
   "priority",
   "share",
