@@ -4,6 +4,7 @@ import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
 import type { Measurement } from "./core/reading.ts";
 import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
+import { Alarms, type AlarmsSnapshot, type Moment } from "./detect/alarms.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
@@ -47,6 +48,8 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly gaps?: number;
   /** How many readings were published by themselves; absent in snapshots of versions that did not. */
   readonly readings?: number;
+  /** Absent in snapshots of versions that knew no alarms. */
+  readonly alarms?: AlarmsSnapshot;
   /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
   readonly keys?: readonly KeyEntry[];
   /** Absent in snapshots of versions that knew no dedupe. */
@@ -59,13 +62,14 @@ interface Heard {
 }
 
 /**
- * The pure stages behind the journal, one after the other: decode, calibrate, validate, window.
+ * The pure stages behind the journal, one after the other: decode, calibrate, validate, detect, window.
  * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.
  */
 export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
+  readonly #alarms = new Alarms();
   #keys = new KeyMemory();
   readonly #dedupe = new Dedupe();
   #compiled: CompiledStages | undefined;
@@ -131,11 +135,15 @@ export class Pipeline {
     return this.#windows.openCount;
   }
 
-  /** Steady ms at which a tick would close a window or end a hold, if nothing else comes; undefined if none would. */
+  /** Steady ms at which a tick would close a window, find an alarm or end a hold, if nothing else comes; undefined if none would. */
   wakeAtMs(): number | undefined {
     const { isHolding, heldFrames, holdEndMs } = this.#time;
-    if (isHolding) return heldFrames > 0 || this.openWindows > 0 ? holdEndMs : undefined;
-    let wake: number | undefined;
+    const alarmMs = this.#alarms.dueMs();
+    if (isHolding) {
+      const waits = heldFrames > 0 || this.openWindows > 0 || alarmMs !== undefined;
+      return waits ? holdEndMs : undefined;
+    }
+    let wake = alarmMs === undefined ? undefined : this.#time.steadyMs(alarmMs);
     for (const [source, due] of this.#windows.due()) {
       const at = this.#wakeFor(source, due);
       wake = wake === undefined ? at : Math.min(wake, at);
@@ -152,6 +160,7 @@ export class Pipeline {
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
       readings: this.#readings,
+      alarms: this.#alarms.snapshot(),
       keys: this.keys,
       dedupe: this.#dedupe.snapshot(),
     };
@@ -164,6 +173,7 @@ export class Pipeline {
     this.#windows.restore(snapshot.windows);
     this.#gaps = snapshot.gaps ?? 0;
     this.#readings = snapshot.readings ?? 0;
+    if (this.#compiled) this.#alarms.restore(snapshot.alarms, this.#compiled.config, this.#compiled.context);
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
     this.#keys = new KeyMemory(snapshot.keys);
@@ -178,6 +188,8 @@ export class Pipeline {
       case "clock":
       case "configuration":
         this.#time.take(entry, stages);
+        // A process tells its clock first, and nobody listened before it.
+        if (entry.type === "clock") this.#alarms.listenFrom(entry.monotonicMs);
         return;
       case "discard": {
         const account = accountOf(output.ledger, entry.source);
@@ -246,6 +258,7 @@ export class Pipeline {
     const generation = ++this.#generation;
     this.#compiled = compileStages(this.#storeId, config, generation);
     this.#dedupe.configure(config.sources);
+    this.#alarms.configure(config, this.#compiled.context);
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
     const known = new Set(this.#windows.sources());
@@ -262,6 +275,7 @@ export class Pipeline {
   #booted(sinceMs: number, anewFromMs: number | undefined, output: PipelineOutput): void {
     // Monotonic time starts anew with a boot, and silence is reckoned from there.
     for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
+    this.#alarms.booted(sinceMs, anewFromMs !== undefined);
     if (anewFromMs === undefined || !this.#compiled) return;
     const { context } = this.#compiled;
     output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#isHeard, context));
@@ -273,6 +287,7 @@ export class Pipeline {
   }
 
   #tick(output: PipelineOutput): void {
+    this.#alarms.tick(this.#momentOf(this.#time.monotonicMs), output.entries);
     for (const source of [...this.#windows.sources()]) {
       this.#advance(source, this.#tickWatermark(source), output);
     }
@@ -301,6 +316,7 @@ export class Pipeline {
     for (const note of decoded.notes) countNote(account, note);
     let newestMs = Number.NEGATIVE_INFINITY;
     const told: Entry[] = [];
+    const moment = this.#momentOf(frame.monotonicMs);
     const isTold = compiled.config.sources[frame.source]?.readings === "all";
     for (const reading of decoded.readings) {
       account.ingested++;
@@ -311,6 +327,8 @@ export class Pipeline {
       }
       const measurement = compiled.validate(compiled.calibrate(reading));
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
+      const unwatched = this.#alarms.judge(frame.source, measurement, moment, output.entries);
+      if (unwatched > 0) countNote(account, "tooManyConditions", unwatched);
       this.#place(frame.source, measurement, isTold, compiled, account);
       if (isTold) told.push(this.#readingEntry(frame.source, measurement, compiled, account));
     }
@@ -322,6 +340,11 @@ export class Pipeline {
     this.#advance(frame.source, newestMs, output);
     // Last, so that a frame that a stage threw at has told nothing of itself.
     for (const entry of told) output.entries.push(entry);
+  }
+
+  #momentOf(monotonicMs: number): Moment {
+    const { nowMs: steadyMs, offsetMs, timeQuality } = this.#time;
+    return { monotonicMs, steadyMs, offsetMs, timeQuality };
   }
 
   #readingEntry(source: string, measurement: Measurement, compiled: CompiledStages, account: Account): Entry {

@@ -43,6 +43,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
     "decode",
     "calibrate",
     "validate",
+    "detect",
     "window",
     "outbox",
     "publish",
@@ -103,7 +104,7 @@ test("clients of hubs and brokers are loaded when a configuration asks for them:
 });
 
 test("the pipeline reads no clock: time is input", () => {
-  const pure = ["dedupe", "decode", "calibrate", "validate", "window", "ledger"];
+  const pure = ["dedupe", "decode", "calibrate", "validate", "detect", "window", "ledger"];
   const pureFiles = [
     "pipeline.ts",
     "compiled-stages.ts",

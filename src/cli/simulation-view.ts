@@ -1,7 +1,13 @@
 import { tokenPath } from "../api/api-token.ts";
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
-import type { EntryBody, GapEntryBody, ReadingEntryBody, WindowEntryBody } from "../outbox/entry-schema.ts";
+import type {
+  AlarmEntryBody,
+  EntryBody,
+  GapEntryBody,
+  ReadingEntryBody,
+  WindowEntryBody,
+} from "../outbox/entry-schema.ts";
 import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
 
 export interface SimulationViewOptions {
@@ -116,9 +122,16 @@ function lineOf(entry: EntryBody): string {
       return gapLine(entry);
     case "reading":
       return readingLine(entry);
+    case "alarm":
+      return alarmLine(entry);
     default:
       return entry satisfies never;
   }
+}
+
+function alarmLine({ time, device, channel, to, reason, value, unit }: AlarmEntryBody): string {
+  const what = ["alarm:", channel, to, reason, value, unit].filter((part) => part !== undefined);
+  return [time.slice(11, 23), device.padEnd(8), what.join(" ")].join("  ");
 }
 
 function readingLine({ time, device, channels }: ReadingEntryBody): string {

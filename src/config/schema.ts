@@ -112,6 +112,11 @@ const sourceCommon = {
   intervalMs: ms(1, day)
     .optional()
     .describe("How often the device sends; gives a window its `expected` count"),
+  silentMs: ms(0, day)
+    .optional()
+    .describe(
+      "A device that sends nothing for so long is an alarm (`silent`); 0: never; default: 10 × intervalMs, at least 10,000, without intervalMs never",
+    ),
   readings: z
     .enum(["none", "all"])
     .optional()
@@ -335,6 +340,19 @@ export const configSchema = z
       .record(entryName, window)
       .default({})
       .describe("A reading is accounted by the first that matches it"),
+    alarms: z
+      .strictObject({
+        state: z
+          .enum(["on", "off"])
+          .default("on")
+          .describe("Changes of quality and silence are published as entries of kind `alarm`"),
+        minSpacingMs: ms(100, 3_600_000)
+          .default(10_000)
+          .describe(
+            "Least time between two alarms of one channel; what happens meanwhile is told at its end, as it is then",
+          ),
+      })
+      .prefault({}),
     publish: z
       .strictObject({
         maxDelayMs: ms(0, 3_600_000)
@@ -460,6 +478,8 @@ export interface PipelineConfig {
       Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs"> & {
         /** Absent where windows alone are published. */
         readonly readings?: "all";
+        /** Absent where silence is no alarm. */
+        readonly silentMs?: number;
       }
     >
   >;
@@ -468,4 +488,6 @@ export interface PipelineConfig {
   readonly calibrate: Config["calibrate"];
   readonly validate: Config["validate"];
   readonly windows: Config["windows"];
+  /** Absent where there are none, and in journals of versions that knew none. */
+  readonly alarms?: { readonly minSpacingMs: number };
 }

@@ -386,8 +386,8 @@ export class Intake {
       this.#writer.rare({ type: "gap", source, ...gap, reason: "overrun" });
     this.#overruns.clear();
     // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
-    const { openWindows = 0, holding = 0 } = this.#status ?? {};
-    if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0) {
+    const { openWindows = 0, holding = 0, windowDueMs } = this.#status ?? {};
+    if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0 || windowDueMs !== undefined) {
       this.#writer.tick(clock.wall(), clock.monotonic());
     }
     const oldestMs = this.#oldestMs;

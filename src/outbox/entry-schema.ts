@@ -115,6 +115,36 @@ export const readingEntryBody = z
   })
   .describe("One reading of one device of one source");
 
+const conditionState = z.enum(["good", "bad", "silent"]);
+/** Something changed that somebody may have to act on. */
+export const alarmEntryBody = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    revision: z.literal(0),
+    kind: z.literal("alarm"),
+    gateway: z.string(),
+    source: z.string(),
+    device: z.string(),
+    channel: z.string().optional().describe("Absent where it is about the device: whether it is heard"),
+    time: z.iso.datetime().describe("Of the reading that changed it, or when the silence was noticed"),
+    timeQuality,
+    from: conditionState
+      .optional()
+      .describe("As the alarm before told it, or good; absent when the first value of a channel is bad"),
+    to: conditionState.describe("bad: raised; silent: raised; good: cleared, or heard again"),
+    reason: reason.optional().describe("Why the value is bad"),
+    value: number.optional().describe("Calibrated; absent where that gave no finite number"),
+    unit: z.string().optional(),
+    lastHeard: z.iso.datetime().optional().describe("Before the silence, by the gateway's clock"),
+    suppressed: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("So many changes since the alarm before came too soon after it, and were not told"),
+  })
+  .describe("The quality of a channel changed, or a device fell silent or is heard again");
+
+export type AlarmEntryBody = z.output<typeof alarmEntryBody>;
 export type ReadingEntryBody = z.output<typeof readingEntryBody>;
 export type GapEntryBody = z.output<typeof gapEntryBody>;
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
@@ -123,7 +153,7 @@ export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */
 export const messageBody = z
-  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody, readingEntryBody]))
+  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody, readingEntryBody, alarmEntryBody]))
   .min(1)
   .describe("Entries in the order of their making");
 export type EntryBody = z.output<typeof messageBody>[number];

@@ -128,14 +128,16 @@ export class Reduction {
   }
 }
 
-/** The times that an entry is about; undefined for what tells of a loss and must not be lost: it accounts for no reading. */
+/** The times that an entry is about; undefined for what must not be lost. */
 function spanOf(body: EntryBody): readonly [from: string, to: string] | undefined {
   switch (body.kind) {
     case "window":
       return [body.windowStart, body.windowEnd];
     case "reading":
       return [body.time, body.time];
+    // They tell of a loss or an alarm, are few, and account for no reading.
     case "gap":
+    case "alarm":
       return undefined;
     default:
       return body satisfies never;

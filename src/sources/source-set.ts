@@ -123,6 +123,7 @@ const beyondTransport = [
   "device",
   "dedupe",
   "intervalMs",
+  "silentMs",
   "readings",
   "idleMs",
   "priority",
