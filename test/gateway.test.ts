@@ -151,6 +151,13 @@ test("readings are calibrated, checked and averaged, and arrive at the hub", asy
   });
 });
 
+test("an alarm from a serial line does not wait until maxLossMs is over", async () => {
+  await start({ store: { path: join(folder, "store"), maxLossMs: 600_000 } });
+  await send({ temperature: 20 });
+  await send({ temperature: 99 });
+  await until("the alarm arrives", () => received().some(({ kind }) => kind === "alarm"));
+});
+
 test("a window size changed in the twin takes effect; the open window is closed as partial and nothing is lost", async () => {
   await start();
   await until("the first twin is answered", answered(1));

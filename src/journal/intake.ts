@@ -91,6 +91,7 @@ export class Intake {
   #rejected: number[] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
+  #hastened = false;
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
@@ -184,6 +185,12 @@ export class Intake {
   committed(): Promise<void> {
     this.#batchCommitted ??= this.flush();
     return this.#batchCommitted;
+  }
+
+  /** What was taken last should be durable soon, though nobody waits for it: the commit comes early. */
+  hasten(): void {
+    this.#hastened = true;
+    this.#nudge();
   }
 
   /** Counts what never became a frame, such as an over-long line. */
@@ -295,6 +302,7 @@ export class Intake {
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
       this.#waiters.length > 0 ||
+      this.#hastened ||
       this.#writer.byteLength >= largeBatchBytes ||
       this.#acknowledged.length >= manyAcknowledged
     )
@@ -392,6 +400,7 @@ export class Intake {
     }
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
+    this.#hastened = false;
     this.#batchCommitted = undefined;
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }

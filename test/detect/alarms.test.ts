@@ -242,6 +242,25 @@ describe("it is no silence when", () => {
   });
 });
 
+test("a boot forgets when the last alarm was: the next one does not wait for a clock that began anew", () => {
+  const { feed } = running();
+  const box = new SteppingBox();
+  feed(box.clock("synced"), box.configuration({ ...limits, sources: { s: jsonSource("s") } }));
+  box.pass(hour);
+  expect(feed(box.frame({ t: 99 }))).toHaveLength(1);
+  box.boot(1_000, 0);
+  expect(feed(box.clock("synced"), box.frame({ t: 1 }))).toHaveLength(1);
+});
+
+test("what waits to be told keeps its order over a restart", () => {
+  const before = watching({ sources: { s: jsonSource("s", { device: { field: "id" } }) } });
+  before.feed(reading(0, { id: "a", t: 99 }), reading(0, { id: "b", t: 99 }));
+  before.feed(reading(1, { id: "b", t: 1 }), reading(1, { id: "a", t: 1 }));
+  const after = running();
+  after.pipeline.restore(JSON.parse(JSON.stringify(before.pipeline.snapshot())));
+  expect(told(after.feed(tick(t0 + 10_000))).map(({ device }) => device)).toEqual(["b", "a"]);
+});
+
 describe("a configuration", () => {
   test("that changes calibration or ranges forgets nothing, and the next reading is judged by it", () => {
     const { read, configure } = watching();
