@@ -103,6 +103,8 @@ export class Pipeline {
       }
       output.journalEntries++;
     }
+    for (const { kind, source } of output.entries)
+      if (kind === "alarm") countNote(accountOf(output.ledger, source), "alarm");
     return output;
   }
 

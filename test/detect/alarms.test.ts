@@ -75,7 +75,7 @@ describe("a channel", () => {
     const { read, account } = watching();
     expect(short(read(0, 99))).toEqual([["t", undefined, "bad", 0, undefined]]);
     expect(short(read(11_000, 1))).toEqual([["t", "bad", "good", 11_000, undefined]]);
-    expect(account()).toMatchObject({ bad: 1, ingested: 2, discards: { unrouted: 2 } });
+    expect(account()).toMatchObject({ bad: 1, ingested: 2, discards: { unrouted: 2 }, notes: { alarm: 2 } });
   });
 
   test("that jitters around its limit is told once per spacing, at last as it is", () => {
