@@ -1,3 +1,4 @@
+import { AlarmPeek } from "./alarm-peek.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
@@ -66,6 +67,7 @@ export class Gateway {
   readonly #configuration: Configuration;
   readonly #store: StoreClient;
   readonly #intake: Intake;
+  readonly #peek: AlarmPeek;
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #api: LocalApi;
@@ -149,7 +151,8 @@ export class Gateway {
     );
     const door = new ApiDoor();
     const place = { gateway: config.gateway.name, environment: options.environment, door };
-    this.#sources = new SourceSet(this.#intake, clock, log.child({ stage: "source" }), place);
+    this.#peek = new AlarmPeek(this.#intake, clock);
+    this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
     this.#api = new LocalApi({
       config: config.api,
@@ -411,6 +414,7 @@ export class Gateway {
     const journaled = isKnown ? undefined : this.#intake.configuration(pipeline);
     // In the same breath: what callers bring from here on is checked with what the pipeline will have then.
     this.#readings.configure(pipeline, current.config.sources);
+    this.#peek.configure(pipeline, current.config.sources);
     await journaled;
     this.#pipelineHash = pipeline.hash;
   }

@@ -1,10 +1,10 @@
-import { type Calibrate, compileCalibration } from "./calibrate/calibration.ts";
+import { type CompiledStages, compileStages } from "./compiled-stages.ts";
 import type { PipelineConfig } from "./config/schema.ts";
-import type { Entry } from "./core/entry.ts";
+import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
-import { ChannelNames } from "./decode/channel-names.ts";
-import { compileDecoder, type Decode } from "./decode/decoder.ts";
+import type { Measurement } from "./core/reading.ts";
 import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
+import { Alarms, type AlarmsSnapshot, type Moment } from "./detect/alarms.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
@@ -23,7 +23,7 @@ import {
   type Ledger,
 } from "./ledger/ledger.ts";
 import { gapEntry } from "./outbox/gap-entry.ts";
-import { compileValidation, type Validate } from "./validate/validation.ts";
+import { maxChannels, readingEntry } from "./outbox/reading-entry.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 import { Windows } from "./window/windows.ts";
 import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
@@ -46,6 +46,10 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
   readonly heard: Readonly<Record<string, Heard>>;
   readonly gaps?: number;
+  /** How many readings were published by themselves; absent in snapshots of versions that did not. */
+  readonly readings?: number;
+  /** Absent in snapshots of versions that knew no alarms. */
+  readonly alarms?: AlarmsSnapshot;
   /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
   readonly keys?: readonly KeyEntry[];
   /** Absent in snapshots of versions that knew no dedupe. */
@@ -57,29 +61,24 @@ interface Heard {
   newestMs: number;
 }
 
-interface Compiled {
-  readonly config: PipelineConfig;
-  readonly decoders: ReadonlyMap<string, Decode>;
-  readonly calibrate: Calibrate;
-  readonly validate: Validate;
-  readonly context: EntryContext;
-}
-
 /**
- * The pure stages behind the journal, one after the other: decode, calibrate, validate, window.
+ * The pure stages behind the journal, one after the other: decode, calibrate, validate, detect, window.
  * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.
  */
 export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
   readonly #heard = new Map<string, Heard>();
+  readonly #alarms = new Alarms();
   #keys = new KeyMemory();
   readonly #dedupe = new Dedupe();
-  #compiled: Compiled | undefined;
+  #compiled: CompiledStages | undefined;
   #generation = 0;
   readonly #time = new Timekeeper();
   /** How many gaps were told, for their ids. */
   #gaps = 0;
+  /** How many readings were published by themselves, for their ids. */
+  #readings = 0;
 
   /** A source with times of its own; of the others steady time is the watermark. */
   readonly #isHeard = (source: string): boolean => this.#heard.has(source);
@@ -104,6 +103,8 @@ export class Pipeline {
       }
       output.journalEntries++;
     }
+    for (const { kind, source } of output.entries)
+      if (kind === "alarm") countNote(accountOf(output.ledger, source), "alarm");
     return output;
   }
 
@@ -136,11 +137,15 @@ export class Pipeline {
     return this.#windows.openCount;
   }
 
-  /** Steady ms at which a tick would close a window or end a hold, if nothing else comes; undefined if none would. */
+  /** Steady ms at which a tick would close a window, find an alarm or end a hold, if nothing else comes; undefined if none would. */
   wakeAtMs(): number | undefined {
     const { isHolding, heldFrames, holdEndMs } = this.#time;
-    if (isHolding) return heldFrames > 0 || this.openWindows > 0 ? holdEndMs : undefined;
-    let wake: number | undefined;
+    const alarmMs = this.#alarms.dueMs();
+    if (isHolding) {
+      const waits = heldFrames > 0 || this.openWindows > 0 || alarmMs !== undefined;
+      return waits ? holdEndMs : undefined;
+    }
+    let wake = alarmMs === undefined ? undefined : this.#time.steadyMs(alarmMs);
     for (const [source, due] of this.#windows.due()) {
       const at = this.#wakeFor(source, due);
       wake = wake === undefined ? at : Math.min(wake, at);
@@ -156,17 +161,21 @@ export class Pipeline {
       windows: this.#windows.snapshot(),
       heard: Object.fromEntries(this.#heard),
       gaps: this.#gaps,
+      readings: this.#readings,
+      alarms: this.#alarms.snapshot(),
       keys: this.keys,
       dedupe: this.#dedupe.snapshot(),
     };
   }
 
   restore(snapshot: PipelineSnapshot): void {
-    this.#compiled = snapshot.config && this.#compile(snapshot.config);
+    this.#compiled = snapshot.config && compileStages(this.#storeId, snapshot.config, snapshot.generation);
     this.#generation = snapshot.generation;
     this.#time.restore(snapshot, snapshot.config);
     this.#windows.restore(snapshot.windows);
     this.#gaps = snapshot.gaps ?? 0;
+    this.#readings = snapshot.readings ?? 0;
+    if (this.#compiled) this.#alarms.restore(snapshot.alarms, this.#compiled.config, this.#compiled.context);
     this.#heard.clear();
     for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
     this.#keys = new KeyMemory(snapshot.keys);
@@ -181,6 +190,8 @@ export class Pipeline {
       case "clock":
       case "configuration":
         this.#time.take(entry, stages);
+        // A process tells its clock first, and nobody listened before it.
+        if (entry.type === "clock") this.#alarms.listenFrom(entry.monotonicMs);
         return;
       case "discard": {
         const account = accountOf(output.ledger, entry.source);
@@ -246,8 +257,10 @@ export class Pipeline {
 
   #configure(config: PipelineConfig, output: PipelineOutput): void {
     const reason = this.#compiled ? "configuration" : "start";
-    this.#compiled = this.#compile(config);
+    const generation = ++this.#generation;
+    this.#compiled = compileStages(this.#storeId, config, generation);
     this.#dedupe.configure(config.sources);
+    this.#alarms.configure(config, this.#compiled.context);
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
     const known = new Set(this.#windows.sources());
@@ -257,13 +270,14 @@ export class Pipeline {
         output.entries.push(...this.#windows.turn(name, hasOwnTime, sinceMs, context));
       if (!hasOwnTime) this.#heard.delete(name);
     }
-    const inForce = { generation: ++this.#generation, sinceMs, reason, offsetMs } as const;
+    const inForce = { generation, sinceMs, reason, offsetMs } as const;
     output.entries.push(...this.#windows.configure(config.windows, inForce, context));
   }
 
   #booted(sinceMs: number, anewFromMs: number | undefined, output: PipelineOutput): void {
     // Monotonic time starts anew with a boot, and silence is reckoned from there.
     for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
+    this.#alarms.booted(sinceMs, anewFromMs !== undefined);
     if (anewFromMs === undefined || !this.#compiled) return;
     const { context } = this.#compiled;
     output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#isHeard, context));
@@ -275,6 +289,7 @@ export class Pipeline {
   }
 
   #tick(output: PipelineOutput): void {
+    this.#alarms.tick(this.#momentOf(this.#time.monotonicMs), output.entries);
     for (const source of [...this.#windows.sources()]) {
       this.#advance(source, this.#tickWatermark(source), output);
     }
@@ -302,6 +317,9 @@ export class Pipeline {
     account.decoded++;
     for (const note of decoded.notes) countNote(account, note);
     let newestMs = Number.NEGATIVE_INFINITY;
+    const told: Entry[] = [];
+    const moment = this.#momentOf(frame.monotonicMs);
+    const isTold = compiled.config.sources[frame.source]?.readings === "all";
     for (const reading of decoded.readings) {
       account.ingested++;
       newestMs = Math.max(newestMs, reading.timeMs);
@@ -311,7 +329,10 @@ export class Pipeline {
       }
       const measurement = compiled.validate(compiled.calibrate(reading));
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
-      this.#place(frame.source, measurement, compiled, account);
+      const unwatched = this.#alarms.judge(frame.source, measurement, moment, output.entries);
+      if (unwatched > 0) countNote(account, "tooManyConditions", unwatched);
+      this.#place(frame.source, measurement, isTold, compiled, account);
+      if (isTold) told.push(this.#readingEntry(frame.source, measurement, compiled, account));
     }
     if (hasOwnTime) {
       const heard = this.#heard.get(frame.source);
@@ -319,13 +340,47 @@ export class Pipeline {
       this.#heard.set(frame.source, { receivedMs: frame.monotonicMs, newestMs });
     }
     this.#advance(frame.source, newestMs, output);
+    // Last, so that a frame that a stage threw at has told nothing of itself.
+    for (const entry of told) output.entries.push(entry);
   }
 
-  #place(source: string, measurement: ReturnType<Validate>, compiled: Compiled, account: Account): void {
+  #momentOf(monotonicMs: number): Moment {
+    const { nowMs: steadyMs, offsetMs, timeQuality } = this.#time;
+    return { monotonicMs, steadyMs, offsetMs, timeQuality };
+  }
+
+  #readingEntry(source: string, measurement: Measurement, compiled: CompiledStages, account: Account): Entry {
+    const { config, context, series } = compiled;
+    const { timeQuality, nowMs } = this.#time;
+    const ignored = measurement.values.length - maxChannels;
+    if (ignored > 0) countNote(account, "tooManyChannels", ignored);
+    return readingEntry(idInSeries(series, this.#readings++), measurement, {
+      ...context,
+      source,
+      timeQuality,
+      timeMs: this.#toldMs(source, measurement.timeMs),
+      readyMs: nowMs,
+      configuration: config.hash,
+    });
+  }
+
+  /** The time of a reading as it is told: the device's own, or wall time. */
+  #toldMs(source: string, timeMs: number): number {
+    return this.#hasOwnTime(source) ? timeMs : timeMs + this.#time.offsetMs;
+  }
+
+  #place(
+    source: string,
+    measurement: Measurement,
+    isPublished: boolean,
+    compiled: CompiledStages,
+    account: Account,
+  ): void {
     const placement = this.#windows.add(source, measurement, {
       timeQuality: this.#time.timeQuality,
       configuration: compiled.config.hash,
       ownTime: this.#hasOwnTime(source),
+      isPublished,
     });
     if (placement.discard) countDiscard(account, placement.discard);
     for (const note of placement.notes) countNote(account, note);
@@ -360,28 +415,5 @@ export class Pipeline {
     const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
     const silentMs = this.#time.monotonicMs - heard.receivedMs;
     return this.#time.nowMs + idleMs - silentMs + dueMs - heard.newestMs;
-  }
-
-  #compile(config: PipelineConfig): Compiled {
-    const names = new ChannelNames(config.channels);
-    const sources = Object.entries(config.sources);
-    return {
-      config,
-      decoders: new Map(sources.map(([name, source]) => [name, compileDecoder(source, names)])),
-      calibrate: compileCalibration(config.calibrate),
-      validate: compileValidation(config.validate),
-      context: {
-        storeId: this.#storeId,
-        gateway: config.gateway,
-        units: new Map(
-          Object.entries(config.channels).flatMap(([name, { unit }]) =>
-            unit === undefined ? [] : [[name, unit]],
-          ),
-        ),
-        intervalMs: new Map(
-          sources.flatMap(([name, { intervalMs }]) => (intervalMs === undefined ? [] : [[name, intervalMs]])),
-        ),
-      },
-    };
   }
 }

@@ -62,6 +62,7 @@ interface Example {
   /** Where it publishes them, if it is no serial device. */
   readonly topic?: string;
   readonly expected: object;
+  readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
 }
 
@@ -95,6 +96,7 @@ const cases: Record<string, Example> = {
       bad: 1,
       channels: { temperature: { count: 1, mean: 100 * 1.02 - 0.4, unit: "°C" } },
     },
+    alarms: [{ device: "oven-1", channel: "temperature", from: "good", to: "bad", value: 400 * 1.02 - 0.4 }],
     bodies: fromHub,
   },
   "edge-http.json": {
@@ -195,9 +197,15 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     if (isHttp) await post(gateway, text);
     else if (example.topic === undefined) await device.send(text);
     else for (const line of example.lines) await publish(example.topic, line);
-    await until("the window arrives", () => example.bodies().length > before);
-    const entries = messageBody.parse(JSON.parse(example.bodies()[before] ?? ""));
-    expect(entries[0]).toMatchObject(example.expected);
+    const entries = () =>
+      example
+        .bodies()
+        .slice(before)
+        .flatMap((body) => messageBody.parse(JSON.parse(body)));
+    const window = () => entries().find(({ kind }) => kind === "window");
+    await until("the window arrives", () => window() !== undefined);
+    expect(window()).toMatchObject(example.expected);
+    expect(entries().filter(({ kind }) => kind === "alarm")).toMatchObject(example.alarms ?? []);
     expect(imbalances(await gateway.audit())).toEqual([]);
   } finally {
     await gateway.stop(AbortSignal.timeout(8_000));

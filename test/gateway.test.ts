@@ -16,6 +16,7 @@ import { until } from "./support/until.ts";
 interface WindowEntry {
   readonly id: string;
   readonly revision: number;
+  readonly kind: string;
   readonly window: string;
   readonly device: string;
   readonly windowStart: string;
@@ -105,7 +106,8 @@ async function send(values: Record<string, number | string>, stepMs = 100): Prom
   await device.send(`${JSON.stringify({ id: "oven-1", t: deviceMs, ...values })}\n`);
 }
 
-const entries = (): WindowEntry[] =>
+const entries = (): WindowEntry[] => received().filter((entry) => entry.kind === "window");
+const received = () =>
   hub.messages.flatMap((message) => JSON.parse(message.body.toString("utf8")) as WindowEntry[]);
 const reported = () => hub.getTwin("edge", "gateway").reported as Record<string, unknown>;
 const answered = (version: number) => () => reported().lastDesiredVersion === version;
@@ -129,6 +131,8 @@ test("readings are calibrated, checked and averaged, and arrive at the hub", asy
     bad: 1,
   });
   expect(entry?.channels.humidity).toMatchObject({ mean: 50, count: 4 });
+  const alarms = received().filter(({ kind }) => kind === "alarm");
+  expect(alarms).toMatchObject([{ channel: "temperature", to: "bad", reason: "aboveMax", value: 199 }]);
   const message = hub.messages[0];
   expect(message).toMatchObject({ output: "readings", moduleId: "gateway" });
   expect(() => messageBody.parse(JSON.parse(message?.body.toString("utf8") ?? ""))).not.toThrow();
@@ -145,6 +149,13 @@ test("readings are calibrated, checked and averaged, and arrive at the hub", asy
     held: 1,
     bad: 1,
   });
+});
+
+test("an alarm from a serial line does not wait until maxLossMs is over", async () => {
+  await start({ store: { path: join(folder, "store"), maxLossMs: 600_000 } });
+  await send({ temperature: 20 });
+  await send({ temperature: 99 });
+  await until("the alarm arrives", () => received().some(({ kind }) => kind === "alarm"));
 });
 
 test("a window size changed in the twin takes effect; the open window is closed as partial and nothing is lost", async () => {

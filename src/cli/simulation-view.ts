@@ -1,7 +1,13 @@
 import { tokenPath } from "../api/api-token.ts";
 import type { EmbeddedHub, ReceivedMessage } from "../embedded-hub/embedded-hub.ts";
 import type { Gateway } from "../gateway.ts";
-import type { GapEntryBody, WindowEntryBody } from "../outbox/entry-schema.ts";
+import type {
+  AlarmEntryBody,
+  EntryBody,
+  GapEntryBody,
+  ReadingEntryBody,
+  WindowEntryBody,
+} from "../outbox/entry-schema.ts";
 import type { SimulatedField } from "../simulated-devices/simulated-field.ts";
 
 export interface SimulationViewOptions {
@@ -72,15 +78,14 @@ export class SimulationView {
   }
 
   #message(message: ReceivedMessage): void {
-    let entries: (WindowEntryBody | GapEntryBody)[];
+    let entries: EntryBody[];
     try {
       entries = JSON.parse(message.body.toString("utf8")) as typeof entries;
     } catch {
       this.#print(`  a message that is not JSON, ${message.body.length} bytes`);
       return;
     }
-    for (const entry of entries)
-      this.#print(`  ${entry.kind === "gap" ? gapLine(entry) : windowLine(entry)}`);
+    for (const entry of entries) this.#print(`  ${lineOf(entry)}`);
   }
 
   #flow(): string {
@@ -107,6 +112,33 @@ export class SimulationView {
   #print(text: string): void {
     this.#options.out.write(`${text}\n`);
   }
+}
+
+function lineOf(entry: EntryBody): string {
+  switch (entry.kind) {
+    case "window":
+      return windowLine(entry);
+    case "gap":
+      return gapLine(entry);
+    case "reading":
+      return readingLine(entry);
+    case "alarm":
+      return alarmLine(entry);
+    default:
+      return entry satisfies never;
+  }
+}
+
+function alarmLine({ time, device, channel, to, reason, value, unit }: AlarmEntryBody): string {
+  const what = ["alarm:", channel, to, reason, value, unit].filter((part) => part !== undefined);
+  return [time.slice(11, 23), device.padEnd(8), what.join(" ")].join("  ");
+}
+
+function readingLine({ time, device, channels }: ReadingEntryBody): string {
+  const values = Object.entries(channels).map(
+    ([name, { value = "–", unit = "", reason }]) => `${name} ${value} ${unit}${reason ? ` (${reason})` : ""}`,
+  );
+  return [time.slice(11, 23), device.padEnd(8), values.join("  ")].join("  ");
 }
 
 function gapLine({ from, source, count, unit, reason }: GapEntryBody): string {

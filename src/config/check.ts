@@ -265,12 +265,22 @@ function deepFreeze<T>(value: T): T {
   return value;
 }
 
+/** Silence unless the configuration says otherwise: so many intervals, and no less than this. */
+const silentIntervals = 10;
+const leastSilentMs = 10_000;
+
 /** What of the configuration the pipeline needs, with entries that are off left out. */
 export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
     const { decode, device, dedupe, idleMs, intervalMs } = source;
     const interval = intervalMs === undefined ? {} : { intervalMs };
-    return [name, { decode, device, dedupe, idleMs, ...interval }] as const;
+    const silentMs =
+      source.silentMs ??
+      (intervalMs === undefined ? 0 : Math.max(leastSilentMs, silentIntervals * intervalMs));
+    const silence = silentMs === 0 ? {} : { silentMs };
+    const isTold = (source.readings ?? config.publish.readings) === "all";
+    const readings = isTold ? { readings: "all" as const } : {};
+    return [name, { decode, device, dedupe, idleMs, ...interval, ...silence, ...readings }] as const;
   });
   const parts = {
     gateway: config.gateway.name,
@@ -280,6 +290,7 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     calibrate: on(config.calibrate),
     validate: on(config.validate),
     windows: on(config.windows),
+    ...(config.alarms.state === "on" ? { alarms: { minSpacingMs: config.alarms.minSpacingMs } } : {}),
   };
   return { ...parts, hash: orderedFingerprint(parts) };
 }

@@ -112,6 +112,15 @@ const sourceCommon = {
   intervalMs: ms(1, day)
     .optional()
     .describe("How often the device sends; gives a window its `expected` count"),
+  silentMs: ms(0, day)
+    .optional()
+    .describe(
+      "A device that sends nothing for so long is an alarm (`silent`); 0: never; default: 10 × intervalMs, at least 10,000, without intervalMs never",
+    ),
+  readings: z
+    .enum(["none", "all"])
+    .optional()
+    .describe("`all`: each reading is published by itself, beside the windows; default: `publish.readings`"),
   idleMs: ms(100, day)
     .default(10_000)
     .describe("After this silence a source with its own times no longer holds windows open"),
@@ -354,6 +363,19 @@ export const configSchema = z
       .record(entryName, window)
       .default({})
       .describe("A reading is accounted by the first that matches it"),
+    alarms: z
+      .strictObject({
+        state: z
+          .enum(["on", "off"])
+          .default("on")
+          .describe("Changes of quality and silence are published as entries of kind `alarm`"),
+        minSpacingMs: ms(100, 3_600_000)
+          .default(10_000)
+          .describe(
+            "Least time between two alarms of one channel; what happens meanwhile is told at its end, as it is then",
+          ),
+      })
+      .prefault({}),
     publish: z
       .strictObject({
         maxDelayMs: ms(0, 3_600_000)
@@ -420,6 +442,10 @@ export const configSchema = z
           .regex(/^[A-Za-z0-9_-]{1,64}$/)
           .default("readings")
           .describe("Output name, for routes"),
+        readings: z
+          .enum(["none", "all"])
+          .default("none")
+          .describe("`all`: each reading is published by itself, beside the windows; a source may differ"),
       })
       .prefault({}),
     report: z
@@ -525,11 +551,21 @@ export interface PipelineConfig {
   readonly gateway: string;
   readonly hash: string;
   readonly sources: Readonly<
-    Record<string, Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs">>
+    Record<
+      string,
+      Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs"> & {
+        /** Absent where windows alone are published. */
+        readonly readings?: "all";
+        /** Absent where silence is no alarm. */
+        readonly silentMs?: number;
+      }
+    >
   >;
   readonly clock: Config["clock"];
   readonly channels: Config["channels"];
   readonly calibrate: Config["calibrate"];
   readonly validate: Config["validate"];
   readonly windows: Config["windows"];
+  /** Absent where there are none, and in journals of versions that knew none. */
+  readonly alarms?: { readonly minSpacingMs: number };
 }

@@ -98,7 +98,7 @@ export class Intake {
   #rejected: Commit["rejected"][number][] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
-  #isComposeWanted = false;
+  #hastened = false;
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
@@ -194,6 +194,12 @@ export class Intake {
     return this.#batchCommitted;
   }
 
+  /** What was taken last should be durable soon, though nobody waits for it: the commit comes early. */
+  hasten(): void {
+    this.#hastened = true;
+    this.#nudge();
+  }
+
   /** Counts what never became a frame, such as an over-long line. */
   discard(source: string, reason: FrameDiscard, bytes: number): void {
     const key = `${source} ${reason}`;
@@ -250,8 +256,7 @@ export class Intake {
 
   /** The hub takes messages again: what waits is composed with the next commit, which comes early. */
   compose(): void {
-    this.#isComposeWanted = (this.#status?.outbox.entries ?? 1) > 0;
-    this.#nudge();
+    if ((this.#status?.outbox.entries ?? 1) > 0) this.hasten();
   }
 
   /** Resolves when everything taken so far is durable. */
@@ -309,7 +314,7 @@ export class Intake {
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
       this.#waiters.length > 0 ||
-      this.#isComposeWanted ||
+      this.#hastened ||
       this.#writer.byteLength >= largeBatchBytes ||
       this.#acknowledged.length >= manyAcknowledged
     )
@@ -344,7 +349,6 @@ export class Intake {
   async #commit(last: boolean): Promise<boolean> {
     const { clock, store, demand } = this.#options;
     const startedMs = clock.monotonic();
-    this.#isComposeWanted = false;
     const taken = this.#withPrefix(this.#retry ?? this.#take());
     const { batch, oldestMs, waiters } = taken;
     const acknowledged = this.#acknowledged.splice(0);
@@ -403,12 +407,13 @@ export class Intake {
       this.#writer.rare({ type: "gap", source, ...gap, reason: "overrun" });
     this.#overruns.clear();
     // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
-    const { openWindows = 0, holding = 0 } = this.#status ?? {};
-    if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0) {
+    const { openWindows = 0, holding = 0, windowDueMs } = this.#status ?? {};
+    if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0 || windowDueMs !== undefined) {
       this.#writer.tick(clock.wall(), clock.monotonic());
     }
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
+    this.#hastened = false;
     this.#batchCommitted = undefined;
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }

@@ -1,6 +1,9 @@
 import { z } from "zod";
 
 const number = z.number();
+const timeQuality = z.enum(["synced", "holdover", "unsynced"]);
+const quality = z.enum(["good", "uncertain", "bad"]);
+const reason = z.enum(["belowMin", "aboveMax", "notFinite"]);
 const channelBody = z
   .strictObject({
     unit: z.string().optional(),
@@ -14,7 +17,7 @@ const channelBody = z
     last: number.optional(),
     bad: z.int().min(0).describe("Values of quality bad; they are in none of the numbers"),
     reasons: z
-      .partialRecord(z.enum(["belowMin", "aboveMax", "notFinite"]), z.int().min(1))
+      .partialRecord(reason, z.int().min(1))
       .optional()
       .describe("Bad values by reason; only where there are any"),
   })
@@ -48,10 +51,10 @@ export const windowEntryBody = z
     device: z.string(),
     windowStart: z.iso.datetime().describe("First instant that belongs to the window, UTC"),
     windowEnd: z.iso.datetime().describe("First instant that does not"),
-    timeQuality: z
-      .enum(["synced", "holdover", "unsynced"])
-      .describe("The least sure clock under which a reading of the window was received"),
-    quality: z.enum(["good", "uncertain", "bad"]).describe("uncertain: some values were bad; bad: all were"),
+    timeQuality: timeQuality.describe(
+      "The least sure clock under which a reading of the window was received",
+    ),
+    quality: quality.describe("uncertain: some values were bad; bad: all were"),
     count: z.int().min(1).describe("Readings, good and bad"),
     expected: z
       .int()
@@ -97,6 +100,62 @@ export const gapEntryBody = z
   })
   .describe("Something is missing, as far as anyone can know");
 
+/** One reading as it came, calibrated and judged. */
+export const readingEntryBody = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    revision: z.literal(0),
+    kind: z.literal("reading"),
+    gateway: z.string(),
+    source: z.string(),
+    device: z.string(),
+    time: z.iso.datetime().describe("The device's own, else that of the receipt"),
+    timeQuality,
+    channels: z.record(
+      z.string(),
+      z.strictObject({
+        unit: z.string().optional(),
+        value: number.optional().describe("Calibrated; absent where that gave no finite number"),
+        quality,
+        reason: reason.optional(),
+      }),
+    ),
+    configuration: z.string().describe("Hash of the configuration it passed through"),
+    backfill,
+  })
+  .describe("One reading of one device of one source");
+
+const conditionState = z.enum(["good", "bad", "silent"]);
+/** Something changed that somebody may have to act on. */
+export const alarmEntryBody = z
+  .strictObject({
+    id: z.string().regex(/^[0-9a-f]{32}$/),
+    revision: z.literal(0),
+    kind: z.literal("alarm"),
+    gateway: z.string(),
+    source: z.string(),
+    device: z.string(),
+    channel: z.string().optional().describe("Absent where it is about the device: whether it is heard"),
+    time: z.iso.datetime().describe("Of the reading that changed it, or when the silence was noticed"),
+    timeQuality,
+    from: conditionState
+      .optional()
+      .describe("As the alarm before told it, or good; absent when the first value of a channel is bad"),
+    to: conditionState.describe("bad: raised; silent: raised; good: cleared, or heard again"),
+    reason: reason.optional().describe("Why the value is bad"),
+    value: number.optional().describe("Calibrated; absent where that gave no finite number"),
+    unit: z.string().optional(),
+    lastHeard: z.iso.datetime().optional().describe("Before the silence, by the gateway's clock"),
+    suppressed: z
+      .int()
+      .min(1)
+      .optional()
+      .describe("So many changes since the alarm before came too soon after it, and were not told"),
+  })
+  .describe("The quality of a channel changed, or a device fell silent or is heard again");
+
+export type AlarmEntryBody = z.output<typeof alarmEntryBody>;
+export type ReadingEntryBody = z.output<typeof readingEntryBody>;
 export type GapEntryBody = z.output<typeof gapEntryBody>;
 export type WindowEntryBody = z.output<typeof windowEntryBody>;
 export type PartialReason = NonNullable<WindowEntryBody["partial"]>;
@@ -104,6 +163,7 @@ export type ChannelBody = z.output<typeof channelBody>;
 
 /** A message's body. */
 export const messageBody = z
-  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody]))
+  .array(z.discriminatedUnion("kind", [windowEntryBody, gapEntryBody, readingEntryBody, alarmEntryBody]))
   .min(1)
   .describe("Entries in the order of their making");
+export type EntryBody = z.output<typeof messageBody>[number];

@@ -2,7 +2,7 @@ import type { Database, Statement } from "../core/database.ts";
 import { type Accounts, addAccounts } from "../core/entry.ts";
 import { type EntryRow, entryChecksum, soundEntry } from "./checksum.ts";
 import type { ComposedMessages } from "./composed.ts";
-import type { WindowEntryBody } from "./entry-schema.ts";
+import type { EntryBody, WindowEntryBody } from "./entry-schema.ts";
 import { laneOf, numberIn } from "./lanes.ts";
 import type { OutboxCounters } from "./outbox.ts";
 import { merged, thinnedTo, thinningKey } from "./thinning.ts";
@@ -16,7 +16,7 @@ export interface Evicted {
   readonly entries: number;
   readonly bytes: number;
   readonly accounts: Accounts;
-  /** Wall ms: begin of the first of their windows, and end of the last. */
+  /** Wall ms: begin of the first of their windows, and end of the last; of readings, their times. */
   readonly fromMs: number;
   readonly toMs: number;
 }
@@ -86,14 +86,15 @@ export class Reduction {
         for (const row of rows) {
           if (freed >= bytes) break;
           this.#noneBelow.set(`${lane} ${source}`, row.entry + 1);
-          if (spared.has(row.entry) || isGap(row) || this.#composed.spanAt(row.entry)) continue;
+          const isKept = spared.has(row.entry) || this.#composed.spanAt(row.entry) !== undefined;
+          const span = isKept ? undefined : spanOf(JSON.parse(row.body) as EntryBody);
+          if (!span) continue;
           this.#remove(source, row);
           addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
           entries++;
           freed += Buffer.byteLength(row.body);
-          const { windowStart, windowEnd } = JSON.parse(row.body) as WindowEntryBody;
-          fromMs = Math.min(fromMs, Date.parse(windowStart));
-          toMs = Math.max(toMs, Date.parse(windowEnd));
+          fromMs = Math.min(fromMs, Date.parse(span[0]));
+          toMs = Math.max(toMs, Date.parse(span[1]));
         }
         if (rows.length < evictedRows) break;
       }
@@ -145,9 +146,21 @@ export class Reduction {
   }
 }
 
-/** What tells of a loss must not be lost; it accounts for nothing. */
-const isGap = ({ accounts, body }: EntryRow): boolean =>
-  accounts === "{}" && (JSON.parse(body) as { kind: string }).kind === "gap";
+/** The times that an entry is about; undefined for what must not be lost. */
+function spanOf(body: EntryBody): readonly [from: string, to: string] | undefined {
+  switch (body.kind) {
+    case "window":
+      return [body.windowStart, body.windowEnd];
+    case "reading":
+      return [body.time, body.time];
+    // They tell of a loss or an alarm, are few, and account for no reading.
+    case "gap":
+    case "alarm":
+      return undefined;
+    default:
+      return body satisfies never;
+  }
+}
 
 /** Rows that may become one, at most `thinnedTo` together, in order. */
 function groupsOf(rows: readonly EntryRow[]): EntryRow[][] {

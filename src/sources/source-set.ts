@@ -123,6 +123,8 @@ const beyondTransport = [
   "device",
   "dedupe",
   "intervalMs",
+  "silentMs",
+  "readings",
   "idleMs",
   "priority",
   "share",

@@ -56,7 +56,7 @@ export interface StoreStatus {
   readonly holding: number;
   /** Steady time minus monotonic time: what turns the times below, and those of the outbox, into monotonic ones. */
   readonly steadyBaseMs: number;
-  /** Steady ms at which the next window closes or the next message falls due, if nothing else comes. */
+  /** Steady ms at which the next window closes, an alarm is found, or the next message falls due, if nothing else comes. */
   readonly windowDueMs: number | undefined;
   readonly composeDueMs: number | undefined;
   /** The last time something in the store was not what had been written. */

@@ -12,6 +12,8 @@ export interface Origin {
   readonly configuration: string;
   /** The source stamps its readings itself, by a clock of its own. */
   readonly ownTime: boolean;
+  /** The reading is published by itself, and accounted for there. */
+  readonly isPublished: boolean;
 }
 
 /** A window is only as sure of its time as its least sure reading. */

@@ -89,10 +89,10 @@ export class Windows {
     return entries;
   }
 
-  /** Adds a measurement to every window it matches; the first of them accounts for it. */
+  /** Adds a measurement to every window it matches; the first of them accounts for it, unless it goes by itself. */
   add(source: string, measurement: Measurement, origin: Origin): Placement {
     const notes: string[] = [];
-    let route: "none" | "accounted" | ReadingDiscard = "none";
+    let route: "none" | "accounted" | ReadingDiscard = origin.isPublished ? "accounted" : "none";
     for (const running of this.#running) {
       const { name, config } = running.definition;
       if (!matches(config, source, measurement.device)) continue;

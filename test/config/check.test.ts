@@ -366,10 +366,25 @@ describe("what the pipeline gets", () => {
         dedupe: { by: "none" },
         idleMs: 10_000,
         intervalMs: 100,
+        silentMs: 10_000,
       },
     });
     expect(Object.keys(pipeline.windows)).toEqual(["w"]);
     expect(pipeline.channels).toEqual({});
+  });
+
+  test("says after which silence a device is an alarm, and whether there are any", () => {
+    const silentMs = (source: JsonObject) =>
+      pipelineConfig(checkConfig({ ...good, sources: { s: jsonSource("s", source) } })).sources.s?.silentMs;
+    expect([
+      silentMs({}),
+      silentMs({ intervalMs: 100 }),
+      silentMs({ intervalMs: 60_000 }),
+      silentMs({ intervalMs: 60_000, silentMs: 0 }),
+      silentMs({ silentMs: 500 }),
+    ]).toEqual([undefined, 10_000, 600_000, undefined, 500]);
+    const alarms = (section: JsonObject) => pipelineConfig(checkConfig({ ...good, alarms: section })).alarms;
+    expect([alarms({}), alarms({ state: "off" })]).toEqual([{ minSpacingMs: 10_000 }, undefined]);
   });
 
   test("has a hash of its own: a baud rate does not change it, a calibration does", () => {

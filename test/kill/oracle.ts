@@ -49,6 +49,7 @@ export function framesOf(batch: Buffer): string[] {
 }
 
 export interface ExpectedWindow {
+  /** Of good values, like the numbers. */
   count: number;
   sum: number;
   min: number;
@@ -65,8 +66,16 @@ export interface Expectation {
   readonly windows: Map<string, ExpectedWindow>;
 }
 
-/** Final content of every window that the watermark has passed, by the rules of tumbling windows with lateness. */
-export function expect(lines: readonly string[], sizeMs: number, latenessMs: number): Expectation {
+/**
+ * Final content of every window that the watermark has passed, by the rules of tumbling windows with lateness.
+ * A value above `maxGood` is bad, and in none of the numbers.
+ */
+export function expect(
+  lines: readonly string[],
+  sizeMs: number,
+  latenessMs: number,
+  maxGood = Number.POSITIVE_INFINITY,
+): Expectation {
   const windows = new Map<string, ExpectedWindow>();
   let watermark = Number.NEGATIVE_INFINITY;
   let readings = 0;
@@ -86,11 +95,19 @@ export function expect(lines: readonly string[], sizeMs: number, latenessMs: num
     }
     const key = `${reading.device} ${start}`;
     const value = reading.temperature;
-    const window = windows.get(key) ?? { count: 0, sum: 0, min: value, max: value, seqs: [] };
-    window.count++;
-    window.sum += value;
-    window.min = Math.min(window.min, value);
-    window.max = Math.max(window.max, value);
+    const window = windows.get(key) ?? {
+      count: 0,
+      sum: 0,
+      min: Number.POSITIVE_INFINITY,
+      max: Number.NEGATIVE_INFINITY,
+      seqs: [],
+    };
+    if (value <= maxGood) {
+      window.count++;
+      window.sum += value;
+      window.min = Math.min(window.min, value);
+      window.max = Math.max(window.max, value);
+    }
     window.seqs.push(reading.seq);
     windows.set(key, window);
     watermark = Math.max(watermark, reading.timeMs);

@@ -10,7 +10,11 @@ import { configuration, reading, t0 } from "../support/running-pipeline.ts";
 /** Entries of windows of `sizeMs`, made by the real stages from the same readings. */
 function entriesOf(readings: readonly { at: number; t: number }[], sizeMs: number): WindowEntryBody[] {
   const pipeline = new Pipeline("store");
-  const sections = { windows: { w: { sizeMs } }, validate: { v: { channels: { t: { max: 90 } } } } };
+  const sections = {
+    windows: { w: { sizeMs } },
+    validate: { v: { channels: { t: { max: 90 } } } },
+    alarms: { state: "off" },
+  };
   const { entries } = pipeline.apply(
     batchOf([
       configuration(0, sections),

@@ -107,6 +107,19 @@ test("what tells of a loss is not evicted, and an eviction tells the times of it
   expect(to - from).toBeGreaterThanOrEqual(1_000);
 });
 
+test("readings published by themselves are evicted like windows, and their times are told", () => {
+  const { store } = openStore(temporaryFolder(), settings({ s: kept }));
+  const sections = { publish: { readings: "all" }, windows: {} };
+  let status = store.commit(commitOf([configuration(0, sections)], t0));
+  for (let from = 0; (status.books.s?.discards.evicted ?? 0) === 0; from += 500) {
+    const readings = Array.from({ length: 500 }, (_, i) => reading(from + i, { t: i }));
+    status = store.commit(commitOf(readings, t0 + from));
+  }
+  expect(imbalances(status.books)).toEqual([]);
+  const gap = drain(store).find(({ kind }) => kind === "gap") as GapEntryBody;
+  expect(Date.parse(gap.to) - Date.parse(gap.from)).toBe(Number(gap.count) - 1);
+});
+
 test("a share is a source's own: above it a higher priority goes first", () => {
   const retention = { low: { ...kept, priority: 1, share: 0.9 }, high: kept };
   const { store } = openStore(temporaryFolder(), settings(retention));

@@ -98,4 +98,5 @@ export const origin = (timeQuality: TimeQuality = "synced", configuration = "h1"
   timeQuality,
   configuration,
   ownTime: false,
+  isPublished: false,
 });

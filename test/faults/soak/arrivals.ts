@@ -5,7 +5,7 @@ import { windowName } from "./soak-config.ts";
 interface ArrivedEntry {
   readonly id: string;
   readonly revision: number;
-  readonly kind: "window" | "gap";
+  readonly kind: "window" | "gap" | "alarm";
   readonly window?: string;
   readonly count: number | "unknown";
   readonly reason?: string;
@@ -77,6 +77,7 @@ export class Arrivals {
     }
     this.#known.set(id, { revision, count });
     if (this.#known.size > remembered) this.#known.delete(this.#known.keys().next().value ?? "");
+    if (kind === "alarm") return;
     if (kind === "gap") {
       this.#counts.gaps++;
       if (reason === "evicted") this.#counts.evicted += count;
