@@ -183,7 +183,7 @@ function samplesOf(
 /** Which stage a reading left at. */
 function stageOf(reason: string): string {
   if (reason === "rejected") return "publish";
-  return reason === "evicted" || reason === "damaged" ? "outbox" : "window";
+  return ["evicted", "budget", "damaged"].includes(reason) ? "outbox" : "window";
 }
 
 function labelText(labels: Labels): string {

@@ -63,6 +63,7 @@ export type ReadingDiscard =
   | "rejected"
   | "duplicate"
   | "evicted"
+  | "budget"
   | "damaged"
   | "unaccounted"
   | "pipelineFault";

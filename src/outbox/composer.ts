@@ -114,6 +114,12 @@ export class Composer {
     return due.length > 0 ? Math.min(...due) : undefined;
   }
 
+  /** The budget keeps back what the hub would take. */
+  isShort({ dailyBlocks }: ComposeSettings, wallMs: number, demand: Demand = fullDemand): boolean {
+    if (dailyBlocks === undefined || demand.live === 0) return false;
+    return allowance(this.#outbox.counters.bill, dailyBlocks, wallMs) < 1;
+  }
+
   /** What was finished before `untilMs` is backlog. Entries stand in the order of their making, give or take. */
   #age(number: number, untilMs: number): void {
     const lane = this.#outbox.counters.lanes[number];

@@ -92,9 +92,9 @@ export const gapEntryBody = z
     count: z.union([z.int().min(0), z.literal("unknown")]),
     unit: z.enum(["frames", "readings"]).describe("What was counted"),
     reason: z
-      .enum(["uncleanStop", "overrun", "damage", "evicted"])
+      .enum(["uncleanStop", "overrun", "damage", "evicted", "budget"])
       .describe(
-        "The process was killed; more came than could be stored; the store was damaged; the full store gave it up",
+        "The process was killed; more came than could be stored; the store was damaged; the full store gave it up; the day's budget had no block for it",
       ),
     backfill,
   })

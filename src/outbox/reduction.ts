@@ -35,6 +35,7 @@ export class Reduction {
   /** Per lane and source, below which entry all was thinned, and below which there is none of it: so that no scan begins anew. */
   readonly #thinnedBelow = new Map<string, number>();
   readonly #noneBelow = new Map<string, number>();
+  readonly #noReadingBelow = new Map<string, number>();
 
   constructor(database: Database, storeId: string, counters: OutboxCounters, composed: ComposedMessages) {
     this.#storeId = storeId;
@@ -74,6 +75,22 @@ export class Reduction {
 
   /** Gives up the oldest entries of a source until `bytes` are freed or none is left; undefined when there was none. */
   evict(source: string, bytes: number, spared: ReadonlySet<number>): Evicted | undefined {
+    const isSpared = (row: EntryRow) => spared.has(row.entry);
+    return this.#giveUp(source, bytes, this.#noneBelow, isSpared);
+  }
+
+  /** Gives up the raw readings of a source; undefined when there was none. */
+  evictReadings(source: string): Evicted | undefined {
+    const isOther = (row: EntryRow) => (JSON.parse(row.body) as EntryBody).kind !== "reading";
+    return this.#giveUp(source, Number.POSITIVE_INFINITY, this.#noReadingBelow, isOther);
+  }
+
+  #giveUp(
+    source: string,
+    bytes: number,
+    below: Map<string, number>,
+    isSpared: (row: EntryRow) => boolean,
+  ): Evicted | undefined {
     const counters = this.#counters;
     const accounts: Record<string, number> = {};
     let entries = 0;
@@ -82,11 +99,11 @@ export class Reduction {
     let toMs = Number.NEGATIVE_INFINITY;
     for (const lane of this.#lanes()) {
       while (freed < bytes) {
-        const rows = this.#rows(lane, source, this.#noneBelow, evictedRows);
+        const rows = this.#rows(lane, source, below, evictedRows);
         for (const row of rows) {
           if (freed >= bytes) break;
-          this.#noneBelow.set(`${lane} ${source}`, row.entry + 1);
-          const isKept = spared.has(row.entry) || this.#composed.spanAt(row.entry) !== undefined;
+          below.set(`${lane} ${source}`, row.entry + 1);
+          const isKept = isSpared(row) || this.#composed.spanAt(row.entry) !== undefined;
           const span = isKept ? undefined : spanOf(JSON.parse(row.body) as EntryBody);
           if (!span) continue;
           this.#remove(source, row);

@@ -1,25 +1,32 @@
+import { accountOf, countDiscard } from "../ledger/ledger.ts";
 import { gapEntry } from "../outbox/gap-entry.ts";
 import { laneFor, numberIn } from "../outbox/lanes.ts";
-import type { Outbox } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
+import type { Memory } from "./memory.ts";
 import type { State } from "./state.ts";
 
+/** The store is full, or the day's budget used up. */
+export type GiveUpReason = "evicted" | "budget";
+
+export interface GivenUp {
+  readonly reason: GiveUpReason;
+  readonly source: string;
+  readonly priority: number;
+}
+
 /**
- * Tells the hub what was evicted: one entry per source, which grows as long as it stands in no message, so that a full
- * store does not fill up with the news of its being full.
+ * Counts what was given up and tells the hub of it: one entry per source, which grows as long as it stands in no
+ * message, so that a full store does not fill up with the news of its being full.
  */
-export function noteEviction(
-  state: State,
-  outbox: Outbox,
-  {
-    storeId,
-    gateway,
-    priority,
-  }: { readonly storeId: string; readonly gateway: string; readonly priority: number },
-  source: string,
+export function giveUp(
+  { state, outbox, ledger, pipeline }: Pick<Memory, "state" | "outbox" | "ledger" | "pipeline">,
+  { reason, source, priority }: GivenUp,
   { accounts, fromMs, toMs }: Evicted,
 ): void {
-  const untold = state.evictions[source];
+  for (const [name, count] of Object.entries(accounts)) countDiscard(accountOf(ledger, name), reason, count);
+  // A source's name holds no space.
+  const key = reason === "evicted" ? source : `${source} ${reason}`;
+  const untold = state.evictions[key];
   const before = untold && outbox.isLoose(untold.entry) ? untold : undefined;
   // It was never composed, so it was never sent: its successor says all of it.
   if (before) outbox.withdraw(before.entry);
@@ -29,9 +36,10 @@ export function noteEviction(
     toMs: Math.max(toMs, before?.toMs ?? toMs),
     readings: Object.values(accounts).reduce((sum, count) => sum + count, before?.readings ?? 0),
   };
-  state.evictions[source] = note;
-  const gap = { ...note, gateway, source, count: note.readings, reason: "evicted" as const };
-  outbox.insert([gapEntry(storeId, `${note.entry}`, gap)], () => priority);
+  state.evictions[key] = note;
+  const gateway = pipeline.config?.gateway ?? "";
+  const gap = { ...note, gateway, source, count: note.readings, reason };
+  outbox.insert([gapEntry(state.storeId, `${note.entry}`, gap)], () => priority);
 }
 
 /** Entries that tell of evictions and stand in no message yet; they must not be evicted themselves. */

@@ -16,7 +16,7 @@ export interface State {
   committedMs: number;
   outbox: OutboxCounters;
   ledger: [string, Account][];
-  /** Per source, the entry in the outbox that tells what was evicted, as long as it stands in no message. */
+  /** Per source and reason, the entry in the outbox that tells what was given up, as long as it stands in no message. */
   evictions: Record<string, Eviction>;
   /** Since when, wall ms, something may be missing that an unclean end took; until the gap stands in the journal. */
   uncleanSinceMs?: number;

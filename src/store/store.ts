@@ -17,10 +17,12 @@ import type { DeadLetter } from "../outbox/dead-letters.ts";
 import { defaultPriority } from "../outbox/lanes.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
+import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
-import { noteEviction, untoldEvictions } from "./eviction-notes.ts";
+import { economize } from "./economy.ts";
+import { type GiveUpReason, giveUp, untoldEvictions } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
@@ -318,7 +320,7 @@ export class Store {
   }
 
   #process(commit: Transaction): void {
-    const { state, outbox, ledger, pipeline } = this.#memory;
+    const { state, outbox, ledger, pipeline, reduction } = this.#memory;
     for (const sequence of commit.acknowledged) {
       for (const [source, count] of Object.entries(outbox.remove(sequence))) {
         accountOf(ledger, source).published += count;
@@ -350,6 +352,8 @@ export class Store {
         logBytes(this.#settings.maxBytes),
         commit.nowMs,
       );
+    if (commit.compose && this.#memory.composer.isShort(commit.compose, commit.nowMs, commit.demand))
+      economize({ counters: state.outbox, reduction, ...commit.compose }, this.#giveUp("budget"));
     // Not while frames are held back: each snapshot would hold all of them again.
     const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;
     if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
@@ -364,8 +368,8 @@ export class Store {
 
   /** @throws TransientError STORE_FULL */
   #makeRoom(bytes: number): void {
-    const { state, outbox, ledger, reduction, pipeline } = this.#memory;
-    const { storeId, reserve } = this.#disk;
+    const { state, reduction } = this.#memory;
+    const { reserve } = this.#disk;
     if (this.#tightBytes !== undefined && reserve.isPlenty) this.#tightBytes = undefined;
     const context = {
       database: this.#database,
@@ -377,12 +381,12 @@ export class Store {
       spared: () => untoldEvictions(state),
       dropHistory: () => this.#snapshot(0),
     };
-    makeRoom(context, neededBytes(bytes), (source, what) => {
-      for (const [name, count] of Object.entries(what.accounts))
-        countDiscard(accountOf(ledger, name), "evicted", count);
-      const from = { storeId, gateway: pipeline.config?.gateway ?? "", priority: this.#priorityOf(source) };
-      noteEviction(state, outbox, from, source, what);
-    });
+    makeRoom(context, neededBytes(bytes), this.#giveUp("evicted"));
+  }
+
+  #giveUp(reason: GiveUpReason) {
+    return (source: string, what: Evicted): void =>
+      giveUp(this.#memory, { reason, source, priority: this.#priorityOf(source) }, what);
   }
 
   #snapshot(keepBytes: number): void {
