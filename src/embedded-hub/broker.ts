@@ -119,7 +119,10 @@ export class Broker implements ConnectionOwner {
   /** Sends at QoS 0; false when the client is not there. */
   send(clientId: string, topic: string, payload: Buffer): boolean {
     const connection = this.#clients.get(clientId);
-    connection?.publish({ topic, payload, qos: 0 });
+    const isTwinAnswer = topic.startsWith("$iothub/twin/res/");
+    if (isTwinAnswer && connection && this.#faults.hit("cutInTwinAnswer")) {
+      connection.cutInside({ topic, payload, qos: 0 });
+    } else connection?.publish({ topic, payload, qos: 0 });
     return connection !== undefined;
   }
 
@@ -313,10 +316,13 @@ export class Broker implements ConnectionOwner {
       this.#counters.add("pubacksWithheld");
       return;
     }
+    // Half of all identifiers away: clients count upwards, and have far fewer in flight.
+    const isWrong = this.#faults.hit("wrongPubackId") !== undefined;
+    const answered = isWrong ? (packetId >= 32_768 ? packetId - 32_767 : packetId + 32_768) : packetId;
     const copies = this.#faults.hit("duplicatePuback") === undefined ? 1 : 2;
     const delayMs = (withheld?.ms ?? 0) + (this.#faults.hit("delayPuback")?.ms ?? 0);
     const send = () => {
-      for (let copy = 0; copy < copies; copy++) connection.send(puback(packetId));
+      for (let copy = 0; copy < copies; copy++) connection.send(puback(answered));
       this.#counters.add("pubacksSent", copies);
     };
     if (delayMs === 0) {

@@ -121,6 +121,13 @@ export class Connection {
     this.send(publish(message));
   }
 
+  /** Sends the first half of a packet and ends the connection. */
+  cutInside(message: OutgoingPublish): void {
+    const bytes = publish(message);
+    this.send(bytes.subarray(0, bytes.length >> 1));
+    this.close("killed", { how: "flush" });
+  }
+
   /** Ends the connection; `flush` lets what was written leave first. Safe twice. */
   close(
     reason: CloseReason,
