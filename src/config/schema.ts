@@ -280,13 +280,19 @@ const hubDeadlines = {
   twinTimeoutMs: ms(100, 29_000).default(15_000),
   closeTimeoutMs: ms(100, 3_000).default(2_000),
 };
+const hubClient = z
+  .enum(["direct", "sdk"])
+  .default("direct")
+  .describe("Who speaks to the hub: `direct` is Headgate itself, `sdk` the Azure IoT device SDK");
 const hub = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("edge").describe("IoT Edge module, from the IOTEDGE_* environment"),
+    client: hubClient,
     ...hubDeadlines,
   }),
   z.strictObject({
     type: z.literal("iothub").describe("Straight to IoT Hub, or through a gateway"),
+    client: hubClient,
     connectionString: secret,
     caFile,
     ...hubDeadlines,
