@@ -70,7 +70,7 @@ export const errorCodes = {
   },
   HUB_TAKEN_OVER: {
     cause:
-      "The hub ends one connection after the other within seconds of their begin: most likely another client has the same identity.",
+      "The hub ended eight connections in a row, each in its first minute: most likely another client has the same identity.",
     fix: "Look for a second gateway with this connection string or module identity and stop one. It is tried again with pauses of minutes; data waits in the store.",
   },
   INVARIANT: {

@@ -120,9 +120,14 @@ export class Broker implements ConnectionOwner {
   send(clientId: string, topic: string, payload: Buffer): boolean {
     const connection = this.#clients.get(clientId);
     const isTwinAnswer = topic.startsWith("$iothub/twin/res/");
-    if (isTwinAnswer && connection && this.#faults.hit("cutInTwinAnswer")) {
-      connection.cutInside({ topic, payload, qos: 0 });
-    } else connection?.publish({ topic, payload, qos: 0 });
+    const isCut = isTwinAnswer && this.#faults.hit("cutInTwinAnswer") !== undefined;
+    const delayed = isTwinAnswer ? this.#faults.hit("delayTwinAnswer") : undefined;
+    const answer = () => {
+      if (isCut) connection?.cutInside({ topic, payload, qos: 0 });
+      else connection?.publish({ topic, payload, qos: 0 });
+    };
+    if (delayed === undefined) answer();
+    else setTimeout(answer, delayed.ms).unref();
     return connection !== undefined;
   }
 

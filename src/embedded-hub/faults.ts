@@ -48,6 +48,8 @@ export const faultSchemas = {
   twinGetMalformed: plain,
   /** An error status, with an empty body as edge hub gives it. */
   twinGetRejected: z.strictObject({ ...common, status: z.int().min(400).max(599).default(429) }),
+  /** Each answer to a twin request leaves `ms` later, on the connection that asked. */
+  delayTwinAnswer: z.strictObject({ ...common, ms: z.int().positive() }),
   /** The socket is cut in the middle of an answer to a twin request. */
   cutInTwinAnswer: plain,
   reportedRejected: z.strictObject({

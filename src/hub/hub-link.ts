@@ -23,7 +23,7 @@ export interface HubLinkOptions {
 }
 
 const takenOver = {
-  reason: "the hub ends each connection soon: another client seems to have the same identity",
+  reason: "the hub ends one connection after the other: another client seems to have the same identity",
   code: "HUB_TAKEN_OVER",
 } as const;
 

@@ -21,16 +21,19 @@ export const hubSchedules: Schedules = {
   takeover: takeoverSchedule,
 };
 
-/** So many connections in a row that the hub ended so soon after they stood are another client's doing. */
-const soonEndedForTakeover = 5;
-const soonMs = 5_000;
+/**
+ * So many connections in a row that the hub ended before they were healthy are most likely another client's doing:
+ * two that take turns end each other's connection after whatever pause the other made. The pauses have reached their
+ * longest by then, so that a link that only flaps loses nothing by being mistaken at first.
+ */
+const cutShortForTakeover = 8;
 
 /** How long to wait for the next connection, by how the last ones ended. */
 export class Pace {
   readonly #schedules: Schedules;
   #schedule: RetrySchedule;
   #attempt = -1;
-  #soonEnded = 0;
+  #cutShort = 0;
 
   constructor(schedules: Schedules) {
     this.#schedules = schedules;
@@ -47,10 +50,11 @@ export class Pace {
     const before = this.#schedule;
     // What brought no connection says nothing of another client.
     if (stoodMs !== undefined) {
-      this.#soonEnded = code === "HUB_LOST" && stoodMs < soonMs ? this.#soonEnded + 1 : 0;
+      const { healthyMs } = this.#schedules.reconnect;
+      this.#cutShort = code === "HUB_LOST" && stoodMs < healthyMs ? this.#cutShort + 1 : 0;
     }
     const wasHealthy = stoodMs !== undefined && stoodMs >= before.healthyMs;
-    if (this.#soonEnded >= soonEndedForTakeover || (this.isTakenOver && !wasHealthy)) {
+    if (this.#cutShort >= cutShortForTakeover || (this.isTakenOver && !wasHealthy)) {
       this.#schedule = this.#schedules.takeover;
     } else this.#schedule = code === "HUB_BUSY" ? this.#schedules.busy : this.#schedules.reconnect;
     this.#attempt = wasHealthy || this.#schedule !== before ? 0 : this.#attempt + 1;

@@ -241,7 +241,7 @@ test("the same failure again and again is one line in the log", async () => {
   expect(log.lines.filter((line) => line.message === "hub disconnected")).toHaveLength(1);
 });
 
-test("a hub that ends one connection after the other soon after it stood is told as a takeover, until one was healthy", async () => {
+test("a hub that ends one connection after the other is told as a takeover", async () => {
   const slow = { baseMs: 100_000, maxMs: 100_000, healthyMs: 60_000 };
   const made: HandMadeClient[] = [];
   const log = recordingLog();
@@ -259,13 +259,13 @@ test("a hub that ends one connection after the other soon after it stood is told
   });
   links.push(subject);
   subject.start();
-  for (let i = 1; i <= 5; i++) {
+  for (let i = 1; i <= 8; i++) {
     await until("a connection", () => made.length === i && subject.state.state === "connected");
     made.at(-1)?.events.lost(new TransientError("HUB_LOST", "the hub closed the connection"));
     await until("the end", () => subject.state.state === "disconnected" || made.length > i);
   }
   await until("the takeover is told", () => subject.state.code === "HUB_TAKEN_OVER");
-  expect(subject.state).toMatchObject({ state: "disconnected", clients: 5 });
+  expect(subject.state).toMatchObject({ state: "disconnected", clients: 8 });
   expect(log.lines.filter(({ object }) => "code" in object && object.code === "HUB_TAKEN_OVER")).toHaveLength(
     1,
   );
@@ -293,7 +293,7 @@ async function twoGateways(name: ClientName) {
         log: recordingLog(),
         onConnected: async (client) => client.twin?.subscribe(),
         onDesired: () => undefined,
-        schedules: { ...hubSchedules, reconnect: { baseMs: 100, maxMs: 1_000, healthyMs: 60_000 } },
+        schedules: { ...hubSchedules, reconnect: { baseMs: 100, maxMs: 400, healthyMs: 60_000 } },
       });
       links.push(subject);
       subject.start();

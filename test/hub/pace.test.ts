@@ -33,24 +33,25 @@ test("a busy hub gets longer pauses, which end with its being busy", () => {
   expect(longest(pace)).toBe(500);
 });
 
-test("five connections in a row that the hub ends within seconds are a takeover; others are none", () => {
-  const ends = (...list: [code: "HUB_LOST" | "HUB_TIMEOUT" | "HUB_UNREACHABLE", stoodMs?: number][]) => {
+test("eight connections in a row that the hub ends before they are healthy are a takeover; others are none", () => {
+  type End = readonly [code: "HUB_LOST" | "HUB_TIMEOUT" | "HUB_UNREACHABLE", stoodMs?: number];
+  const ends = (...list: End[]) => {
     const pace = new Pace(hubSchedules);
     for (const [code, stoodMs] of list) pace.ended(code, stoodMs);
     return pace.isTakenOver;
   };
-  const soon = ["HUB_LOST", 1_000] as ["HUB_LOST", number];
-  expect(ends(soon, soon, soon, soon)).toBe(false);
-  expect(ends(soon, soon, soon, soon, soon)).toBe(true);
+  const short = (times: number) => Array.from({ length: times }, (): End => ["HUB_LOST", 50_000]);
+  expect(ends(...short(7))).toBe(false);
+  expect(ends(...short(8))).toBe(true);
   // An attempt in between that brings no connection changes nothing; a connection that lasts does.
-  expect(ends(soon, soon, soon, ["HUB_UNREACHABLE"], soon, soon)).toBe(true);
-  expect(ends(soon, soon, soon, soon, ["HUB_LOST", 10_000], soon)).toBe(false);
-  expect(ends(soon, soon, soon, soon, ["HUB_TIMEOUT", 1_000], soon)).toBe(false);
+  expect(ends(...short(5), ["HUB_UNREACHABLE"], ...short(3))).toBe(true);
+  expect(ends(...short(7), ["HUB_LOST", 60_000], ...short(7))).toBe(false);
+  expect(ends(...short(7), ["HUB_TIMEOUT", 1_000], ...short(7))).toBe(false);
 });
 
 test("a takeover is over when one connection was healthy for a quarter of an hour", () => {
   const pace = new Pace(hubSchedules);
-  for (let i = 0; i < 5; i++) pace.ended("HUB_LOST", 100);
+  for (let i = 0; i < 8; i++) pace.ended("HUB_LOST", 100);
   expect(longest(pace)).toBe(60_000);
   pace.ended("HUB_LOST", 80_000);
   expect([pace.isTakenOver, longest(pace)]).toEqual([true, 120_000]);

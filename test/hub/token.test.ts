@@ -88,10 +88,11 @@ describe("a direct client", () => {
     const { client, patches, lost } = subject("direct", "iothub", { token });
     await client.connect();
     await client.twin.subscribe();
+    lab.hub.setFault("delayTwinAnswer", { ms: 100 });
     const ask = async () => {
       while (patches.length === 0) await client.twin.get();
     };
-    await Promise.all(Array.from({ length: 40 }, ask));
+    await Promise.all(Array.from({ length: 10 }, ask));
     expect(lost).toEqual([]);
   });
 
