@@ -19,6 +19,7 @@ export interface DirectConnectionEvents {
 
 /** A dead link is noticed after one and a half of it; the SDK takes 180. */
 const keepaliveS = 60;
+const atLeastOnce = { qos: 1 } as const;
 
 /** One MQTT 3.1.1 connection over a stream that stands, with a session that the hub keeps. */
 export class DirectConnection {
@@ -75,10 +76,10 @@ export class DirectConnection {
   }
 
   /** QoS 1. `confirmed` is not called when the connection ends before. */
-  publish(topic: string, payload: Buffer, confirmed: (error?: Error) => void): void {
+  publish(topic: string, payload: Buffer, confirmed: (error?: Error | null) => void): void {
     // The library would keep it for a next connection, which never comes.
-    if (this.#state !== "open") confirmed(new Error("the connection has ended"));
-    else this.#client.publish(topic, payload, { qos: 1 }, (error) => confirmed(error ?? undefined));
+    if (this.#state === "open") this.#client.publish(topic, payload, atLeastOnce, confirmed);
+    else confirmed(new Error("the connection has ended"));
   }
 
   /** QoS 0: there is no answer but another packet. */

@@ -34,6 +34,5 @@ export async function openStream(target: StreamTarget, signal: AbortSignal): Pro
     socket.destroy();
     throw error;
   }
-  socket.setNoDelay(true);
   return socket;
 }

@@ -1,7 +1,7 @@
-import { InvariantError, TransientError } from "../core/errors.ts";
+import { HeadgateError, InvariantError, TransientError } from "../core/errors.ts";
 
 /** Calls back when the hub has confirmed the message; never, when the connection goes before. */
-export type Publish = (topic: string, payload: Buffer, confirmed: (error?: Error) => void) => void;
+export type Publish = (topic: string, payload: Buffer, confirmed: (error?: Error | null) => void) => void;
 
 /** Far above what the publisher keeps in flight, far below what packet identifiers allow (65,535). */
 const maxPending = 4_096;
@@ -9,8 +9,11 @@ const maxPending = 4_096;
 interface Send {
   readonly topic: string;
   readonly payload: Buffer;
+  /** Of the monotonic clock, ms. */
+  readonly deadline: number;
   state: "waiting" | "inFlight" | "settled";
-  readonly settle: (error?: Error) => void;
+  readonly resolve: () => void;
+  readonly reject: (reason: Error) => void;
 }
 
 /**
@@ -19,7 +22,9 @@ interface Send {
  */
 export class Sends {
   readonly #timeoutMs: number;
+  /** In the order of the calls, which is the order of their deadlines: one timer does for all. */
   readonly #pending = new Set<Send>();
+  #timer: NodeJS.Timeout | undefined;
   #waiting: Send[] = [];
   #inFlight = 0;
   #publish: Publish | undefined;
@@ -29,30 +34,14 @@ export class Sends {
     this.#timeoutMs = timeoutMs;
   }
 
-  /** @throws TransientError HUB_TIMEOUT, or whatever `publish` or `fail` gave */
+  /** Rejects with TransientError HUB_TIMEOUT, or whatever `publish` or `fail` gave. */
   add(topic: string, payload: Buffer): Promise<void> {
     if (this.#pending.size >= maxPending) throw new InvariantError(`more than ${maxPending} sends at a time`);
     return new Promise((resolve, reject) => {
-      const timer = setTimeout(() => {
-        const message = `sending to the hub: no answer within ${this.#timeoutMs} ms`;
-        send.settle(new TransientError("HUB_TIMEOUT", message));
-      }, this.#timeoutMs);
-      const send: Send = {
-        topic,
-        payload,
-        state: "waiting",
-        settle: (error) => {
-          if (send.state === "settled") return;
-          const wasInFlight = send.state === "inFlight";
-          send.state = "settled";
-          clearTimeout(timer);
-          this.#pending.delete(send);
-          if (error) reject(error);
-          else resolve();
-          if (wasInFlight && --this.#inFlight === 0) this.#idle?.();
-        },
-      };
+      const deadline = performance.now() + this.#timeoutMs;
+      const send: Send = { topic, payload, deadline, state: "waiting", resolve, reject };
       this.#pending.add(send);
+      this.#timer ??= setTimeout(() => this.#expire(), this.#timeoutMs);
       if (this.#publish) this.#hand(send, this.#publish);
       else this.#waiting.push(send);
     });
@@ -80,12 +69,39 @@ export class Sends {
   fail(reason: Error): void {
     this.#publish = undefined;
     this.#waiting = [];
-    for (const send of [...this.#pending]) send.settle(reason);
+    clearTimeout(this.#timer);
+    for (const send of [...this.#pending]) this.#settle(send, reason);
   }
 
   #hand(send: Send, publish: Publish): void {
     send.state = "inFlight";
     this.#inFlight++;
-    publish(send.topic, send.payload, send.settle);
+    publish(send.topic, send.payload, (error) => this.#settle(send, error));
+  }
+
+  #settle(send: Send, error: Error | null | undefined): void {
+    if (send.state === "settled") return;
+    const wasInFlight = send.state === "inFlight";
+    send.state = "settled";
+    this.#pending.delete(send);
+    if (!error) send.resolve();
+    else if (error instanceof HeadgateError) send.reject(error);
+    else
+      send.reject(new TransientError("HUB_LOST", `sending to the hub: ${error.message}`, { cause: error }));
+    if (wasInFlight && --this.#inFlight === 0) this.#idle?.();
+  }
+
+  #expire(): void {
+    this.#timer = undefined;
+    const now = performance.now();
+    for (const send of this.#pending) {
+      // A timer may come a fraction of a millisecond early.
+      if (send.deadline > now + 1) {
+        this.#timer = setTimeout(() => this.#expire(), send.deadline - now);
+        return;
+      }
+      const message = `sending to the hub: no answer within ${this.#timeoutMs} ms`;
+      this.#settle(send, new TransientError("HUB_TIMEOUT", message));
+    }
   }
 }
