@@ -90,6 +90,7 @@ test("each package that touches the outside world is imported by one file", () =
     "hub/mqtt-client.ts",
     "sources/mqtt-connection.ts",
   ]);
+  expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",

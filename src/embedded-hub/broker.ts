@@ -1,4 +1,4 @@
-import type { TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
 import type { ServerCertificate } from "./certificates.ts";
 import {
   type Client,
@@ -90,6 +90,7 @@ export class Broker implements ConnectionOwner {
   constructor(options: {
     readonly host: string;
     readonly port: number;
+    readonly webSocketPort: number | undefined;
     readonly certificate: ServerCertificate;
     readonly policy: BrokerPolicy;
     readonly faults: Faults;
@@ -194,7 +195,7 @@ export class Broker implements ConnectionOwner {
 
   // ------------------------------------------------------------ from the clients
 
-  #accept(socket: TLSSocket): void {
+  #accept(socket: Duplex): void {
     this.#counters.add("connectionsAccepted");
     this.#connections.add(new Connection(socket, this, this.#limits));
   }

@@ -1,3 +1,4 @@
+import type { Duplex } from "node:stream";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
@@ -16,7 +17,7 @@ import {
   usernameOf,
 } from "./dialect.ts";
 import { DirectConnection } from "./direct-connection.ts";
-import { openStream, streamTarget } from "./direct-stream.ts";
+import { addressOf, environmentProxy, type HubTransport, openStream } from "./direct-stream.ts";
 import { connectFailure, twinFailure } from "./failures.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "./hub-client.ts";
 import { Sends } from "./sends.ts";
@@ -35,13 +36,16 @@ export interface DirectClientOptions {
   readonly sendTimeoutMs: number;
   readonly twinTimeoutMs: number;
   readonly closeTimeoutMs: number;
+  /** Default `mqtt`. */
+  readonly transport?: HubTransport;
+  /** Goes before the environment's. */
+  readonly proxy?: URL | undefined;
   /** How long a token holds, and how long before its end the next one is fetched. */
   readonly token?: { readonly validMs: number; readonly marginMs: number };
 }
 
 /** As the Azure SDK has it. */
 const defaultToken = { validMs: 3_600_000, marginMs: 900_000 };
-const mqttPort = 8_883;
 
 /** Everything that a connection needs, signed and fetched. */
 interface Ticket {
@@ -133,7 +137,7 @@ export class DirectClient implements HubClient {
   async #establish({ credentials, password, expiresAtS }: Ticket): Promise<void> {
     const { productInfo, connectTimeoutMs, closeTimeoutMs } = this.#options;
     const { signal } = this.#ended;
-    const stream = await openStream(streamTarget(credentials.dial, mqttPort, credentials.ca), signal);
+    const stream = await this.#stream(credentials);
     const connection = new DirectConnection(
       stream,
       {
@@ -161,6 +165,14 @@ export class DirectClient implements HubClient {
     this.#credentials = credentials;
     this.#sends.open((topic, payload, confirmed) => connection.publish(topic, payload, confirmed));
     this.#armRenewal();
+  }
+
+  async #stream({ dial, ca }: Credentials): Promise<Duplex> {
+    const { transport = "mqtt", proxy, environment } = this.#options;
+    const { host, port } = addressOf(dial, transport);
+    // A proxy of the environment is for what looks like HTTPS.
+    const url = proxy ?? (transport === "websocket" ? environmentProxy(environment, host) : undefined);
+    return await openStream({ transport, host, port, ca, proxy: url }, this.#ended.signal);
   }
 
   async #twinCall<T>(doing: string, call: (connection: DirectConnection) => Promise<T>): Promise<T> {

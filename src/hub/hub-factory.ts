@@ -32,7 +32,9 @@ export async function hubClientFactory(
         return (events) => new AzureClient(options, events);
       }
       const { DirectClient } = await import("./direct-client.ts");
-      const direct = { ...options, environment, productInfo, clock: systemClock };
+      const proxy = hub.type === "iothub" && hub.proxy !== undefined ? new URL(hub.proxy) : undefined;
+      const { transport } = hub;
+      const direct = { ...options, environment, productInfo, clock: systemClock, transport, proxy };
       return (events) => new DirectClient(direct, events);
     }
     case "mqtt": {

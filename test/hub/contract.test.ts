@@ -2,13 +2,13 @@
 import { describe, expect, test } from "vitest";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { until } from "../support/until.ts";
-import { bench, clients, message, outcomeOf, ways } from "./subjects.ts";
+import { bench, cases, clients, message, outcomeOf } from "./subjects.ts";
 
 const lab = bench();
 const { subject, received } = lab;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 
-describe.each(clients.flatMap((name) => ways.map((way) => [name, way] as const)))("%s, %s", (name, way) => {
+describe.each(cases)("%s, %s", (name, way) => {
   const connected = async (more: Parameters<typeof subject>[2] = {}) => {
     const made = subject(name, way, more);
     await made.client.connect();
@@ -270,11 +270,15 @@ describe.each(clients)("%s as a device", (name) => {
 
 describe.each(clients)("%s, from the environment", (name) => {
   test("a connection string and a CA file in the environment go before the workload API", async () => {
-    const { client, id } = subject(name, "edge", { environment: { IOTEDGE_WORKLOADURI: "unix:///nowhere" } });
-    Object.assign(process.env, lab.hub.connectionStringEnvironment(id));
+    lab.hub.createModule("edge", `environment-${name}`);
+    const environment = {
+      ...lab.hub.connectionStringEnvironment(`environment-${name}`),
+      IOTEDGE_WORKLOADURI: "unix:///nowhere",
+    };
+    const { client } = subject(name, "edge", { environment });
     try {
       await client.connect();
-      expect(lab.hub.isConnected("edge", id)).toBe(true);
+      expect(lab.hub.isConnected("edge", `environment-${name}`)).toBe(true);
     } finally {
       delete process.env.EdgeHubConnectionString;
       delete process.env.EdgeModuleCACertificateFile;

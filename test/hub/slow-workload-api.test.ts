@@ -69,13 +69,16 @@ test.each(clients.flatMap((name) => ["sign", "trust-bundle"].map((heldPath) => [
     const environment = hub.environment(id);
     const target = environment.IOTEDGE_WORKLOADURI?.replace("unix://", "") ?? "";
     const workload = await slowWorkloadApi(target, heldPath);
-    Object.assign(process.env, environment, { IOTEDGE_WORKLOADURI: workload.uri });
     const made = () => {
       const client = clientOf(
         name,
         undefined,
         undefined,
-        { connectTimeoutMs: 10_000, sendTimeoutMs: 5_000 },
+        {
+          connectTimeoutMs: 10_000,
+          sendTimeoutMs: 5_000,
+          environment: { ...environment, IOTEDGE_WORKLOADURI: workload.uri },
+        },
         { lost: () => undefined, desired: () => undefined },
       );
       onTestFinished(() => client.close());

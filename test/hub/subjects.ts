@@ -5,6 +5,7 @@ import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embed
 import type { EmbeddedHubOptions } from "../../src/embedded-hub/options.ts";
 import { AzureClient } from "../../src/hub/azure-client.ts";
 import { DirectClient } from "../../src/hub/direct-client.ts";
+import type { HubTransport } from "../../src/hub/direct-stream.ts";
 import type { DesiredPatch, HubClientEvents, HubMessage } from "../../src/hub/hub-client.ts";
 import { plain } from "../support/hub-message.ts";
 
@@ -19,18 +20,29 @@ export const deadlines = {
 const soonMs = 9_000;
 
 export const clients = ["sdk", "direct"] as const;
-export const ways = ["edge", "iothub"] as const;
 export type ClientName = (typeof clients)[number];
-/** `edge`: everything from the environment, as on a box; `iothub`: a connection string. */
-export type Way = (typeof ways)[number];
+/** `edge`: everything from the environment, as on a box; the others: a connection string. */
+export type Way = "edge" | "iothub" | "iothub over WebSocket";
+export const cases: readonly (readonly [ClientName, Way])[] = [
+  ["sdk", "edge"],
+  ["sdk", "iothub"],
+  ["direct", "edge"],
+  ["direct", "iothub"],
+  ["direct", "iothub over WebSocket"],
+];
 
 export interface SubjectOptions {
   readonly sendTimeoutMs?: number;
   readonly connectTimeoutMs?: number;
   readonly token?: { readonly validMs: number; readonly marginMs: number };
+  /** Of the direct client. */
+  readonly transport?: HubTransport;
+  readonly proxy?: URL;
+  readonly environment?: Readonly<Record<string, string>>;
+  /** Instead of the subject's records. */
+  readonly events?: HubClientEvents;
   /** Instead of a module of its own. */
   readonly connectionString?: () => string;
-  readonly environment?: Readonly<Record<string, string>>;
 }
 
 type Client = AzureClient | DirectClient;
@@ -46,15 +58,17 @@ export function clientOf(
   name: ClientName,
   connectionString: (() => string) | undefined,
   caFile: string | undefined,
-  more: Pick<SubjectOptions, "sendTimeoutMs" | "connectTimeoutMs" | "token">,
+  more: Omit<SubjectOptions, "connectionString" | "events">,
   events: HubClientEvents,
 ): Client {
-  const { token, ...times } = more;
+  const { token, transport = "mqtt", proxy, environment = {}, ...times } = more;
   const options = { connectionString, caFile, ...deadlines, ...times };
   if (name === "direct") {
-    const own = { environment: process.env, productInfo: "headgate/test", clock: systemClock };
+    const own = { productInfo: "headgate/test", clock: systemClock, transport, proxy, environment };
     return new DirectClient({ ...options, ...own, ...(token ? { token } : {}) }, events);
   }
+  // The SDK knows no other environment.
+  Object.assign(process.env, environment);
   const tokenRenewal = token && {
     tokenValidTimeInSeconds: token.validMs / 1_000,
     tokenRenewalMarginInSeconds: token.marginMs / 1_000,
@@ -68,7 +82,7 @@ export function bench(options: EmbeddedHubOptions = {}) {
   let made = 0;
   let hub: EmbeddedHub;
   beforeAll(async () => {
-    hub = await startEmbeddedHub(options);
+    hub = await startEmbeddedHub({ webSocketPort: 0, ...options });
   });
   afterEach(async () => {
     hub.clearFaults();
@@ -84,18 +98,25 @@ export function bench(options: EmbeddedHubOptions = {}) {
     },
     /** A client of a module of its own. */
     subject(name: ClientName, way: Way, more: SubjectOptions = {}): Subject {
-      const { connectionString, environment, ...rest } = more;
       const id = `m${++made}`;
       hub.createModule("edge", id);
-      if (way === "edge") Object.assign(process.env, hub.environment(id), environment);
+      const { connectionString: given, events: own, ...rest } = more;
       const lost: Error[] = [];
       const patches: DesiredPatch[] = [];
-      const text = connectionString ?? (() => hub.connectionString("edge", id, { gateway: true }));
-      const isEdge = way === "edge";
-      const client = clientOf(name, isEdge ? undefined : text, isEdge ? undefined : hub.caFile, rest, {
-        lost: (reason) => lost.push(reason),
-        desired: (patch) => patches.push(patch),
-      });
+      const events = own ?? {
+        lost: (reason: Error) => lost.push(reason),
+        desired: (patch: DesiredPatch) => patches.push(patch),
+      };
+      const straight = () => (given ?? (() => hub.connectionString("edge", id, { gateway: true })))();
+      let client: Client;
+      if (way === "edge") {
+        const environment = { ...hub.environment(id), ...rest.environment };
+        client = clientOf(name, undefined, undefined, { ...rest, environment }, events);
+      } else if (way === "iothub") client = clientOf(name, straight, hub.caFile, rest, events);
+      else {
+        const other = () => straight().replace(`:${hub.port}`, `:${hub.webSocketPort}`);
+        client = clientOf(name, other, hub.caFile, { ...rest, transport: "websocket" }, events);
+      }
       open.push(client);
       return { client, id, lost, patches };
     },

@@ -6,7 +6,7 @@ import { DirectClient } from "../../src/hub/direct-client.ts";
 import { HubLink } from "../../src/hub/hub-link.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { until } from "../support/until.ts";
-import { bench, clientOf, clients, deadlines, message, outcomeOf, ways } from "./subjects.ts";
+import { bench, cases, clientOf, deadlines, message, outcomeOf } from "./subjects.ts";
 
 // A connection ends with its token, as at IoT Hub: a renewal that comes too late is seen.
 const lab = bench({ tokenExpiry: "disconnect" });
@@ -14,21 +14,16 @@ const { subject, received } = lab;
 const pause = (ms: number) => new Promise((resolve) => setTimeout(resolve, ms));
 const token = { validMs: 4_000, marginMs: 2_500 };
 
-describe.each(clients.flatMap((name) => ways.map((way) => [name, way] as const)))("%s, %s", (name, way) => {
+describe.each(cases)("%s, %s", (name, way) => {
   test("tokens are renewed while ten messages a second flow: none is lost, none comes twice, the link sees one client", async () => {
-    const id = `renewal-${name}-${way}`;
-    lab.hub.createModule("edge", id);
-    if (way === "edge") Object.assign(process.env, lab.hub.environment(id));
     const connects = lab.hub.counter("connects");
+    let id = "";
     const link = new HubLink({
-      factory: (events) =>
-        clientOf(
-          name,
-          way === "edge" ? undefined : () => lab.hub.connectionString("edge", id, { gateway: true }),
-          way === "edge" ? undefined : lab.hub.caFile,
-          { token, sendTimeoutMs: 5_000 },
-          events,
-        ),
+      factory: (events) => {
+        const made = subject(name, way, { token, sendTimeoutMs: 5_000, events });
+        id = made.id;
+        return made.client;
+      },
       clock: systemClock,
       log: recordingLog(),
       onConnected: async (client) => client.twin?.subscribe(),
