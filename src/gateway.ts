@@ -109,7 +109,12 @@ export class Gateway {
       for (const { path, message } of configuration.startProblems)
         log.error({ path }, `configuration: ${message}`);
       const { config } = configuration.current;
-      const factory = await hubClientFactory(config.hub, config.gateway.name, environment);
+      const factory = await hubClientFactory(
+        config.hub,
+        config.gateway.name,
+        environment,
+        `headgate/${version}`,
+      );
       const gateway = new Gateway(options, configuration, folder, store, openings[0], factory);
       for (const opened of openings) gateway.#opened(opened);
       onOpened = (opened) => gateway.#opened(opened);

@@ -86,7 +86,12 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^serialport$/)).toEqual(["sources/serial-source.ts"]);
   expect(packages(/^azure-iot-device$/)).toEqual(["hub/azure-client.ts", "hub/azure-transport.ts"]);
   expect(packages(/^azure-iot-(device-mqtt|mqtt-base)$/)).toEqual(["hub/azure-transport.ts"]);
-  expect(packages(/^mqtt$/)).toEqual(["hub/mqtt-client.ts", "sources/mqtt-connection.ts"]);
+  expect(packages(/^mqtt$/)).toEqual([
+    "hub/direct-connection.ts",
+    "hub/mqtt-client.ts",
+    "sources/mqtt-connection.ts",
+  ]);
+  expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",
@@ -97,10 +102,10 @@ test("each package that touches the outside world is imported by one file", () =
 });
 
 test("clients of hubs and brokers are loaded when a configuration asks for them: they cost memory", () => {
-  const costly = /^(hub\/(azure|mqtt)-client|sources\/mqtt-source)\.ts$/;
+  const costly = /^(hub\/(azure|direct|mqtt)-client|sources\/mqtt-source)\.ts$/;
   const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
   expect(eager).toEqual([]);
-  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(3);
+  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(4);
 });
 
 test("the pipeline reads no clock: time is input", () => {

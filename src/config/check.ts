@@ -45,7 +45,7 @@ const maxKeptWindows = 1_000;
 /** What the schema cannot say: relations between entries. */
 function contradictions(config: Config): Problem[] {
   const problems: Problem[] = [];
-  problems.push(...sourceContradictions(config));
+  problems.push(...sourceContradictions(config), ...hubContradictions(config));
   for (const [name, window] of Object.entries(config.windows)) {
     if (window.state === "on" && window.allowedLatenessMs > maxKeptWindows * window.sizeMs) {
       problems.push({
@@ -93,6 +93,17 @@ function contradictions(config: Config): Problem[] {
       calibrated.set(key, name);
     }
   }
+  return problems;
+}
+
+function hubContradictions({ hub }: Config): Problem[] {
+  if (hub.type === "mqtt" || hub.client === "direct") return [];
+  const hint = `choose "client": "direct"`;
+  const problems: Problem[] = [];
+  if (hub.transport === "websocket")
+    problems.push({ path: "hub.transport", message: "the SDK's client speaks MQTT on port 8883 only", hint });
+  if (hub.type === "iothub" && hub.proxy !== undefined)
+    problems.push({ path: "hub.proxy", message: "the SDK's client takes no proxy", hint });
   return problems;
 }
 

@@ -311,14 +311,35 @@ const upstream = z
   })
   .prefault({})
   .describe("While edge hub is offline or its queue grows, messages wait in the store");
+const hubClient = z
+  .enum(["direct", "sdk"])
+  .default("direct")
+  .describe("Who speaks to the hub: `direct` is Headgate itself, `sdk` the Azure IoT device SDK");
+const hubTransport = z
+  .enum(["mqtt", "websocket"])
+  .default("mqtt")
+  .describe(
+    "`mqtt`: port 8883; `websocket`: MQTT in a WebSocket on port 443, for networks that let nothing else out",
+  );
 const hub = z.discriminatedUnion("type", [
   z.strictObject({
     type: z.literal("edge").describe("IoT Edge module, from the IOTEDGE_* environment"),
+    client: hubClient,
+    transport: hubTransport,
     upstream,
     ...hubDeadlines,
   }),
   z.strictObject({
     type: z.literal("iothub").describe("Straight to IoT Hub, or through a gateway"),
+    client: hubClient,
+    transport: hubTransport,
+    proxy: z
+      .string()
+      .regex(/^https?:\/\/[^@/?#]+\/?$/, "must be http://host:port or https://host:port, without a password")
+      .optional()
+      .describe(
+        "HTTP proxy; without it `websocket` takes HTTPS_PROXY of the environment, unless NO_PROXY names the hub",
+      ),
     connectionString: secret,
     caFile,
     ...hubDeadlines,

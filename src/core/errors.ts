@@ -50,7 +50,7 @@ export const errorCodes = {
   },
   HUB_UNAUTHORIZED: {
     cause: "The hub refused the identity: wrong key, expired token, unknown device or module.",
-    fix: "Check the connection string or the deployment. It is retried for ever; data waits in the store.",
+    fix: "Check the connection string or the deployment, and the clock: a token of a clock that is far behind has expired. It is retried for ever; data waits in the store.",
   },
   HUB_TIMEOUT: {
     cause: "The hub did not answer within our deadline.",
@@ -63,6 +63,15 @@ export const errorCodes = {
   HUB_REJECTED: {
     cause: "The hub refused a message or a patch for good.",
     fix: "Read the reason; the message is counted as discarded and the rest goes on.",
+  },
+  HUB_BUSY: {
+    cause: "The hub answers that it is not available: it starts, or it throttles (CONNACK 3).",
+    fix: "Nothing to do: it is tried again, with longer pauses than after a lost connection. If it persists, look at the hub's load and quotas.",
+  },
+  HUB_TAKEN_OVER: {
+    cause:
+      "The hub ended eight connections in a row, each in its first minute: most likely another client has the same identity.",
+    fix: "Look for a second gateway with this connection string or module identity and stop one. It is tried again with pauses of minutes; data waits in the store.",
   },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",

@@ -1,4 +1,4 @@
-import type { TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
 import type { ServerCertificate } from "./certificates.ts";
 import {
   type Client,
@@ -90,6 +90,7 @@ export class Broker implements ConnectionOwner {
   constructor(options: {
     readonly host: string;
     readonly port: number;
+    readonly webSocketPort: number | undefined;
     readonly certificate: ServerCertificate;
     readonly policy: BrokerPolicy;
     readonly faults: Faults;
@@ -119,7 +120,15 @@ export class Broker implements ConnectionOwner {
   /** Sends at QoS 0; false when the client is not there. */
   send(clientId: string, topic: string, payload: Buffer): boolean {
     const connection = this.#clients.get(clientId);
-    connection?.publish({ topic, payload, qos: 0 });
+    const isTwinAnswer = topic.startsWith("$iothub/twin/res/");
+    const isCut = isTwinAnswer && this.#faults.hit("cutInTwinAnswer") !== undefined;
+    const delayed = isTwinAnswer ? this.#faults.hit("delayTwinAnswer") : undefined;
+    const answer = () => {
+      if (isCut) connection?.cutInside({ topic, payload, qos: 0 });
+      else connection?.publish({ topic, payload, qos: 0 });
+    };
+    if (delayed === undefined) answer();
+    else setTimeout(answer, delayed.ms).unref();
     return connection !== undefined;
   }
 
@@ -190,7 +199,7 @@ export class Broker implements ConnectionOwner {
 
   // ------------------------------------------------------------ from the clients
 
-  #accept(socket: TLSSocket): void {
+  #accept(socket: Duplex): void {
     this.#counters.add("connectionsAccepted");
     this.#connections.add(new Connection(socket, this, this.#limits));
   }
@@ -317,10 +326,13 @@ export class Broker implements ConnectionOwner {
       this.#counters.add("pubacksWithheld");
       return;
     }
+    // Half of all identifiers away: clients count upwards, and have far fewer in flight.
+    const isWrong = this.#faults.hit("wrongPubackId") !== undefined;
+    const answered = isWrong ? (packetId >= 32_768 ? packetId - 32_767 : packetId + 32_768) : packetId;
     const copies = this.#faults.hit("duplicatePuback") === undefined ? 1 : 2;
     const delayMs = (withheld?.ms ?? 0) + (this.#faults.hit("delayPuback")?.ms ?? 0);
     const send = () => {
-      for (let copy = 0; copy < copies; copy++) connection.send(puback(packetId));
+      for (let copy = 0; copy < copies; copy++) connection.send(puback(answered));
       this.#counters.add("pubacksSent", copies);
     };
     if (delayMs === 0) {

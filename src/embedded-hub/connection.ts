@@ -1,4 +1,4 @@
-import type { Socket } from "node:net";
+import type { Duplex } from "node:stream";
 import {
   type ClientPacket,
   type ConnectPacket,
@@ -64,7 +64,7 @@ export interface Client {
 /** One MQTT connection: bytes to packets, the two time limits of the protocol, and one way to end. */
 export class Connection {
   readonly since = Date.now();
-  readonly #socket: Socket;
+  readonly #socket: Duplex;
   readonly #owner: ConnectionOwner;
   readonly #limits: ConnectionLimits;
   readonly #reader: PacketReader;
@@ -75,13 +75,12 @@ export class Connection {
   /** True after DISCONNECT: the will is then not published (MQTT 3.14.4-3). */
   endedByClient = false;
 
-  constructor(socket: Socket, owner: ConnectionOwner, limits: ConnectionLimits) {
+  constructor(socket: Duplex, owner: ConnectionOwner, limits: ConnectionLimits) {
     this.#socket = socket;
     this.#owner = owner;
     this.#limits = limits;
     this.#reader = new PacketReader(limits.maxPacketBytes);
     this.#deadline = setTimeout(() => this.close("connectTimeout"), limits.connectTimeoutMs);
-    socket.setNoDelay(true);
     socket.on("data", (chunk: Buffer) => this.#read(chunk));
     socket.on("error", (error) => this.close("socketError", { detail: error.message }));
     socket.on("close", () => this.close("socketClosed"));
@@ -121,6 +120,13 @@ export class Connection {
     this.send(publish(message));
   }
 
+  /** Sends the first half of a packet and ends the connection. */
+  cutInside(message: OutgoingPublish): void {
+    const bytes = publish(message);
+    this.send(bytes.subarray(0, bytes.length >> 1));
+    this.close("killed", { how: "flush" });
+  }
+
   /** Ends the connection; `flush` lets what was written leave first. Safe twice. */
   close(
     reason: CloseReason,
@@ -132,8 +138,9 @@ export class Connection {
     clearTimeout(this.#deadline);
     if (how === "cut") this.#socket.destroy();
     else {
-      this.#socket.setTimeout(flushTimeoutMs, () => this.#socket.destroy());
-      this.#socket.destroySoon();
+      const timer = setTimeout(() => this.#socket.destroy(), flushTimeoutMs);
+      this.#socket.once("close", () => clearTimeout(timer));
+      this.#socket.end(() => this.#socket.destroy());
     }
     this.#owner.closed(this, reason, detail);
   }

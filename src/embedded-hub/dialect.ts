@@ -204,8 +204,15 @@ export class Dialect implements BrokerPolicy {
     this.#counters.add("twinGets");
     this.#metrics.add("edgehub_gettwin_total", ["upstream", identity.clientId]);
     if (this.#faults.hit("twinGetUnanswered") !== undefined) return;
+    const rejected = this.#faults.hit("twinGetRejected");
+    if (rejected !== undefined) {
+      this.#answerTwin(identity, twinAnswerTopic(rejected.status, requestId), empty);
+      return;
+    }
+    const whole = Buffer.from(JSON.stringify(this.#twins.deviceView(identity.clientId)));
     const isEmpty = this.#faults.hit("twinGetEmpty") !== undefined;
-    const body = isEmpty ? empty : Buffer.from(JSON.stringify(this.#twins.deviceView(identity.clientId)));
+    const isMalformed = this.#faults.hit("twinGetMalformed") !== undefined;
+    const body = isEmpty ? empty : isMalformed ? whole.subarray(0, whole.length >> 1) : whole;
     this.#answerTwin(identity, twinAnswerTopic(200, requestId), body);
   }
 

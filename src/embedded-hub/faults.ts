@@ -25,6 +25,8 @@ export const faultSchemas = {
   withholdPuback: z.strictObject({ ...common, ms: z.int().positive().optional() }),
   /** Each PUBACK is sent twice. */
   duplicatePuback: plain,
+  /** A message is accepted and its PUBACK has a packet identifier that no message of the client has. */
+  wrongPubackId: plain,
   /** Each PUBACK leaves `ms` later. */
   delayPuback: z.strictObject({ ...common, ms: z.int().positive() }),
   /** The socket is cut on a telemetry message, which is not accepted. */
@@ -42,6 +44,14 @@ export const faultSchemas = {
   twinGetUnanswered: plain,
   /** Status 200 with an empty body: kills a process that uses the Azure SDK. */
   twinGetEmpty: plain,
+  /** Status 200 with a body that is cut off in the middle of its JSON. */
+  twinGetMalformed: plain,
+  /** An error status, with an empty body as edge hub gives it. */
+  twinGetRejected: z.strictObject({ ...common, status: z.int().min(400).max(599).default(429) }),
+  /** Each answer to a twin request leaves `ms` later, on the connection that asked. */
+  delayTwinAnswer: z.strictObject({ ...common, ms: z.int().positive() }),
+  /** The socket is cut in the middle of an answer to a twin request. */
+  cutInTwinAnswer: plain,
   reportedRejected: z.strictObject({
     ...common,
     status: z.int().min(400).max(599).default(400),

@@ -94,6 +94,7 @@ export class HubCore implements DialectSink {
     this.broker = new Broker({
       host: given.host ?? "127.0.0.1",
       port: given.port ?? 0,
+      webSocketPort: given.webSocketPort,
       certificate: options.certificate,
       policy: dialect,
       faults,

@@ -92,6 +92,9 @@ export class Hub implements EmbeddedHub, ControlledHub {
   get port(): number {
     return this.#core.broker.listener.port;
   }
+  get webSocketPort(): number | undefined {
+    return this.#core.broker.listener.webSocketPort;
+  }
   get controlUrl(): string {
     return `http://127.0.0.1:${this.controlPort}`;
   }

@@ -1,6 +1,9 @@
 import { once } from "node:events";
+import { createServer as createHttpsServer } from "node:https";
 import type { AddressInfo, Socket } from "node:net";
-import { createServer, type Server, type TLSSocket } from "node:tls";
+import type { Duplex } from "node:stream";
+import { createServer, type Server } from "node:tls";
+import { createWebSocketStream, WebSocketServer } from "ws";
 import type { ServerCertificate } from "./certificates.ts";
 import type { Counters } from "./counters.ts";
 
@@ -9,27 +12,34 @@ export interface ListenerLimits {
   readonly maxConnections: number;
 }
 
-/** The TLS port of the broker. May stop and start again; the port stays the same. */
+/** Where IoT Hub and edge hub serve MQTT over WebSocket, on their port 443. */
+const webSocketPath = "/$iothub/websocket";
+
+/** The TLS ports of the broker: MQTT, and if asked for MQTT over WebSocket. May stop and start again; the ports stay. */
 export class Listener {
   readonly #host: string;
   readonly #limits: ListenerLimits;
   readonly #counters: Counters;
-  readonly #accept: (socket: TLSSocket) => void;
+  readonly #accept: (stream: Duplex) => void;
   #certificate: ServerCertificate;
-  #server: Server | undefined;
+  #servers: readonly Server[] = [];
   readonly #sockets = new Set<Socket>();
   #port: number;
+  #webSocketPort: number | undefined;
 
   constructor(options: {
     readonly host: string;
     readonly port: number;
+    /** 0 takes a free one; undefined: no WebSocket. */
+    readonly webSocketPort: number | undefined;
     readonly certificate: ServerCertificate;
     readonly limits: ListenerLimits;
     readonly counters: Counters;
-    readonly accept: (socket: TLSSocket) => void;
+    readonly accept: (stream: Duplex) => void;
   }) {
     this.#host = options.host;
     this.#port = options.port;
+    this.#webSocketPort = options.webSocketPort;
     this.#certificate = options.certificate;
     this.#limits = options.limits;
     this.#counters = options.counters;
@@ -40,25 +50,57 @@ export class Listener {
     return this.#port;
   }
 
+  get webSocketPort(): number | undefined {
+    return this.#webSocketPort;
+  }
+
   get isListening(): boolean {
-    return this.#server !== undefined;
+    return this.#servers.length > 0;
   }
 
   /** Used from the next TLS handshake on. */
   useCertificate(certificate: ServerCertificate): void {
     this.#certificate = certificate;
-    this.#server?.setSecureContext({ key: certificate.privateKeyPem, cert: certificate.certificatePem });
+    const context = { key: certificate.privateKeyPem, cert: certificate.certificatePem };
+    for (const server of this.#servers) server.setSecureContext(context);
   }
 
   /** @throws the listening error, for example EADDRINUSE */
   async start(): Promise<void> {
-    if (this.#server !== undefined) return;
-    const server = createServer({
+    if (this.isListening) return;
+    const tlsOptions = {
       key: this.#certificate.privateKeyPem,
       cert: this.#certificate.certificatePem,
       minVersion: "TLSv1.2",
       handshakeTimeout: this.#limits.connectTimeoutMs,
+    } as const;
+    const server = createServer(tlsOptions);
+    server.on("secureConnection", (socket) => {
+      socket.setNoDelay(true);
+      this.#accept(socket);
     });
+    this.#port = await this.#listen(server, this.#port);
+    this.#servers = [server];
+    if (this.#webSocketPort === undefined) return;
+    const https = createHttpsServer(tlsOptions);
+    const webSockets = new WebSocketServer({
+      server: https,
+      path: webSocketPath,
+      // MQTT 3.1.1 section 6: without its subprotocol there is no MQTT.
+      handleProtocols: (offered) => (offered.has("mqtt") ? "mqtt" : false),
+    });
+    webSockets.on("connection", (socket) => {
+      if (socket.protocol !== "mqtt") return socket.close(1002);
+      const stream = createWebSocketStream(socket);
+      // It stays half open by itself.
+      stream.on("end", () => stream.destroy());
+      this.#accept(stream);
+    });
+    this.#webSocketPort = await this.#listen(https, this.#webSocketPort);
+    this.#servers = [server, https];
+  }
+
+  async #listen(server: Server, port: number): Promise<number> {
     server.maxConnections = this.#limits.maxConnections;
     server.on("drop", () => this.#counters.add("connectionsDroppedTooMany"));
     server.on("tlsClientError", (_error, socket) => {
@@ -70,21 +112,18 @@ export class Listener {
       this.#sockets.add(socket);
       socket.once("close", () => this.#sockets.delete(socket));
     });
-    server.on("secureConnection", (socket) => this.#accept(socket));
-    server.listen(this.#port, this.#host);
+    server.listen(port, this.#host);
     await once(server, "listening");
-    this.#port = (server.address() as AddressInfo).port;
-    this.#server = server;
+    return (server.address() as AddressInfo).port;
   }
 
   /** Cuts every connection. */
   async stop(): Promise<void> {
-    const server = this.#server;
-    if (server === undefined) return;
-    this.#server = undefined;
-    const closed = once(server, "close");
-    server.close();
+    const servers = this.#servers;
+    this.#servers = [];
+    const closed = servers.map((server) => once(server, "close"));
+    for (const server of servers) server.close();
     for (const socket of this.#sockets) socket.destroy();
-    await closed;
+    await Promise.all(closed);
   }
 }

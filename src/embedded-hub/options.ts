@@ -7,6 +7,8 @@ import type { RecordLimits } from "./telemetry.ts";
 export interface EmbeddedHubOptions {
   /** TLS MQTT port on `host`; 0 or absent takes a free one. */
   readonly port?: number;
+  /** MQTT over WebSocket and TLS as well; 0 takes a free one, absent none. */
+  readonly webSocketPort?: number;
   /** Plain HTTP port of the control interface, always on 127.0.0.1; 0 or absent takes a free one. */
   readonly controlPort?: number;
   /** Offers the workload API on this loopback port as well; 0 takes a free one, absent none. */

@@ -17,6 +17,8 @@ export interface MessageToSend {
 export interface EmbeddedHub {
   /** Of the TLS MQTT broker; stays the same when it stops and starts. */
   readonly port: number;
+  /** MQTT over WebSocket, if asked for. */
+  readonly webSocketPort: number | undefined;
   readonly controlPort: number;
   /** `http://127.0.0.1:{controlPort}` */
   readonly controlUrl: string;

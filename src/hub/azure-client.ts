@@ -2,10 +2,12 @@ import { readFile } from "node:fs/promises";
 import common from "azure-iot-common";
 import sdk from "azure-iot-device";
 import { within } from "../core/deadline.ts";
-import { type ErrorCode, HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
-import { isObject, type JsonObject } from "../core/json.ts";
-import { type GuardedTransport, guardedTransport, TwinStatusError } from "./azure-transport.ts";
+import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { isObject } from "../core/json.ts";
+import { type GuardedTransport, guardedTransport } from "./azure-transport.ts";
+import { connectFailure, twinFailure } from "./failures.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient, TwinDocument } from "./hub-client.ts";
+import { desiredPatch, twinDocument } from "./twin-document.ts";
 
 // CommonJS whose names Node cannot see from outside: only the default export holds them all.
 const { Client, Message, ModuleClient } = sdk;
@@ -86,7 +88,9 @@ export class AzureClient implements HubClient {
     get: () =>
       this.#twinCall<TwinDocument>("getting the twin", (transport, done) =>
         // Straight from the transport: the SDK's own twin object merges arrays index by index.
-        transport.getTwin((error, twin) => (error ? done(error) : done(undefined, twinDocument(twin)))),
+        transport.getTwin((error, twin) =>
+          error ? done(error) : done(undefined, twinDocument(isObject(twin) ? twin : {})),
+        ),
       ),
     report: (patch) =>
       this.#twinCall("reporting to the twin", (transport, done) =>
@@ -167,16 +171,14 @@ export class AzureClient implements HubClient {
     try {
       return await within(answer, this.#options.twinTimeoutMs, doing);
     } catch (error) {
-      throw twinError(error, doing);
+      throw twinFailure(error, doing);
     }
   }
 
   #desired(patch: unknown): void {
     if (this.#done) return;
-    if (isObject(patch)) {
-      const { rest, version } = withoutVersion(patch);
-      this.#events.desired({ patch: rest, version });
-    } else this.#lost(new Error("the hub sent a desired patch that is not an object"));
+    if (isObject(patch)) this.#events.desired(desiredPatch(patch));
+    else this.#lost(new Error("the hub sent a desired patch that is not an object"));
   }
 
   #lost(reason: Error): void {
@@ -187,20 +189,12 @@ export class AzureClient implements HubClient {
 
   /** The SDK calls every first failure `Not authorized`; what the socket or the server said tells the truth. */
   #connectionError(error: unknown): TransientError {
-    if (error instanceof TransientError) return error;
-    if (error instanceof HeadgateError)
-      return new TransientError(error.code, error.message, { cause: error });
-    const cause = this.#connectError ?? error;
-    const code = isRefusal(cause) ? "HUB_UNAUTHORIZED" : "HUB_UNREACHABLE";
-    const message = messageOf(cause).replace("Failure on first connection (Not authorized): ", "");
-    return new TransientError(code, `connecting to the hub: ${message}`, { cause });
+    const cause = error instanceof HeadgateError ? error : (this.#connectError ?? error);
+    return connectFailure(
+      cause,
+      messageOf(cause).replace("Failure on first connection (Not authorized): ", ""),
+    );
   }
-}
-
-/** CONNACK return codes 2, 4 and 5 of MQTT 3.1.1 (section 3.2.2.3); 3 means that the server is not ready yet. */
-function isRefusal(error: unknown): boolean {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return code === 2 || code === 4 || code === 5;
 }
 
 /** Classes of the SDK whose message can never pass; everything else may pass next time. */
@@ -213,27 +207,4 @@ function sendError(error: unknown): Error {
     return new PermanentError("HUB_REJECTED", message, { cause: error });
   }
   return new TransientError("HUB_LOST", message, { cause: error });
-}
-
-function twinError(error: unknown, doing: string): Error {
-  if (error instanceof HeadgateError) return error;
-  const code: ErrorCode = error instanceof TwinStatusError ? "HUB_REJECTED" : "HUB_LOST";
-  // A 4xx to a report is about its content, but for throttling; repeating it would be refused again.
-  if (error instanceof TwinStatusError && error.status >= 400 && error.status < 500 && error.status !== 429) {
-    return new PermanentError(code, error.message, { cause: error });
-  }
-  return new TransientError(code, `${doing}: ${messageOf(error)}`, { cause: error });
-}
-
-function twinDocument(twin: unknown): TwinDocument {
-  const halves = isObject(twin) ? twin : {};
-  const desired = withoutVersion(isObject(halves.desired) ? halves.desired : {});
-  const reported = withoutVersion(isObject(halves.reported) ? halves.reported : {});
-  return { desired: desired.rest, desiredVersion: desired.version, reported: reported.rest };
-}
-
-/** Edge hub's empty twin has version 0 or none: both mean unknown. */
-function withoutVersion(half: JsonObject): { rest: JsonObject; version: number | undefined } {
-  const { $version: version, $metadata: _, ...rest } = half;
-  return { rest, version: typeof version === "number" && version > 0 ? version : undefined };
 }

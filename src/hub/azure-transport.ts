@@ -4,6 +4,7 @@ import type { DeviceClientOptions } from "azure-iot-device";
 import { Mqtt } from "azure-iot-device-mqtt";
 import { MqttBase } from "azure-iot-mqtt-base";
 import { isObject } from "../core/json.ts";
+import { TwinStatusError } from "./failures.ts";
 
 /**
  * The SDK's MQTT transport with what it leaves open closed, through the injection points of its constructors only:
@@ -171,12 +172,4 @@ export function guardedTransport(
       stop?.call(this._authenticationProvider);
     }
   };
-}
-
-export class TwinStatusError extends Error {
-  readonly status: number;
-  constructor(doing: string, status: number, cause?: Error | null) {
-    super(`${doing} the twin: the hub answered ${status}${cause ? `, ${cause.message}` : ""}`);
-    this.status = status;
-  }
 }

@@ -22,6 +22,7 @@ export interface TwinDocument {
 
 export interface DesiredPatch {
   readonly patch: JsonObject;
+  /** Undefined: patches may have been missed, and only the whole twin tells. */
   readonly version: number | undefined;
 }
 
@@ -38,7 +39,7 @@ export interface HubClientEvents {
  */
 export interface HubClient {
   connect(): Promise<void>;
-  /** Resolves when the hub has confirmed the message. */
+  /** Resolves when the hub has confirmed the message. Many may be under way; they leave in the order of the calls. */
   send(message: HubMessage): Promise<void>;
   /** Undefined for a hub without twins. */
   readonly twin: TwinClient | undefined;

@@ -1,5 +1,6 @@
 import type { HubConfig } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
+import { systemClock } from "../core/clock.ts";
 import type { HubClientFactory } from "./hub-client.ts";
 
 /** A factory for the configured hub. Client libraries are loaded when they are needed: each costs 10 to 30 MB. */
@@ -7,11 +8,11 @@ export async function hubClientFactory(
   hub: HubConfig,
   gateway: string,
   environment: NodeJS.ProcessEnv,
+  productInfo: string,
 ): Promise<HubClientFactory> {
   switch (hub.type) {
     case "edge":
     case "iothub": {
-      const { AzureClient } = await import("./azure-client.ts");
       const { connectTimeoutMs, sendTimeoutMs, twinTimeoutMs, closeTimeoutMs } = hub;
       const connectionString =
         hub.type === "edge"
@@ -26,7 +27,15 @@ export async function hubClientFactory(
         twinTimeoutMs,
         closeTimeoutMs,
       };
-      return (events) => new AzureClient(options, events);
+      if (hub.client === "sdk") {
+        const { AzureClient } = await import("./azure-client.ts");
+        return (events) => new AzureClient(options, events);
+      }
+      const { DirectClient } = await import("./direct-client.ts");
+      const proxy = hub.type === "iothub" && hub.proxy !== undefined ? new URL(hub.proxy) : undefined;
+      const { transport } = hub;
+      const direct = { ...options, environment, productInfo, clock: systemClock, transport, proxy };
+      return (events) => new DirectClient(direct, events);
     }
     case "mqtt": {
       const { MqttClient } = await import("./mqtt-client.ts");

@@ -1,12 +1,13 @@
 import type { Clock } from "../core/clock.ts";
-import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { type ErrorCode, HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import { backoffMs, type RetrySchedule, reconnectSchedule } from "../core/retry.ts";
 import type { HubClient, HubClientFactory, HubMessage } from "./hub-client.ts";
+import { hubSchedules, Pace, type Schedules } from "./pace.ts";
 
 export interface HubLinkState {
   readonly state: "connecting" | "connected" | "disconnected" | "stopped";
   readonly reason: string | undefined;
+  readonly code: ErrorCode | undefined;
   /** Clients made so far; more than one means that the connection was rebuilt. */
   readonly clients: number;
 }
@@ -18,8 +19,13 @@ export interface HubLinkOptions {
   /** Runs once per connection, right after it stands; a rejection means that the connection is of no use. */
   readonly onConnected: (client: HubClient) => Promise<void>;
   readonly onDesired: (patch: Parameters<Parameters<HubClientFactory>[0]["desired"]>[0]) => void;
-  readonly schedule?: RetrySchedule;
+  readonly schedules?: Schedules;
 }
+
+const takenOver = {
+  reason: "the hub ends one connection after the other: another client seems to have the same identity",
+  code: "HUB_TAKEN_OVER",
+} as const;
 
 /** The one reconnect loop: makes a client, uses it until it is lost, closes it, waits, makes another, for ever. */
 export class HubLink {
@@ -30,7 +36,7 @@ export class HubLink {
   #calls = new Set<(reason: unknown) => void>();
   #lose: ((reason: Error) => void) | undefined;
   #waiting: (() => void)[] = [];
-  #state: HubLinkState = { state: "stopped", reason: undefined, clients: 0 };
+  #state: HubLinkState = { state: "stopped", reason: undefined, code: undefined, clients: 0 };
   #running: Promise<void> | undefined;
 
   constructor(options: HubLinkOptions) {
@@ -105,13 +111,13 @@ export class HubLink {
   }
 
   async #run(): Promise<void> {
-    const { clock, factory, onConnected, onDesired, schedule = reconnectSchedule } = this.#options;
+    const { clock, factory, onConnected, onDesired, schedules = hubSchedules } = this.#options;
     const { signal } = this.#stop;
-    let attempt = -1;
+    const pace = new Pace(schedules);
     let clients = 0;
     while (!signal.aborted) {
       clients++;
-      this.#set({ state: "connecting", reason: this.#state.reason, clients });
+      this.#set({ ...this.#state, state: "connecting", clients });
       const calls = new Set<(reason: unknown) => void>();
       this.#calls = calls;
       let lose: (reason: Error) => void = () => undefined;
@@ -132,7 +138,7 @@ export class HubLink {
         connectedAt = clock.monotonic();
         this.#client = client;
         // Before the twin is there: a hub whose twin does not answer still takes messages.
-        this.#set({ state: "connected", reason: undefined, clients });
+        this.#set({ state: "connected", reason: undefined, code: undefined, clients });
         this.#wake();
         await Promise.race([onConnected(client), lost]);
         await lost;
@@ -143,14 +149,19 @@ export class HubLink {
       }
       this.#client = undefined;
       this.#lose = undefined;
-      this.#set({ state: signal.aborted ? "stopped" : "disconnected", reason: reason.message, clients });
+      const stoodMs = connectedAt === undefined ? undefined : clock.monotonic() - connectedAt;
+      const code = reason instanceof HeadgateError ? reason.code : undefined;
+      pace.ended(code, stoodMs);
+      this.#set({
+        state: signal.aborted ? "stopped" : "disconnected",
+        ...(pace.isTakenOver && code === "HUB_LOST" ? takenOver : { reason: reason.message, code }),
+        clients,
+      });
       await client.close();
       if (signal.aborted) break;
-      const healthy = connectedAt !== undefined && clock.monotonic() - connectedAt >= schedule.healthyMs;
-      attempt = healthy ? 0 : attempt + 1;
-      await clock.sleep(backoffMs(schedule, attempt, Math.random()), signal).catch(() => undefined);
+      await clock.sleep(pace.pauseMs(Math.random()), signal).catch(() => undefined);
     }
-    this.#set({ state: "stopped", reason: undefined, clients });
+    this.#set({ state: "stopped", reason: undefined, code: undefined, clients });
   }
 
   #wake(): void {
@@ -167,7 +178,7 @@ export class HubLink {
     if (next.state === "connected" && before.state !== "connected")
       log.info({ clients: next.clients }, "hub connected");
     if (next.state === "disconnected" && next.reason !== before.reason) {
-      log.warn({ reason: next.reason }, "hub disconnected");
+      log.warn({ code: next.code, reason: next.reason }, "hub disconnected");
     }
   }
 }

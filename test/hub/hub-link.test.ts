@@ -3,14 +3,16 @@ import { afterEach, expect, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
-import { AzureClient } from "../../src/hub/azure-client.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "../../src/hub/hub-client.ts";
 import { HubLink } from "../../src/hub/hub-link.ts";
+import { hubSchedules } from "../../src/hub/pace.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { plain } from "../support/hub-message.ts";
 import { until } from "../support/until.ts";
+import { type ClientName, clientOf, clients } from "./subjects.ts";
 
-const schedule = { baseMs: 20, maxMs: 100, healthyMs: 60_000 };
+const quick = { baseMs: 20, maxMs: 100, healthyMs: 60_000 };
+const schedules = { reconnect: quick, busy: quick, takeover: quick };
 const message: HubMessage = { id: "m", output: "readings", ...plain, body: Buffer.from("[]") };
 const links: HubLink[] = [];
 afterEach(async () => {
@@ -52,7 +54,7 @@ function link(prepare: (client: HandMadeClient, number: number) => void = () => 
     log,
     onConnected: async () => undefined,
     onDesired: () => undefined,
-    schedule,
+    schedules,
   });
   links.push(made);
   made.start();
@@ -140,22 +142,18 @@ test("a report that a real hub refuses, and one it cannot take now, leave the co
   try {
     const subject = new HubLink({
       factory: (events) =>
-        new AzureClient(
-          {
-            connectionString: () => hub.connectionString("edge", "gateway", { gateway: true }),
-            caFile: hub.caFile,
-            connectTimeoutMs: 10_000,
-            sendTimeoutMs: 10_000,
-            twinTimeoutMs: 10_000,
-            closeTimeoutMs: 500,
-          },
+        clientOf(
+          "sdk",
+          () => hub.connectionString("edge", "gateway", { gateway: true }),
+          hub.caFile,
+          { connectTimeoutMs: 10_000, sendTimeoutMs: 10_000 },
           events,
         ),
       clock: systemClock,
       log: recordingLog(),
       onConnected: async () => undefined,
       onDesired: () => undefined,
-      schedule,
+      schedules,
     });
     links.push(subject);
     subject.start();
@@ -212,7 +210,7 @@ test("when the twin fails, calls under way fail with the connection and not with
       if (connections++ === 0) await new Promise<void>((_, reject) => (failTwin = reject));
     },
     onDesired: () => undefined,
-    schedule,
+    schedules,
   });
   links.push(subject);
   subject.start();
@@ -243,41 +241,73 @@ test("the same failure again and again is one line in the log", async () => {
   expect(log.lines.filter((line) => line.message === "hub disconnected")).toHaveLength(1);
 });
 
-test("two gateways with one identity do not storm the hub: the SDK alone makes hundreds of connections a second", async () => {
+test("a hub that ends one connection after the other is told as a takeover", async () => {
+  const slow = { baseMs: 100_000, maxMs: 100_000, healthyMs: 60_000 };
+  const made: HandMadeClient[] = [];
+  const log = recordingLog();
+  const subject = new HubLink({
+    factory: (events) => {
+      const client = new HandMadeClient(events);
+      made.push(client);
+      return client;
+    },
+    clock: systemClock,
+    log,
+    onConnected: async () => undefined,
+    onDesired: () => undefined,
+    schedules: { reconnect: quick, busy: quick, takeover: slow },
+  });
+  links.push(subject);
+  subject.start();
+  for (let i = 1; i <= 8; i++) {
+    await until("a connection", () => made.length === i && subject.state.state === "connected");
+    made.at(-1)?.events.lost(new TransientError("HUB_LOST", "the hub closed the connection"));
+    await until("the end", () => subject.state.state === "disconnected" || made.length > i);
+  }
+  await until("the takeover is told", () => subject.state.code === "HUB_TAKEN_OVER");
+  expect(subject.state).toMatchObject({ state: "disconnected", clients: 8 });
+  expect(log.lines.filter(({ object }) => "code" in object && object.code === "HUB_TAKEN_OVER")).toHaveLength(
+    1,
+  );
+});
+
+test("each of two gateways with one identity finds out, and they do not storm the hub", async () => {
+  for (const name of clients) await twoGateways(name);
+});
+
+/** The SDK alone makes hundreds of connections a second. */
+async function twoGateways(name: ClientName) {
   const hub = await startEmbeddedHub();
   try {
-    const made = [1, 2].map(() => {
-      let clients = 0;
+    const both = [1, 2].map(() => {
       const subject = new HubLink({
-        factory: (events) => {
-          clients++;
-          return new AzureClient(
-            {
-              connectionString: () => hub.connectionString("edge", "gateway", { gateway: true }),
-              caFile: hub.caFile,
-              connectTimeoutMs: 5_000,
-              sendTimeoutMs: 5_000,
-              twinTimeoutMs: 5_000,
-              closeTimeoutMs: 500,
-            },
+        factory: (events) =>
+          clientOf(
+            name,
+            () => hub.connectionString("edge", "gateway", { gateway: true }),
+            hub.caFile,
+            { sendTimeoutMs: 5_000 },
             events,
-          );
-        },
+          ),
         clock: systemClock,
         log: recordingLog(),
         onConnected: async (client) => client.twin?.subscribe(),
         onDesired: () => undefined,
+        schedules: { ...hubSchedules, reconnect: { baseMs: 100, maxMs: 400, healthyMs: 60_000 } },
       });
       links.push(subject);
       subject.start();
-      return () => clients;
+      return subject;
     });
-    await systemClock.sleep(6_000);
-    const connections = made.reduce((sum, clients) => sum + clients(), 0);
-    expect(connections).toBeGreaterThan(2);
-    expect(connections).toBeLessThan(60);
+    await until("one of them knows", () => both.some(({ state }) => state.code === "HUB_TAKEN_OVER"));
+    const clients = () => both.reduce((sum, { state }) => sum + state.clients, 0);
+    const before = clients();
+    expect(before).toBeLessThan(60);
+    // The one that knows waits for minutes, so that the other one's connection stands.
+    await systemClock.sleep(1_000);
+    expect(clients() - before).toBeLessThan(4);
   } finally {
     await Promise.all(links.splice(0).map((subject) => subject.stop()));
     await hub.stop();
   }
-});
+}

@@ -7,8 +7,8 @@ import { join } from "node:path";
 import { afterAll, beforeAll, expect, onTestFinished, test } from "vitest";
 import { TransientError } from "../../src/core/errors.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
-import { AzureClient } from "../../src/hub/azure-client.ts";
 import { until } from "../support/until.ts";
+import { clientOf, clients } from "./subjects.ts";
 
 let hub: EmbeddedHub;
 beforeAll(async () => {
@@ -61,24 +61,23 @@ async function slowWorkloadApi(target: string, heldPath: string) {
   };
 }
 
-test.each(["sign", "trust-bundle"])(
-  "a client closed while %s is not answered yet never connects, and its successor does",
-  async (heldPath) => {
-    const id = `of-${heldPath}`;
+test.each(clients.flatMap((name) => ["sign", "trust-bundle"].map((heldPath) => [name, heldPath] as const)))(
+  "a client (%s) closed while %s is not answered yet never connects, and its successor does",
+  async (name, heldPath) => {
+    const id = `${name}-of-${heldPath}`;
     hub.createModule("edge", id);
     const environment = hub.environment(id);
     const target = environment.IOTEDGE_WORKLOADURI?.replace("unix://", "") ?? "";
     const workload = await slowWorkloadApi(target, heldPath);
-    Object.assign(process.env, environment, { IOTEDGE_WORKLOADURI: workload.uri });
     const made = () => {
-      const client = new AzureClient(
+      const client = clientOf(
+        name,
+        undefined,
+        undefined,
         {
-          connectionString: undefined,
-          caFile: undefined,
           connectTimeoutMs: 10_000,
           sendTimeoutMs: 5_000,
-          twinTimeoutMs: 5_000,
-          closeTimeoutMs: 500,
+          environment: { ...environment, IOTEDGE_WORKLOADURI: workload.uri },
         },
         { lost: () => undefined, desired: () => undefined },
       );
