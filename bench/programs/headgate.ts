@@ -15,6 +15,8 @@ export const buildFolder = join(resultsFolder, "headgate");
 export interface HeadgateOptions {
   /** `sources` runs the checkout as it is; `build` what an image runs. */
   readonly from: "build" | "sources";
+  /** Another build than this one, for comparing two. */
+  readonly folder?: string;
   readonly nodeArgs?: readonly string[];
   readonly store?: Readonly<Record<string, number>>;
   readonly source?: Readonly<Record<string, unknown>>;
@@ -33,7 +35,10 @@ export function buildHeadgate(): void {
 
 /** The gateway with the configuration that the job needs, and defaults for the rest. */
 export function headgate(options: HeadgateOptions): Program {
-  const launcher = join(options.from === "build" ? buildFolder : project, "bin/headgate.js");
+  const launcher = join(
+    options.from === "sources" ? project : (options.folder ?? buildFolder),
+    "bin/headgate.js",
+  );
   return {
     name: "headgate",
     prepare: async () => undefined,
