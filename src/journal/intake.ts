@@ -305,13 +305,12 @@ export class Intake {
 
   #added(monotonicMs: number): void {
     this.#oldestMs ??= monotonicMs;
-    this.#nudge();
+    this.#nudge(monotonicMs);
   }
 
   /** Wakes the loop only when it would sleep past what is due now: most frames change nothing. */
-  #nudge(): void {
+  #nudge(now = this.#options.clock.monotonic()): void {
     if (!this.#wake) return;
-    const now = this.#options.clock.monotonic();
     if (this.#stopping || this.#dueMs(now) < this.#wakeAtMs) this.#wake();
   }
 
