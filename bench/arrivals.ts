@@ -7,6 +7,8 @@ interface Window {
   readonly count: number;
   /** ISO 8601; not everybody tells it. */
   readonly windowEnd?: string;
+  /** Name of the definition, of a gateway that has several. */
+  readonly window?: string;
 }
 
 /** Windows as they come in at the hub. */
@@ -15,6 +17,7 @@ export class Arrivals {
   /** Readings in all windows so far. */
   counted = 0;
   windows = 0;
+  #accounts: string | undefined;
   /** CLOCK_MONOTONIC ms of each arrival, and the readings counted by then. */
   readonly #marks: { readonly atMs: number; readonly counted: number }[] = [];
   readonly #lateness: { readonly atMs: number; readonly ms: number }[] = [];
@@ -62,8 +65,10 @@ export class Arrivals {
     const told: unknown = JSON.parse(payload.toString("utf8"));
     const atMs = monotonicMs();
     const wallMs = Date.now();
-    for (const { count, windowEnd } of (Array.isArray(told) ? told : [told]) as Window[]) {
-      this.counted += count;
+    for (const { count, windowEnd, window } of (Array.isArray(told) ? told : [told]) as Window[]) {
+      // Each definition has every reading; the first one that came counts.
+      this.#accounts ??= window;
+      if (window === this.#accounts) this.counted += count;
       this.windows++;
       if (windowEnd !== undefined) this.#lateness.push({ atMs, ms: wallMs - Date.parse(windowEnd) });
     }

@@ -12,7 +12,7 @@
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
 import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
-import { cells } from "./cells.ts";
+import { awaited, cells } from "./cells.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
 import { keyOf, Results, type Round } from "./results.ts";
 
@@ -75,6 +75,7 @@ function short(value: number): string {
 async function main(): Promise<number> {
   if (values.list) {
     for (const { name, title } of cells) say(`${name}: ${title}`);
+    for (const [name, title] of Object.entries(awaited)) say(`${name} (not measured yet): ${title}`);
     return 0;
   }
   const from = values.from === "sources" ? "sources" : "build";

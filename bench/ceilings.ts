@@ -39,7 +39,6 @@ export async function measureCeilings(ms: number, children: Children): Promise<C
       problems: isInMemory ? [`${folder} is in memory: set TMPDIR to a folder on a disk`] : [],
     };
   } finally {
-    children.endAll();
     rmSync(folder, { recursive: true, force: true });
   }
 }

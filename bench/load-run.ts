@@ -9,7 +9,7 @@ import { Arrivals } from "./arrivals.ts";
 import { Devices } from "./devices.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import type { Counters, Program } from "./programs/program.ts";
-import { inFilter } from "./reading.ts";
+import { firstSeq, inFilter, readingText } from "./reading.ts";
 import { median } from "./statistics.ts";
 
 export interface Load {
@@ -18,6 +18,8 @@ export interface Load {
   readonly qos: 0 | 1;
   readonly warmUpMs: number;
   readonly measuredMs: number;
+  /** Size of the windows that the program is set up with; 1,000 unless told. Whether they come in time is looked at then. */
+  readonly windowMs?: number;
 }
 
 export interface LoadFigures {
@@ -27,10 +29,13 @@ export interface LoadFigures {
   /** Of one core. */
   readonly cpuShare: number;
   readonly rssBytes: number;
-  /** Written to the disk, of what is received. */
-  readonly writtenPerReading: number;
   readonly writtenBytes: number;
+  readonly writtenPerReading: number;
+  /** Of the bytes of the payloads. */
+  readonly writtenPerByte: number;
+  readonly megabytesPerDay: number;
   readonly commits: number | undefined;
+  readonly bytesPerCommit: number | undefined;
   /** Behind the devices, in the worst second, right after that second's windows arrived. */
   readonly behindMs: number;
   /** Middle and largest time from a window's end to its arrival. */
@@ -41,6 +46,7 @@ export interface LoadFigures {
   readonly problems: readonly string[];
 }
 
+const payloadBytes = readingText(0, 0, firstSeq).length;
 /** A window that arrives later than its own size behind its end is late. */
 const onTimeMs = 1_000;
 const sampleMs = 250;
@@ -91,7 +97,11 @@ export async function runLoad(program: Program, load: Load, children: Children):
     }
     const last = await look();
     const total = await devices.stop();
-    for (const endMs = monotonicMs() + drainMs; arrivals.counted < total.acked && monotonicMs() < endMs; )
+    const { windowMs = 1_000 } = load;
+    for (
+      const endMs = monotonicMs() + windowMs + drainMs;
+      arrivals.counted < total.acked && monotonicMs() < endMs;
+    )
       await sleep(50);
     await children.end(running.child);
     await arrivals.stop();
@@ -103,7 +113,9 @@ export async function runLoad(program: Program, load: Load, children: Children):
     const writtenBytes = last.figures.writtenBytes - first.figures.writtenBytes;
     const [fromMs, toMs] = [first.progress.atMs, last.progress.atMs];
     const sentBy = (atMs: number) => ((atMs - total.startMs) * load.rate) / 1_000 - total.skipped;
-    const behindMs = arrivals.behindMs(fromMs, toMs, load.rate, sentBy);
+    const behindMs = windowMs === 1_000 ? arrivals.behindMs(fromMs, toMs, load.rate, sentBy) : 0;
+    const commits =
+      last.counters.commits === undefined ? undefined : last.counters.commits - (first.counters.commits ?? 0);
     const lateness = arrivals.lateness(fromMs, toMs);
     const problems: string[] = [];
     if (total.acked !== total.sent) problems.push(`the broker took ${total.acked} of ${total.sent} readings`);
@@ -119,12 +131,12 @@ export async function runLoad(program: Program, load: Load, children: Children):
       cpuSecondsPerMillion: (cpuSeconds / readings) * 1e6,
       cpuShare: cpuSeconds / seconds,
       rssBytes: median(rss),
-      writtenPerReading: writtenBytes / readings,
       writtenBytes,
-      commits:
-        last.counters.commits === undefined
-          ? undefined
-          : last.counters.commits - (first.counters.commits ?? 0),
+      writtenPerReading: writtenBytes / readings,
+      writtenPerByte: writtenBytes / readings / payloadBytes,
+      megabytesPerDay: (writtenBytes / seconds) * 0.0864,
+      commits,
+      bytesPerCommit: commits === undefined ? undefined : writtenBytes / commits,
       behindMs,
       latenessMs: lateness[lateness.length >> 1],
       latestMs,
@@ -132,7 +144,6 @@ export async function runLoad(program: Program, load: Load, children: Children):
       problems,
     };
   } finally {
-    children.endAll();
     if (isGood) rmSync(folder, { recursive: true, force: true });
   }
 }

@@ -27,20 +27,16 @@ export class Results {
   }
 
   add(round: Round): void {
-    appendFileSync(this.#file(round.cell), `${JSON.stringify(round)}\n`);
+    // Behind a line that a kill cut off, it has to begin a new one.
+    appendFileSync(this.#file(round.cell), `\n${JSON.stringify(round)}\n`);
   }
 
   /** Finished rounds of a cell, oldest first; all of them without `key`. A line that a kill cut off is none. */
   rounds<Run>(cell: string, key?: string): Round<Run>[] {
     const file = this.#file(cell);
     if (!existsSync(file)) return [];
-    return readFileSync(file, "utf8")
-      .split("\n")
-      .slice(0, -1)
-      .flatMap((line) => {
-        const round = JSON.parse(line) as Round<Run>;
-        return key === undefined || round.key === key ? [round] : [];
-      });
+    const rounds = readFileSync(file, "utf8").split("\n").flatMap(parsed) as Round<Run>[];
+    return key === undefined ? rounds : rounds.filter((round) => round.key === key);
   }
 
   /** Those of the newest key. */
@@ -52,6 +48,14 @@ export class Results {
 
   #file(cell: string): string {
     return join(this.#folder, `${cell}.jsonl`);
+  }
+}
+
+function parsed(line: string): unknown[] {
+  try {
+    return [JSON.parse(line)];
+  } catch {
+    return [];
   }
 }
 

@@ -18,8 +18,13 @@ export interface HeadgateOptions {
   /** Another build than this one, for comparing two. */
   readonly folder?: string;
   readonly nodeArgs?: readonly string[];
+  /** Parts of the configuration that are not those of the main job. */
   readonly store?: Readonly<Record<string, number>>;
   readonly source?: Readonly<Record<string, unknown>>;
+  readonly sources?: Readonly<Record<string, unknown>>;
+  readonly windows?: Readonly<Record<string, unknown>>;
+  readonly publish?: Readonly<Record<string, number>>;
+  readonly hub?: Readonly<Record<string, unknown>>;
   readonly environment?: NodeJS.ProcessEnv;
 }
 
@@ -66,19 +71,21 @@ function configOf(url: string, store: string, options: HeadgateOptions) {
   return {
     gateway: { name: "bench" },
     sources: {
-      plant: {
-        type: "mqtt",
-        url,
-        topic: inFilter,
-        decode: { format: "json", ignore: notChannels.filter((field) => field !== "device") },
-        device: { field: "device" },
-        ...options.source,
-      },
+      ...(options.sources ?? {
+        plant: {
+          type: "mqtt",
+          url,
+          topic: inFilter,
+          decode: { format: "json", ignore: notChannels.filter((field) => field !== "device") },
+          device: { field: "device" },
+          ...options.source,
+        },
+      }),
     },
-    windows: { second: { sizeMs: 1_000, aggregates: ["mean"] } },
-    publish: { maxDelayMs: 100 },
+    windows: options.windows ?? { second: { sizeMs: 1_000, aggregates: ["mean"] } },
+    publish: options.publish ?? { maxDelayMs: 100 },
     clock: { maxHoldMs: 0 },
-    hub: { type: "mqtt", url, topic: `${outPrefix}/{output}` },
+    hub: options.hub ?? { type: "mqtt", url, topic: `${outPrefix}/{output}` },
     api: { state: "off" },
     store: { path: store, ...options.store },
   };
