@@ -7,6 +7,7 @@ import { backoffMs } from "../core/retry.ts";
 import type { Commit, StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
 import type { KeyEntry } from "./key-memory.ts";
+import { Pace } from "./pace.ts";
 
 /** What of the configuration the intake needs. */
 export function intakeSettings({ store, publish }: Config): IntakeSettings {
@@ -91,6 +92,9 @@ export class Intake {
   #rejected: number[] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
+  /** Some of them are no brokers. */
+  #isUrgent = false;
+  readonly #pace = new Pace();
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
@@ -147,6 +151,7 @@ export class Intake {
       return false;
     }
     this.#writer.frame(source, wallMs, monotonicMs, bytes, origin);
+    this.#pace.arrived(monotonicMs);
     this.#added(monotonicMs);
     return true;
   }
@@ -179,10 +184,10 @@ export class Intake {
 
   /**
    * Resolves when what was taken last is durable; one promise for all that the same commit takes along.
-   * Somebody waits, so the commit comes early: `minCommitMs` after the last one.
+   * A broker waits, so the commit comes early: `minCommitMs` after the last one, or a little later while input streams on.
    */
   committed(): Promise<void> {
-    this.#batchCommitted ??= this.flush();
+    this.#batchCommitted ??= this.#wait();
     return this.#batchCommitted;
   }
 
@@ -242,6 +247,11 @@ export class Intake {
 
   /** Resolves when everything taken so far is durable. */
   flush(): Promise<void> {
+    this.#isUrgent = true;
+    return this.#wait();
+  }
+
+  #wait(): Promise<void> {
     const done = new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
     this.#nudge();
     return done;
@@ -294,11 +304,12 @@ export class Intake {
     }
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
-      this.#waiters.length > 0 ||
+      this.#isUrgent ||
       this.#writer.byteLength >= largeBatchBytes ||
       this.#acknowledged.length >= manyAcknowledged
     )
       due = now;
+    if (this.#waiters.length > 0) due = Math.min(due, this.#pace.dueMs(this.#notBeforeMs, minCommitMs));
     // The spacing holds for commits that somebody wants early, not for the one that keeps the promise.
     return Math.min(lossDue, Math.max(due, this.#notBeforeMs + minCommitMs));
   }
@@ -392,6 +403,8 @@ export class Intake {
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
     this.#batchCommitted = undefined;
+    this.#isUrgent = false;
+    this.#pace.committing(clock.monotonic());
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }
 
