@@ -77,6 +77,8 @@ const kind = { frame: 1, tick: 2, rare: 3, source: 4, origin: 5 } as const;
  */
 export class BatchWriter {
   #buffer = Buffer.allocUnsafeSlow(16_384);
+  /** Of the same bytes: Node's own way to write and read a double takes several times as long. */
+  #view = viewOf(this.#buffer);
   #length = 0;
   #sources = new Map<string, number>();
   #origins = new Map<string, Map<string, number>>();
@@ -93,21 +95,23 @@ export class BatchWriter {
   frame(source: string, wallMs: number, monotonicMs: number, bytes: Uint8Array, origin = ""): void {
     const number = origin === "" ? this.#sourceNumber(source) : this.#originNumber(source, origin);
     this.#reserve(25 + bytes.length);
-    let at = this.#buffer.writeUInt8(kind.frame, this.#length);
-    at = this.#buffer.writeUInt32LE(number, at);
-    at = this.#buffer.writeDoubleLE(wallMs, at);
-    at = this.#buffer.writeDoubleLE(monotonicMs, at);
-    at = this.#buffer.writeUInt32LE(bytes.length, at);
-    this.#buffer.set(bytes, at);
-    this.#length = at + bytes.length;
+    const at = this.#length;
+    this.#view.setUint8(at, kind.frame);
+    this.#view.setUint32(at + 1, number, true);
+    this.#view.setFloat64(at + 5, wallMs, true);
+    this.#view.setFloat64(at + 13, monotonicMs, true);
+    this.#view.setUint32(at + 21, bytes.length, true);
+    this.#buffer.set(bytes, at + 25);
+    this.#length = at + 25 + bytes.length;
     this.#entries++;
   }
 
   tick(wallMs: number, monotonicMs: number): void {
     this.#reserve(17);
-    let at = this.#buffer.writeUInt8(kind.tick, this.#length);
-    at = this.#buffer.writeDoubleLE(wallMs, at);
-    this.#length = this.#buffer.writeDoubleLE(monotonicMs, at);
+    this.#view.setUint8(this.#length, kind.tick);
+    this.#view.setFloat64(this.#length + 1, wallMs, true);
+    this.#view.setFloat64(this.#length + 9, monotonicMs, true);
+    this.#length += 17;
     this.#entries++;
   }
 
@@ -146,11 +150,11 @@ export class BatchWriter {
   }
 
   #originNumber(source: string, origin: string): number {
+    const before = this.#origins.get(source)?.get(origin);
+    if (before !== undefined) return before;
     const sourceNumber = this.#sourceNumber(source);
     const known = this.#origins.get(source) ?? new Map<string, number>();
     this.#origins.set(source, known);
-    const before = known.get(origin);
-    if (before !== undefined) return before;
     const number = this.#numbers++;
     known.set(origin, number);
     const bytes = Buffer.from(origin, "utf8");
@@ -177,7 +181,12 @@ export class BatchWriter {
     const larger = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#length + more));
     larger.set(this.#buffer.subarray(0, this.#length));
     this.#buffer = larger;
+    this.#view = viewOf(larger);
   }
+}
+
+function viewOf({ buffer, byteOffset, byteLength }: Uint8Array): DataView {
+  return new DataView(buffer, byteOffset, byteLength);
 }
 
 /**
@@ -185,37 +194,42 @@ export class BatchWriter {
  * @throws InvariantError when the bytes are not a batch; checksums are verified before, so this is our bug.
  */
 export function* readBatch(batch: Uint8Array): Generator<JournalEntry> {
-  const view = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength);
+  const buffer = Buffer.from(batch.buffer, batch.byteOffset, batch.byteLength);
+  const view = viewOf(batch);
   const places: { readonly source: string; readonly origin: string }[] = [];
   let at = 0;
   const bytes = (lengthAt: number): Buffer => {
-    const length = view.readUInt32LE(lengthAt);
+    const length = view.getUint32(lengthAt, true);
     const end = lengthAt + 4 + length;
-    if (end > view.length)
+    if (end > buffer.length)
       throw new InvariantError(`a record of ${length} bytes at ${lengthAt} ends behind its batch`);
     at = end;
-    return view.subarray(lengthAt + 4, end);
+    return buffer.subarray(lengthAt + 4, end);
   };
-  while (at < view.length) {
-    const type = view.readUInt8(at);
+  while (at < buffer.length) {
+    const type = view.getUint8(at);
     switch (type) {
       case kind.source:
         places.push({ source: bytes(at + 1).toString("utf8"), origin: "" });
         break;
       case kind.origin: {
-        const place = placeOf(places, view.readUInt32LE(at + 1), at);
+        const place = placeOf(places, view.getUint32(at + 1, true), at);
         places.push({ source: place.source, origin: bytes(at + 5).toString("utf8") });
         break;
       }
       case kind.frame: {
-        const { source, origin } = placeOf(places, view.readUInt32LE(at + 1), at);
-        const wallMs = view.readDoubleLE(at + 5);
-        const monotonicMs = view.readDoubleLE(at + 13);
+        const { source, origin } = placeOf(places, view.getUint32(at + 1, true), at);
+        const wallMs = view.getFloat64(at + 5, true);
+        const monotonicMs = view.getFloat64(at + 13, true);
         yield { type: "frame", source, wallMs, monotonicMs, bytes: bytes(at + 21), origin };
         break;
       }
       case kind.tick:
-        yield { type: "tick", wallMs: view.readDoubleLE(at + 1), monotonicMs: view.readDoubleLE(at + 9) };
+        yield {
+          type: "tick",
+          wallMs: view.getFloat64(at + 1, true),
+          monotonicMs: view.getFloat64(at + 9, true),
+        };
         at += 17;
         break;
       case kind.rare:

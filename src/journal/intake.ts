@@ -7,6 +7,7 @@ import { backoffMs } from "../core/retry.ts";
 import type { Commit, StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
 import type { KeyEntry } from "./key-memory.ts";
+import { Pace } from "./pace.ts";
 
 /** What of the configuration the intake needs. */
 export function intakeSettings({ store, publish }: Config): IntakeSettings {
@@ -98,7 +99,9 @@ export class Intake {
   #rejected: Commit["rejected"][number][] = [];
   #acknowledgedSinceMs: number | undefined;
   #waiters: Waiter[] = [];
-  #hastened = false;
+  /** Somebody waits who is no broker, or there is another reason for haste. */
+  #isUrgent = false;
+  readonly #pace = new Pace();
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
@@ -155,6 +158,7 @@ export class Intake {
       return false;
     }
     this.#writer.frame(source, wallMs, monotonicMs, bytes, origin);
+    this.#pace.arrived(monotonicMs);
     this.#added(monotonicMs);
     return true;
   }
@@ -187,16 +191,16 @@ export class Intake {
 
   /**
    * Resolves when what was taken last is durable; one promise for all that the same commit takes along.
-   * Somebody waits, so the commit comes early: `minCommitMs` after the last one.
+   * A broker waits, so the commit comes early: `minCommitMs` after the last one, or a little later while input streams on.
    */
   committed(): Promise<void> {
-    this.#batchCommitted ??= this.flush();
+    this.#batchCommitted ??= this.#wait();
     return this.#batchCommitted;
   }
 
   /** What was taken last should be durable soon, though nobody waits for it: the commit comes early. */
   hasten(): void {
-    this.#hastened = true;
+    this.#isUrgent = true;
     this.#nudge();
   }
 
@@ -261,6 +265,11 @@ export class Intake {
 
   /** Resolves when everything taken so far is durable. */
   flush(): Promise<void> {
+    this.#isUrgent = true;
+    return this.#wait();
+  }
+
+  #wait(): Promise<void> {
     const done = new Promise<void>((resolve, reject) => this.#waiters.push({ resolve, reject }));
     this.#nudge();
     return done;
@@ -313,25 +322,24 @@ export class Intake {
     }
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
     if (
-      this.#waiters.length > 0 ||
-      this.#hastened ||
+      this.#isUrgent ||
       this.#writer.byteLength >= largeBatchBytes ||
       this.#acknowledged.length >= manyAcknowledged
     )
       due = now;
+    if (this.#waiters.length > 0) due = Math.min(due, this.#pace.dueMs(this.#notBeforeMs, minCommitMs));
     // The spacing holds for commits that somebody wants early, not for the one that keeps the promise.
     return Math.min(lossDue, Math.max(due, this.#notBeforeMs + minCommitMs));
   }
 
   #added(monotonicMs: number): void {
     this.#oldestMs ??= monotonicMs;
-    this.#nudge();
+    this.#nudge(monotonicMs);
   }
 
   /** Wakes the loop only when it would sleep past what is due now: most frames change nothing. */
-  #nudge(): void {
+  #nudge(now = this.#options.clock.monotonic()): void {
     if (!this.#wake) return;
-    const now = this.#options.clock.monotonic();
     if (this.#stopping || this.#dueMs(now) < this.#wakeAtMs) this.#wake();
   }
 
@@ -413,8 +421,9 @@ export class Intake {
     }
     const oldestMs = this.#oldestMs;
     this.#oldestMs = undefined;
-    this.#hastened = false;
     this.#batchCommitted = undefined;
+    this.#isUrgent = false;
+    this.#pace.committing(clock.monotonic());
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }
 

@@ -11,6 +11,8 @@ const keepaliveS = 60;
 const connectTimeoutMs = 20_000;
 /** For the commit of what is taken, and for the goodbye, each. */
 const closeTimeoutMs = 1_500;
+/** Far more than devices have; a topic that is not among them is matched again. */
+const maxKnownTopics = 10_000;
 
 /**
  * Messages of a broker, each of them one frame with its topic as origin. Connects again by itself, for ever.
@@ -22,6 +24,8 @@ export class MqttSource implements Source {
   readonly #sink: WaitingSink;
   readonly #clock: Clock;
   readonly #stop = new AbortController();
+  /** Topics that came lately, and whether they match the filter. */
+  readonly #topics = new Map<string, boolean>();
   #status: SourceStatus = { state: "stopped", reason: undefined };
   #running: Promise<void> | undefined;
   #forGood = false;
@@ -105,11 +109,21 @@ export class MqttSource implements Source {
   #take(topic: string, payload: Uint8Array, waits: boolean): boolean {
     const sink = this.#sink;
     // The broker keeps the subscriptions of a session: after a change of the topic it still sends the old one's.
-    if (!matchesFilter(this.#config.topic, topic)) sink.discard("otherTopic", payload.length);
+    if (!this.#isSubscribed(topic)) sink.discard("otherTopic", payload.length);
     else if (payload.length > this.#config.maxPayloadBytes) sink.discard("overlong", payload.length);
     else if (waits && !sink.hasRoom(payload.length)) return false;
     else return sink.frame(payload, topic) || !waits;
     return true;
+  }
+
+  #isSubscribed(topic: string): boolean {
+    let matches = this.#topics.get(topic);
+    if (matches === undefined) {
+      matches = matchesFilter(this.#config.topic, topic);
+      if (this.#topics.size >= maxKnownTopics) this.#topics.clear();
+      this.#topics.set(topic, matches);
+    }
+    return matches;
   }
 
   #set(status: SourceStatus): void {

@@ -1,0 +1,106 @@
+/**
+ * The benchmark: the gateway beside a bare program, Node-RED, and what the machine gives at most.
+ *
+ *     npm run bench -- [cell…] [--quick] [--rounds 5] [--from build|sources] [--json]
+ *     npm run bench -- --list
+ *
+ * A cell is named by its beginning: `cost` runs all cells of that name. In each round all that a cell compares is
+ * measured one after the other; what is told is the median of the rounds' ratios. Finished rounds are kept in
+ * `bench/results/`, and a call that was ended goes on with the rounds that are missing; a change of the gateway's code
+ * begins anew. Exit code 0 when everything was measured, whether it meets its target or not.
+ */
+import { parseArgs } from "node:util";
+import { Children } from "../test/faults/soak/children.ts";
+import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
+import { awaited, cells } from "./cells.ts";
+import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
+import { keyOf, Results, type Round } from "./results.ts";
+
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: {
+    quick: { type: "boolean", default: false },
+    rounds: { type: "string" },
+    from: { type: "string", default: "build" },
+    list: { type: "boolean", default: false },
+    json: { type: "boolean", default: false },
+  },
+});
+
+const say = (line: string) => {
+  (values.json ? process.stderr : process.stdout).write(`${line}\n`);
+};
+
+function chosen(): Cell[] {
+  if (positionals.length === 0) return [...cells];
+  const found = cells.filter(({ name }) =>
+    positionals.some((asked) => name === asked || name.startsWith(`${asked}-`)),
+  );
+  if (found.length > 0) return found;
+  throw new Error(`no cell is named ${positionals.join(", ")}; npm run bench -- --list tells their names`);
+}
+
+async function measure(cell: Cell, rounds: number, key: string, results: Results, setting: Setting) {
+  say(`${cell.name}: ${cell.title}`);
+  for (let done = results.rounds(cell.name, key).length; done < rounds; done++) {
+    const runs: Record<string, Figures> = {};
+    for (const { name, run } of cell.members) {
+      runs[name] = await run(setting);
+      say(`  round ${done + 1}, ${name}: ${describe(runs[name])}`);
+    }
+    results.add({ cell: cell.name, key, at: new Date().toISOString(), runs });
+  }
+  return summaryOf(cell, results.rounds(cell.name, key) as Round<Figures & Record<string, unknown>>[]);
+}
+
+function describe({ problems, ...figures }: Figures): string {
+  const numbers = Object.entries(figures).filter(([, value]) => typeof value === "number");
+  const told = numbers.map(([name, value]) => `${name} ${short(value as number)}`).join(", ");
+  return problems.length > 0 ? `${told}; DOES NOT COUNT: ${problems.join("; ")}` : told;
+}
+
+function tell({ rounds, ratios, verdicts, problems }: Summary): void {
+  say(`  medians of ${rounds} rounds:`);
+  for (const [name, value] of Object.entries(ratios)) say(`    ${name} ${short(value)}`);
+  for (const { name, value, target, isMet } of verdicts)
+    say(`    ${isMet ? "met" : "MISSED"}: ${name} ${short(value)}, target ${target}`);
+  for (const [name, found] of Object.entries(problems))
+    say(`    ${name}: ${found.length} problems, such as: ${found[0]}`);
+}
+
+function short(value: number): string {
+  return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Math.round(value * 100) / 100);
+}
+
+async function main(): Promise<number> {
+  if (values.list) {
+    for (const { name, title } of cells) say(`${name}: ${title}`);
+    for (const [name, title] of Object.entries(awaited)) say(`${name} (not measured yet): ${title}`);
+    return 0;
+  }
+  const from = values.from === "sources" ? "sources" : "build";
+  const rounds = Number(values.rounds ?? (values.quick ? 2 : 5));
+  const setting: Setting = { quick: values.quick, from, children: new Children(), say };
+  const asked = chosen();
+  buildHeadgate();
+  // The build is the same as the sources, and names them.
+  const key = keyOf(buildFolder, { quick: values.quick, from, node: process.version });
+  const results = new Results();
+  const summaries: Summary[] = [];
+  for (const cell of asked) {
+    const summary = await measure(cell, rounds, key, results, setting);
+    tell(summary);
+    summaries.push(summary);
+  }
+  if (values.json) process.stdout.write(`${JSON.stringify({ quick: values.quick, cells: summaries })}\n`);
+  return 0;
+}
+
+// Ends the processes that are still there.
+for (const signal of ["SIGINT", "SIGTERM", "SIGHUP"] as const) process.on(signal, () => process.exit(1));
+process.exit(
+  await main().catch((error) => {
+    process.stderr.write(`bench: ${error instanceof Error ? error.message : error}\n`);
+    return 1;
+  }),
+);

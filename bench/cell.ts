@@ -1,0 +1,112 @@
+import type { Children } from "../test/faults/soak/children.ts";
+import type { Round } from "./results.ts";
+import { medianOf, medianRatio } from "./statistics.ts";
+
+/** How everything is measured in one call of the benchmark. */
+export interface Setting {
+  readonly quick: boolean;
+  readonly from: "build" | "sources";
+  readonly children: Children;
+  readonly say: (line: string) => void;
+}
+
+/** What one member of a cell came to in one round. */
+export interface Figures {
+  /** Why it counts for nothing; empty when it counts. */
+  readonly problems: readonly string[];
+}
+
+/** One of those that are measured one after the other. */
+export interface Member {
+  readonly name: string;
+  readonly run: (setting: Setting) => Promise<Figures>;
+}
+
+/** A comparison inside each round, of which the median over the rounds is told. */
+export interface Ratio {
+  readonly name: string;
+  readonly figure: string;
+  readonly of: string;
+  readonly to: string;
+  /** The median may be no more, or no less. */
+  readonly atMost?: number;
+  readonly atLeast?: number;
+}
+
+/** A bound for a figure itself. */
+export interface Bound {
+  readonly figure: string;
+  readonly of: string;
+  readonly atMost: number;
+}
+
+export interface Cell {
+  /** Names a file; its parts go from the general to the special. */
+  readonly name: string;
+  readonly title: string;
+  readonly members: readonly Member[];
+  readonly ratios: readonly Ratio[];
+  readonly bounds?: readonly Bound[];
+}
+
+export interface Verdict {
+  readonly name: string;
+  readonly value: number;
+  readonly target: string;
+  readonly isMet: boolean;
+}
+
+export interface Summary {
+  readonly cell: string;
+  readonly rounds: number;
+  /** Medians over the rounds that count, per member. */
+  readonly figures: Readonly<Record<string, Readonly<Record<string, number>>>>;
+  readonly ratios: Readonly<Record<string, number>>;
+  readonly verdicts: readonly Verdict[];
+  /** Of each member, and why its rounds do not count. */
+  readonly problems: Readonly<Record<string, readonly string[]>>;
+}
+
+type AnyRound = Round<Figures & Readonly<Record<string, unknown>>>;
+
+export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
+  const figures: Record<string, Record<string, number>> = {};
+  const problems: Record<string, readonly string[]> = {};
+  for (const { name } of cell.members) {
+    const runs = rounds.flatMap(({ runs }) => (runs[name] ? [runs[name]] : []));
+    const found = runs.flatMap((run) => run.problems);
+    if (found.length > 0) problems[name] = found;
+    const keys = new Set(runs.flatMap((run) => Object.keys(run)));
+    const medians: Record<string, number> = {};
+    for (const key of keys) {
+      const value = medianOf(rounds, figureOf(name, key));
+      if (value !== undefined) medians[key] = value;
+    }
+    figures[name] = medians;
+  }
+  const ratios: Record<string, number> = {};
+  const verdicts: Verdict[] = [];
+  for (const { name, figure, of, to, atMost, atLeast } of cell.ratios) {
+    const value = medianRatio(rounds, figureOf(of, figure), figureOf(to, figure));
+    if (value === undefined) continue;
+    ratios[name] = value;
+    if (atMost !== undefined) verdicts.push({ name, value, target: `≤ ${atMost}`, isMet: value <= atMost });
+    if (atLeast !== undefined)
+      verdicts.push({ name, value, target: `≥ ${atLeast}`, isMet: value >= atLeast });
+  }
+  for (const { figure, of, atMost } of cell.bounds ?? []) {
+    const value = figures[of]?.[figure];
+    if (value === undefined) continue;
+    verdicts.push({ name: `${of} ${figure}`, value, target: `≤ ${atMost}`, isMet: value <= atMost });
+  }
+  return { cell: cell.name, rounds: rounds.length, figures, ratios, verdicts, problems };
+}
+
+/** A number of a member's run, of a round in which that run counts. */
+function figureOf(member: string, figure: string): (round: AnyRound) => number | undefined {
+  return ({ runs }) => {
+    const run = runs[member];
+    const value = run?.problems.length === 0 ? run[figure] : undefined;
+    return typeof value === "number" && Number.isFinite(value) ? value : undefined;
+  };
+}

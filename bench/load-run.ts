@@ -1,0 +1,149 @@
+import { mkdirSync, mkdtempSync, realpathSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { within } from "../test/faults/running-daemon.ts";
+import type { Children } from "../test/faults/soak/children.ts";
+import { figuresOf } from "../test/faults/soak/process-figures.ts";
+import { monotonicMs, sleep } from "../test/faults/time.ts";
+import { Arrivals } from "./arrivals.ts";
+import { Devices } from "./devices.ts";
+import { startMosquitto } from "./mosquitto.ts";
+import type { Counters, Program } from "./programs/program.ts";
+import { firstSeq, inFilter, readingText } from "./reading.ts";
+import { median } from "./statistics.ts";
+
+export interface Load {
+  readonly rate: number;
+  readonly devices: number;
+  readonly qos: 0 | 1;
+  readonly warmUpMs: number;
+  readonly measuredMs: number;
+  /** Size of the windows that the program is set up with; 1,000 unless told. Whether they come in time is looked at then. */
+  readonly windowMs?: number;
+}
+
+export interface LoadFigures {
+  /** Per second, as measured. */
+  readonly rate: number;
+  readonly cpuSecondsPerMillion: number;
+  /** Of one core. */
+  readonly cpuShare: number;
+  readonly rssBytes: number;
+  readonly writtenBytes: number;
+  readonly writtenPerReading: number;
+  /** Of the bytes of the payloads. */
+  readonly writtenPerByte: number;
+  readonly megabytesPerDay: number;
+  readonly commits: number | undefined;
+  readonly bytesPerCommit: number | undefined;
+  /** Behind the devices, in the worst second, right after that second's windows arrived. */
+  readonly behindMs: number;
+  /** Middle and largest time from a window's end to its arrival. */
+  readonly latenessMs: number | undefined;
+  readonly latestMs: number | undefined;
+  readonly startToReadyMs: number;
+  /** Why it counts for nothing; empty when it counts. */
+  readonly problems: readonly string[];
+}
+
+const payloadBytes = readingText(0, 0, firstSeq).length;
+/** A window that arrives later than its own size behind its end is late. */
+const onTimeMs = 1_000;
+const sampleMs = 250;
+/** For what is under way when the devices fall silent. */
+const drainMs = 15_000;
+
+export const workFolder = (): string => {
+  // A unix socket's path has at most 107 bytes.
+  const system = tmpdir().length > 40 ? "/tmp" : tmpdir();
+  return realpathSync(mkdtempSync(join(system, "headgate-bench-")));
+};
+
+/** One program under a constant load, with a broker, devices and a hub of its own. */
+export async function runLoad(program: Program, load: Load, children: Children): Promise<LoadFigures> {
+  const folder = workFolder();
+  const place = join(folder, "program");
+  mkdirSync(place);
+  let isGood = false;
+  try {
+    const broker = await startMosquitto(folder, children);
+    const arrivals = new Arrivals(broker.url);
+    await arrivals.start();
+    const beganMs = monotonicMs();
+    const running = program.start({ folder: place, url: broker.url, children });
+    const ended = new Promise<never>((_, reject) => {
+      running.child.once("exit", (code, signal) =>
+        reject(new Error(`${program.name} ended with ${code ?? signal}; see ${place}`)),
+      );
+    });
+    ended.catch(() => undefined);
+    const readyMs = await Promise.race([
+      within(broker.subscribed(inFilter), `${program.name} subscribes; see ${place}`),
+      ended,
+    ]);
+    const devices = new Devices({ port: broker.port, ...load }, children);
+    await Promise.race([sleep(load.warmUpMs), ended]);
+
+    const look = async () => ({
+      progress: await devices.progress(),
+      figures: figuresOf(running.child.pid ?? 0),
+      counters: (await running.counters?.()) ?? ({} as Counters),
+    });
+    const first = await look();
+    const rss: number[] = [];
+    for (const endMs = first.progress.atMs + load.measuredMs; monotonicMs() < endMs; ) {
+      rss.push(figuresOf(running.child.pid ?? 0).rssBytes);
+      await Promise.race([sleep(sampleMs), ended]);
+    }
+    const last = await look();
+    const total = await devices.stop();
+    const { windowMs = 1_000 } = load;
+    for (
+      const endMs = monotonicMs() + windowMs + drainMs;
+      arrivals.counted < total.acked && monotonicMs() < endMs;
+    )
+      await sleep(50);
+    await children.end(running.child);
+    await arrivals.stop();
+    await broker.stop();
+
+    const readings = last.progress.sent - first.progress.sent;
+    const seconds = (last.progress.atMs - first.progress.atMs) / 1_000;
+    const cpuSeconds = (last.figures.cpuMs - first.figures.cpuMs) / 1_000;
+    const writtenBytes = last.figures.writtenBytes - first.figures.writtenBytes;
+    const [fromMs, toMs] = [first.progress.atMs, last.progress.atMs];
+    const sentBy = (atMs: number) => ((atMs - total.startMs) * load.rate) / 1_000 - total.skipped;
+    const behindMs = windowMs === 1_000 ? arrivals.behindMs(fromMs, toMs, load.rate, sentBy) : 0;
+    const commits =
+      last.counters.commits === undefined ? undefined : last.counters.commits - (first.counters.commits ?? 0);
+    const lateness = arrivals.lateness(fromMs, toMs);
+    const problems: string[] = [];
+    if (total.acked !== total.sent) problems.push(`the broker took ${total.acked} of ${total.sent} readings`);
+    if (arrivals.counted !== total.acked)
+      problems.push(`${arrivals.counted} of ${total.acked} readings are in windows`);
+    if (total.skipped > 0) problems.push(`the devices could not send ${total.skipped} readings in time`);
+    if (behindMs > onTimeMs) problems.push(`windows were ${Math.round(behindMs)} ms behind`);
+    const latestMs = lateness.at(-1);
+    if (latestMs !== undefined && latestMs > onTimeMs) problems.push(`a window came ${latestMs} ms late`);
+    isGood = problems.length === 0;
+    return {
+      rate: readings / seconds,
+      cpuSecondsPerMillion: (cpuSeconds / readings) * 1e6,
+      cpuShare: cpuSeconds / seconds,
+      rssBytes: median(rss),
+      writtenBytes,
+      writtenPerReading: writtenBytes / readings,
+      writtenPerByte: writtenBytes / readings / payloadBytes,
+      megabytesPerDay: (writtenBytes / seconds) * 0.0864,
+      commits,
+      bytesPerCommit: commits === undefined ? undefined : writtenBytes / commits,
+      behindMs,
+      latenessMs: lateness[lateness.length >> 1],
+      latestMs,
+      startToReadyMs: readyMs - beganMs,
+      problems,
+    };
+  } finally {
+    if (isGood) rmSync(folder, { recursive: true, force: true });
+  }
+}
