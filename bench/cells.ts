@@ -1,5 +1,6 @@
 import { measureCeilings } from "./ceilings.ts";
 import type { Cell, Member, Ratio, Setting } from "./cell.ts";
+import { measureLatency } from "./latency.ts";
 import { type Load, runLoad } from "./load-run.ts";
 import { bare } from "./programs/bare.ts";
 import { type HeadgateOptions, headgate } from "./programs/headgate.ts";
@@ -193,6 +194,20 @@ const start: Cell = {
   ],
 };
 
+const delays = [0, 50, 500];
+
+/** An alarm from its sensor to the hub's acknowledgement. */
+const latency = (rate: number): Cell => ({
+  name: `latency-${rate}`,
+  title: `an alarm, from a serial line to the hub's acknowledgement, ${rate === 0 ? "idle" : `beside ${rate.toLocaleString("en")} readings/s`}`,
+  members: delays.map((syncDelayMs) => ({
+    name: `sync${syncDelayMs}`,
+    run: (setting) => measureLatency({ rate, syncDelayMs }, setting),
+  })),
+  ratios: [],
+  bounds: delays.map((delay) => ({ figure: "p99BeyondTwoSyncsMs", of: `sync${delay}`, atMost: 10 })),
+});
+
 /** One quantity grows, the rest stays; the processor's time may grow no faster than that quantity. */
 function growth(
   what: string,
@@ -239,6 +254,8 @@ export const cells: readonly Cell[] = [
   diskSlow,
   memory,
   start,
+  latency(0),
+  latency(10_000),
   growth("rate", [1_000, 5_000, 10_000, 20_000, 40_000], (rate) => ({ rate, devices: 10 })),
   growth("devices", [10, 100, 1_000, 10_000], (devices) => ({ rate: 10_000, devices })),
   growth("windows", [1, 2, 4, 8], (count) => ({
@@ -250,6 +267,5 @@ export const cells: readonly Cell[] = [
 
 /** Cells whose subject is not there yet. */
 export const awaited: Readonly<Record<string, string>> = {
-  latency: "from the last byte of an alarm to the hub's acknowledgement; waits for alarms",
   drain: "a backlog of a million readings while 1,000/s come in; waits for the publisher that sends it",
 };

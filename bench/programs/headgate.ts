@@ -22,6 +22,10 @@ export interface HeadgateOptions {
   readonly store?: Readonly<Record<string, number>>;
   readonly source?: Readonly<Record<string, unknown>>;
   readonly sources?: Readonly<Record<string, unknown>>;
+  /** Beside that of the main job. */
+  readonly moreSources?: Readonly<Record<string, unknown>>;
+  /** Sections that the main job does not need. */
+  readonly sections?: Readonly<Record<string, unknown>>;
   readonly windows?: Readonly<Record<string, unknown>>;
   readonly publish?: Readonly<Record<string, number>>;
   readonly hub?: Readonly<Record<string, unknown>>;
@@ -81,12 +85,14 @@ function configOf(url: string, store: string, options: HeadgateOptions) {
           ...options.source,
         },
       }),
+      ...options.moreSources,
     },
     windows: options.windows ?? { second: { sizeMs: 1_000, aggregates: ["mean"] } },
     publish: options.publish ?? { maxDelayMs: 100 },
     clock: { maxHoldMs: 0 },
     hub: options.hub ?? { type: "mqtt", url, topic: `${outPrefix}/{output}` },
     api: { state: "off" },
+    ...options.sections,
     store: { path: store, ...options.store },
   };
 }
