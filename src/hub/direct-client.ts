@@ -3,12 +3,15 @@ import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { callFromHub } from "./calls-from-hub.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 import {
   clientIdOf,
   desiredPatches,
   incoming,
+  inputMessages,
   maxPacketBytes,
+  methodCalls,
   sasToken,
   telemetryTopic,
   twinAnswers,
@@ -161,7 +164,12 @@ export class DirectClient implements HubClient {
       );
     });
     signal.throwIfAborted();
-    await Promise.all(Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)));
+    const { method, input } = this.#events;
+    await Promise.all([
+      ...Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)),
+      ...(method ? [connection.subscribe(methodCalls, 0)] : []),
+      ...(input ? [connection.subscribe(inputMessages(credentials), 1)] : []),
+    ]);
     this.#credentials = credentials;
     this.#sends.open((topic, payload, confirmed) => connection.publish(topic, payload, confirmed));
     this.#armRenewal();
@@ -202,7 +210,7 @@ export class DirectClient implements HubClient {
     this.#subscriptions.add(topic);
   }
 
-  #received(topic: string, payload: Buffer): void {
+  #received(topic: string, payload: Buffer): Promise<void> | undefined {
     const packet = incoming(topic);
     if (packet.kind === "twinAnswer") {
       this.#twinRequests.answered(packet.requestId, { status: packet.status, payload });
@@ -210,7 +218,13 @@ export class DirectClient implements HubClient {
       const patch = parsed(payload);
       if (isObject(patch)) this.#events.desired(desiredPatch(patch));
       else this.#lost(new Error("the hub sent a desired patch that is not an object"));
+    } else {
+      // The connection of then: it may have been replaced meanwhile, and the hub takes the answer all the same.
+      return callFromHub(packet, payload, this.#events, (answer, body) =>
+        this.#connection?.request(answer, body),
+      );
     }
+    return undefined;
   }
 
   #lost(reason: Error): void {
