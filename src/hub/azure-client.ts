@@ -164,7 +164,8 @@ export class AzureClient implements HubClient {
   }
 
   #connected(): SdkClient {
-    if (!this.#client) throw new TransientError("HUB_LOST", "not connected");
+    // The SDK would take a message after the loss, and say nothing.
+    if (!this.#client || this.#done) throw new TransientError("HUB_LOST", "not connected");
     return this.#client;
   }
 
