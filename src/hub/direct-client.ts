@@ -258,16 +258,19 @@ export class DirectClient implements HubClient {
    */
   async #renew(): Promise<void> {
     const { signal } = this.#ended;
+    const { connectTimeoutMs, sendTimeoutMs, twinTimeoutMs, closeTimeoutMs } = this.#options;
     let renewed: () => void = () => undefined;
     try {
       const ticket = await this.#nextTicket();
       this.#renewing = new Promise((resolve) => {
         renewed = resolve;
       });
-      await Promise.all([this.#sends.pause(), Promise.allSettled([...this.#twinCalls])]);
+      const underWay = Promise.all([this.#sends.pause(), Promise.allSettled([...this.#twinCalls])]);
+      // Each has its own deadline; a subscription that nobody confirms has none.
+      await within(underWay, Math.max(sendTimeoutMs, twinTimeoutMs) + closeTimeoutMs, "renewing the token");
       signal.throwIfAborted();
       await this.#connection?.close();
-      await within(this.#establish(ticket), this.#options.connectTimeoutMs, "renewing the token");
+      await within(this.#establish(ticket), connectTimeoutMs, "renewing the token");
     } catch (error) {
       this.#lost(connectFailure(error, messageOf(error)));
     }
