@@ -41,8 +41,8 @@ export interface DirectClientOptions {
   readonly closeTimeoutMs: number;
   /** Default `mqtt`. */
   readonly transport?: HubTransport;
-  /** Goes before the environment's. */
-  readonly proxy?: URL | undefined;
+  /** `environment`: HTTPS_PROXY, unless NO_PROXY names the hub. */
+  readonly proxy?: URL | "environment" | undefined;
   /** How long a token holds, and how long before its end the next one is fetched. */
   readonly token?: { readonly validMs: number; readonly marginMs: number };
 }
@@ -176,11 +176,10 @@ export class DirectClient implements HubClient {
   }
 
   async #stream({ dial, ca }: Credentials): Promise<Duplex> {
-    const { transport = "mqtt", proxy, environment } = this.#options;
+    const { transport = "mqtt", proxy: given, environment } = this.#options;
     const { host, port } = addressOf(dial, transport);
-    // A proxy of the environment is for what looks like HTTPS.
-    const url = proxy ?? (transport === "websocket" ? environmentProxy(environment, host) : undefined);
-    return await openStream({ transport, host, port, ca, proxy: url }, this.#ended.signal);
+    const proxy = given === "environment" ? environmentProxy(environment, host) : given;
+    return await openStream({ transport, host, port, ca, proxy }, this.#ended.signal);
   }
 
   async #twinCall<T>(doing: string, call: (connection: DirectConnection) => Promise<T>): Promise<T> {
