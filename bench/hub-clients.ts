@@ -37,7 +37,8 @@ export interface HubClientsResult {
   /** Median of the turns. */
   readonly messagesPerS: number;
   readonly cpuUsPerMessage: number;
-  /** Of the whole process, at the end of the last turn. */
+  /** Of the whole process: when it was connected, and at the end of the last turn. */
+  readonly idleRssMb: number;
   readonly rssMb: number;
 }
 
@@ -71,10 +72,11 @@ export async function hubClients(options: HubClientsOptions): Promise<HubClients
   try {
     const [access] = (await once(start("--hub"), "message")) as [Record<Name, Access>];
     const workers = new Map<Name, ChildProcess>();
+    const idle = new Map<Name, number>();
     for (const name of names) {
       const worker = start("--client", name);
       workers.set(name, worker);
-      await ask(worker, access[name]);
+      idle.set(name, Math.round(Number(await ask(worker, access[name])) / 1e6));
     }
     const results: HubClientsResult[] = [];
     for (const inFlight of options.inFlight) {
@@ -90,7 +92,8 @@ export async function hubClients(options: HubClientsOptions): Promise<HubClients
         const messagesPerS = Math.round(median(turns.map(({ messages, ms }) => (messages / ms) * 1_000)));
         const cpuUsPerMessage = Math.round(median(turns.map(({ messages, cpuUs }) => cpuUs / messages)));
         const rssMb = Math.round((turns.at(-1)?.rssBytes ?? 0) / 1e6);
-        results.push({ client, inFlight, messagesPerS, cpuUsPerMessage, rssMb });
+        const idleRssMb = idle.get(client) ?? Number.NaN;
+        results.push({ client, inFlight, messagesPerS, cpuUsPerMessage, idleRssMb, rssMb });
       }
     }
     return results;
@@ -129,7 +132,7 @@ async function runClient(name: Name): Promise<void> {
   process.on("message", async (asked: Access | Turn) => {
     if ("caFile" in asked) {
       send = await sender(name, asked);
-      process.send?.("ready");
+      process.send?.(process.memoryUsage.rss());
       return;
     }
     const body = Buffer.alloc(asked.bodyBytes, 0x61);

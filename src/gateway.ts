@@ -434,7 +434,9 @@ export class Gateway {
     if (status.lastFault !== this.#storeStatus.lastFault) {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
-    this.#storeStatus = status;
+    const { alarms = [], ...told } = status;
+    this.#storeStatus = told;
+    this.#publisher.offer(alarms);
     if (status.outbox.messages > 0) this.#publisher.wake();
   }
 

@@ -1,4 +1,4 @@
-/** The whole daemon with a broker as its source: the real store thread, the real Azure SDK, the embedded hub. */
+/** The whole daemon with a broker as its source: the real store thread, the default hub client, the embedded hub. */
 import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";

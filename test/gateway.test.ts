@@ -1,4 +1,4 @@
-/** The whole daemon: a device on a pseudo-terminal, the real store thread, the real Azure SDK, the embedded hub. */
+/** The whole daemon: a device on a pseudo-terminal, the real store thread, the default hub client, the embedded hub. */
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";

@@ -51,7 +51,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
   const configFile = join(folder, "headgate.json");
   const store = options.store === undefined ? join(folder, "store") : resolve(options.store);
   writeFileSync(configFile, JSON.stringify(simulationConfig(field, hub, store, sizeMs), null, 2));
-  // The SDK reads its identity from the process's own environment, as in a module.
+  // The SDK, if it is chosen, reads its identity from the process's own environment, as in a module.
   Object.assign(process.env, hub.environment("gateway"));
   const { env: environment } = process;
   const gateway = await Gateway.start({ configFile, environment, clock: systemClock, log, onFatal });

@@ -5,6 +5,8 @@ import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
 import { type GuardedTransport, guardedTransport } from "./azure-transport.ts";
+import { callFromHub } from "./calls-from-hub.ts";
+import { incoming } from "./dialect.ts";
 import { connectFailure, twinFailure } from "./failures.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient, TwinDocument } from "./hub-client.ts";
 import { desiredPatch, twinDocument } from "./twin-document.ts";
@@ -123,6 +125,12 @@ export class AzureClient implements HubClient {
       {
         lost: (reason) => this.#lost(reason),
         desired: (patch) => this.#desired(patch),
+        called: (topic, payload, respond) => {
+          const call = callFromHub(incoming(topic), payload, this.#events, respond);
+          // The SDK has acknowledged already: nothing follows from a message that was not taken.
+          call?.catch(() => undefined);
+          return call !== undefined;
+        },
         connectError: (error) => {
           this.#connectError ??= error;
         },
@@ -152,10 +160,25 @@ export class AzureClient implements HubClient {
     await client.setOptions({ keepalive, ...ca, ...(tokenRenewal ? { tokenRenewal } : {}) });
     if (this.#done) throw new TransientError("HUB_LOST", "closed while connecting");
     await client.open();
+    await this.#offer(client);
+  }
+
+  /** Subscribes to what the gateway takes from the hub. */
+  async #offer(client: SdkClient): Promise<void> {
+    const transport = this.#transport;
+    const { method, input } = this.#events;
+    if (!transport) return;
+    const enabled = (enable: (done: (error?: Error) => void) => void) =>
+      new Promise<void>((resolve, reject) => enable((error) => (error ? reject(error) : resolve())));
+    if (method) await enabled((done) => transport.enableMethods(done));
+    if (!input) return;
+    const isModule = client instanceof ModuleClient;
+    await enabled((done) => (isModule ? transport.enableInputMessages(done) : transport.enableC2D(done)));
   }
 
   #connected(): SdkClient {
-    if (!this.#client) throw new TransientError("HUB_LOST", "not connected");
+    // The SDK would take a message after the loss, and say nothing.
+    if (!this.#client || this.#done) throw new TransientError("HUB_LOST", "not connected");
     return this.#client;
   }
 

@@ -20,6 +20,8 @@ export interface TransportWatch {
   /** The connection cannot be relied on any more. */
   lost(reason: Error): void;
   desired(patch: unknown): void;
+  /** True when the packet was a call from the hub and has been taken care of. */
+  called(topic: string, payload: Buffer, respond: (topic: string, body: string) => void): boolean;
   /** What the socket or the server said, before the SDK wraps it beyond recognition. */
   connectError(error: Error): void;
 }
@@ -84,6 +86,13 @@ class GuardedBase extends MqttBase {
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {
+    if (event === "message") {
+      const [topic, payload] = args as [string, Buffer];
+      // Not the SDK's own way, which never answers a method that it does not know by name.
+      const respond = (to: string, body: string) =>
+        this.publish(to, body, { qos: 0, retain: false }, () => undefined);
+      if (this.#watch.called(topic, payload, respond)) return true;
+    }
     if (event === "message" && typeof args[0] === "string" && args[0].startsWith("$iothub/twin/")) {
       const [topic, payload] = args as [string, Buffer];
       if (payload.length > 0 && !isJson(payload)) {

@@ -69,15 +69,58 @@ export const twinGetTopic = (requestId: string) => `$iothub/twin/GET/?$rid=${req
 export const twinReportTopic = (requestId: string) =>
   `$iothub/twin/PATCH/properties/reported/?$rid=${requestId}`;
 
+export const methodCalls = "$iothub/methods/POST/#";
+export const methodAnswerTopic = (status: number, requestId: string) =>
+  `$iothub/methods/res/${status}/?$rid=${requestId}`;
+
+/** A module's inputs; a device's messages from the cloud. */
+export function inputMessages({ deviceId, moduleId }: Identity): string {
+  return moduleId === undefined
+    ? `devices/${deviceId}/messages/devicebound/#`
+    : `devices/${deviceId}/modules/${moduleId}/inputs/#`;
+}
+
+/** A property bag's pairs; text that is not percent-encoded stands for itself. */
+export function bagOf(bag: string): ReadonlyMap<string, string> {
+  const pairs = bag
+    .split("&")
+    .filter((part) => part !== "")
+    .map((part) => {
+      const [name = "", ...value] = part.split("=");
+      return [decoded(name), decoded(value.join("="))] as const;
+    });
+  return new Map(pairs);
+}
+
+function decoded(text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch (error) {
+    if (error instanceof URIError) return text;
+    throw error;
+  }
+}
+
 export type Incoming =
   | { readonly kind: "twinAnswer"; readonly status: number; readonly requestId: string }
   | { readonly kind: "desired" }
+  | { readonly kind: "method"; readonly name: string; readonly requestId: string }
+  | { readonly kind: "input"; readonly input: string | undefined; readonly bag: string }
   | { readonly kind: "other" };
 
+const methodCall = /^\$iothub\/methods\/POST\/([^/]+)\/\?(?:.*&)?\$rid=([^&]*)/;
+const input = /^devices\/[^/]+\/modules\/[^/]+\/inputs\/([^/]+)(?:\/(.*))?$/;
+const deviceBound = /^devices\/[^/]+\/messages\/devicebound(?:\/(.*))?$/;
 const twinAnswer = /^\$iothub\/twin\/res\/(\d+)\/\?(?:.*&)?\$rid=([^&]*)/;
 
 export function incoming(topic: string): Incoming {
   const answer = twinAnswer.exec(topic);
   if (answer) return { kind: "twinAnswer", status: Number(answer[1]), requestId: answer[2] ?? "" };
-  return topic.startsWith("$iothub/twin/PATCH/properties/desired/") ? { kind: "desired" } : { kind: "other" };
+  if (topic.startsWith("$iothub/twin/PATCH/properties/desired/")) return { kind: "desired" };
+  const call = methodCall.exec(topic);
+  if (call) return { kind: "method", name: call[1] ?? "", requestId: call[2] ?? "" };
+  const message = input.exec(topic);
+  if (message) return { kind: "input", input: message[1], bag: message[2] ?? "" };
+  const toDevice = deviceBound.exec(topic);
+  return toDevice ? { kind: "input", input: undefined, bag: toDevice[1] ?? "" } : { kind: "other" };
 }

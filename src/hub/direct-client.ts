@@ -3,12 +3,15 @@ import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { callFromHub } from "./calls-from-hub.ts";
 import { type Credentials, readCredentials } from "./credentials.ts";
 import {
   clientIdOf,
   desiredPatches,
   incoming,
+  inputMessages,
   maxPacketBytes,
+  methodCalls,
   sasToken,
   telemetryTopic,
   twinAnswers,
@@ -40,8 +43,8 @@ export interface DirectClientOptions {
   readonly keepAliveS?: number;
   /** Default `mqtt`. */
   readonly transport?: HubTransport;
-  /** Goes before the environment's. */
-  readonly proxy?: URL | undefined;
+  /** `environment`: HTTPS_PROXY, unless NO_PROXY names the hub. */
+  readonly proxy?: URL | "environment" | undefined;
   /** How long a token holds, and how long before its end the next one is fetched. */
   readonly token?: { readonly validMs: number; readonly marginMs: number };
 }
@@ -164,18 +167,22 @@ export class DirectClient implements HubClient {
       );
     });
     signal.throwIfAborted();
-    await Promise.all(Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)));
+    const { method, input } = this.#events;
+    await Promise.all([
+      ...Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)),
+      ...(method ? [connection.subscribe(methodCalls, 0)] : []),
+      ...(input ? [connection.subscribe(inputMessages(credentials), 1)] : []),
+    ]);
     this.#credentials = credentials;
     this.#sends.open((topic, payload, confirmed) => connection.publish(topic, payload, confirmed));
     this.#armRenewal();
   }
 
   async #stream({ dial, ca }: Credentials): Promise<Duplex> {
-    const { transport = "mqtt", proxy, environment } = this.#options;
+    const { transport = "mqtt", proxy: given, environment } = this.#options;
     const { host, port } = addressOf(dial, transport);
-    // A proxy of the environment is for what looks like HTTPS.
-    const url = proxy ?? (transport === "websocket" ? environmentProxy(environment, host) : undefined);
-    return await openStream({ transport, host, port, ca, proxy: url }, this.#ended.signal);
+    const proxy = given === "environment" ? environmentProxy(environment, host) : given;
+    return await openStream({ transport, host, port, ca, proxy }, this.#ended.signal);
   }
 
   async #twinCall<T>(doing: string, call: (connection: DirectConnection) => Promise<T>): Promise<T> {
@@ -205,7 +212,7 @@ export class DirectClient implements HubClient {
     this.#subscriptions.add(topic);
   }
 
-  #received(topic: string, payload: Buffer): void {
+  #received(topic: string, payload: Buffer): Promise<void> | undefined {
     const packet = incoming(topic);
     if (packet.kind === "twinAnswer") {
       this.#twinRequests.answered(packet.requestId, { status: packet.status, payload });
@@ -213,7 +220,13 @@ export class DirectClient implements HubClient {
       const patch = parsed(payload);
       if (isObject(patch)) this.#events.desired(desiredPatch(patch));
       else this.#lost(new Error("the hub sent a desired patch that is not an object"));
+    } else {
+      // The connection of then: it may have been replaced meanwhile, and the hub takes the answer all the same.
+      return callFromHub(packet, payload, this.#events, (answer, body) =>
+        this.#connection?.request(answer, body),
+      );
     }
+    return undefined;
   }
 
   #lost(reason: Error): void {
@@ -247,16 +260,19 @@ export class DirectClient implements HubClient {
    */
   async #renew(): Promise<void> {
     const { signal } = this.#ended;
+    const { connectTimeoutMs, sendTimeoutMs, twinTimeoutMs, closeTimeoutMs } = this.#options;
     let renewed: () => void = () => undefined;
     try {
       const ticket = await this.#nextTicket();
       this.#renewing = new Promise((resolve) => {
         renewed = resolve;
       });
-      await Promise.all([this.#sends.pause(), Promise.allSettled([...this.#twinCalls])]);
+      const underWay = Promise.all([this.#sends.pause(), Promise.allSettled([...this.#twinCalls])]);
+      // Each has its own deadline; a subscription that nobody confirms has none.
+      await within(underWay, Math.max(sendTimeoutMs, twinTimeoutMs) + closeTimeoutMs, "renewing the token");
       signal.throwIfAborted();
       await this.#connection?.close();
-      await within(this.#establish(ticket), this.#options.connectTimeoutMs, "renewing the token");
+      await within(this.#establish(ticket), connectTimeoutMs, "renewing the token");
     } catch (error) {
       this.#lost(connectFailure(error, messageOf(error)));
     }

@@ -16,12 +16,18 @@ export interface DirectConnectionOptions {
 export interface DirectConnectionEvents {
   /** The connection ended without our asking. Called at most once, and not before it stood. */
   gone(reason: Error): void;
-  message(topic: string, payload: Buffer): void;
+  /** A message of QoS 1 is acknowledged when this resolves, and not at all when it rejects. */
+  message(topic: string, payload: Buffer): Promise<void> | undefined;
 }
 
 /** A dead link is noticed after one and a half of it. Hubs do not bill pings. */
 const defaultKeepAliveS = 60;
 const atLeastOnce = { qos: 1 } as const;
+
+/** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
+interface Sender {
+  _sendPacket(packet: { cmd: string; messageId?: number }, done?: () => void, ...more: unknown[]): void;
+}
 
 /** One MQTT 3.1.1 connection over a stream that stands, with a session that the hub keeps. */
 export class DirectConnection {
@@ -30,6 +36,8 @@ export class DirectConnection {
   readonly #events: DirectConnectionEvents;
   #state: "opening" | "open" | "ended" = "opening";
   #failure: Error | undefined;
+  /** The last acknowledgement; they leave in the order of the messages (MQTT 3.1.1 section 4.6). */
+  #acknowledged: Promise<void> = Promise.resolve();
 
   constructor(stream: Duplex, options: DirectConnectionOptions, events: DirectConnectionEvents) {
     const { clientId, username, password, connectTimeoutMs } = options;
@@ -55,6 +63,7 @@ export class DirectConnection {
   /** @throws the library's error; of a refusal it has the CONNACK's return code as `code` */
   async open(): Promise<void> {
     const client = this.#client;
+    const acknowledge = this.#catchPubacks();
     await new Promise<void>((resolve, reject) => {
       client.on("connect", () => {
         this.#state = "open";
@@ -72,9 +81,35 @@ export class DirectConnection {
         if (this.#state === "open") this.#events.gone(reason);
         this.#state = "ended";
       });
-      client.on("message", (topic, payload) => this.#events.message(topic, payload));
+      client.on("message", (topic, payload, { qos, messageId }) => {
+        const taken = this.#events.message(topic, payload);
+        if (qos === 1 && messageId !== undefined) acknowledge(messageId, taken);
+      });
       client.connect();
     });
+  }
+
+  /**
+   * The library acknowledges on receipt, or lets no packet come before it has; so its PUBACK is caught on the way out,
+   * and sent later. How many wait is the hub's bound: edge hub has one in flight, IoT Hub fifty.
+   */
+  #catchPubacks(): (messageId: number, taken: Promise<void> | undefined) => void {
+    const sender = this.#client as unknown as Sender;
+    const send = sender._sendPacket.bind(this.#client);
+    sender._sendPacket = (packet, done, ...more) => {
+      if (packet.cmd === "puback") done?.();
+      else send(packet, done, ...more);
+    };
+    return (messageId, taken) => {
+      const answer = taken?.then(
+        () => true,
+        () => false,
+      );
+      this.#acknowledged = this.#acknowledged.then(async () => {
+        const isTaken = (await answer) ?? true;
+        if (isTaken && this.#state === "open") send({ cmd: "puback", messageId });
+      });
+    };
   }
 
   /** QoS 1. `confirmed` is not called when the connection ends before. */

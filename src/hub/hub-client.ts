@@ -1,4 +1,4 @@
-import type { JsonObject } from "../core/json.ts";
+import type { JsonObject, JsonValue } from "../core/json.ts";
 
 /** A message as the hub gets it. */
 export interface HubMessage {
@@ -26,10 +26,33 @@ export interface DesiredPatch {
   readonly version: number | undefined;
 }
 
+export interface MethodAnswer {
+  readonly status: number;
+  readonly payload: JsonValue;
+}
+
+export interface InputMessage {
+  /** Undefined: from the cloud to a device. */
+  readonly input: string | undefined;
+  readonly id: string | undefined;
+  readonly contentType: string | undefined;
+  readonly contentEncoding: string | undefined;
+  /** The application's; edge hub's own begin with `$.`. */
+  readonly properties: Readonly<Record<string, string>>;
+  readonly body: Uint8Array;
+}
+
 export interface HubClientEvents {
   /** The connection is of no more use; the client is to be closed and another one made. Called at most once. */
   lost(reason: Error): void;
   desired(patch: DesiredPatch): void;
+  /** Answers a direct method, unknown ones too; a rejection is a 500. Absent: methods are not subscribed. */
+  readonly method?: (name: string, payload: JsonValue) => Promise<MethodAnswer>;
+  /**
+   * Takes a message. The direct client acknowledges it when this resolves, and not at all when it rejects, so that the
+   * hub sends it again; the SDK acknowledges on receipt. Absent: inputs are not subscribed.
+   */
+  readonly input?: (message: InputMessage) => Promise<void>;
 }
 
 /**

@@ -32,8 +32,8 @@ export async function hubClientFactory(
         return (events) => new AzureClient(options, events);
       }
       const { DirectClient } = await import("./direct-client.ts");
-      const proxy = hub.type === "iothub" && hub.proxy !== undefined ? new URL(hub.proxy) : undefined;
       const { transport } = hub;
+      const proxy = hub.type === "iothub" ? proxyOf(hub) : undefined;
       const direct = { ...options, environment, productInfo, clock: systemClock, transport, proxy };
       return (events) => new DirectClient(direct, events);
     }
@@ -59,6 +59,12 @@ export async function hubClientFactory(
     default:
       return hub satisfies never;
   }
+}
+
+/** The environment's is for what looks like HTTPS; edge hub stands on the near side of every proxy. */
+function proxyOf(hub: Extract<HubConfig, { type: "iothub" }>): URL | "environment" | undefined {
+  if (hub.proxy !== undefined) return new URL(hub.proxy);
+  return hub.transport === "websocket" ? "environment" : undefined;
 }
 
 /** A name may hold characters that a topic must not (MQTT 3.1.1 section 4.7.1), or that would add a level. */

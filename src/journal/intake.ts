@@ -101,6 +101,7 @@ export class Intake {
   #waiters: Waiter[] = [];
   /** Somebody waits who is no broker, or there is another reason for haste. */
   #isUrgent = false;
+  #isHastened = false;
   readonly #pace = new Pace();
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
@@ -198,9 +199,12 @@ export class Intake {
     return this.#batchCommitted;
   }
 
-  /** What was taken last should be durable soon, though nobody waits for it: the commit comes early. */
+  /**
+   * What was taken last should be durable at once, though nobody waits for it: the commit comes as soon as the last
+   * one is done. For rare occasions, because it keeps no distance.
+   */
   hasten(): void {
-    this.#isUrgent = true;
+    this.#isHastened = true;
     this.#nudge();
   }
 
@@ -260,7 +264,8 @@ export class Intake {
 
   /** The hub takes messages again: what waits is composed with the next commit, which comes early. */
   compose(): void {
-    if ((this.#status?.outbox.entries ?? 1) > 0) this.hasten();
+    this.#isUrgent ||= (this.#status?.outbox.entries ?? 1) > 0;
+    this.#nudge();
   }
 
   /** Resolves when everything taken so far is durable. */
@@ -307,6 +312,7 @@ export class Intake {
   #dueMs(now: number): number {
     const { maxLossMs, minCommitMs, compose } = this.#settings;
     if (this.#retry) return this.#notBeforeMs;
+    if (this.#isHastened) return now;
     // Room for the commit itself: twice what they take lately, and never more than half of what is promised.
     const margin = Math.min(maxLossMs / 2, 10 + 2 * this.#commitMs);
     const lossDue =
@@ -423,6 +429,7 @@ export class Intake {
     this.#oldestMs = undefined;
     this.#batchCommitted = undefined;
     this.#isUrgent = false;
+    this.#isHastened = false;
     this.#pace.committing(clock.monotonic());
     return { batch: this.#writer.take(), oldestMs, waiters: this.#waiters.splice(0) };
   }

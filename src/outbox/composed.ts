@@ -81,6 +81,12 @@ export class ComposedMessages {
     return this.#list.find((message) => message.class === of && message.sequence > sequence)?.sequence;
   }
 
+  /** The last message of a class before `sequence`, or 0. */
+  previous(of: MessageClass, sequence: number): number {
+    const before = (message: Composed) => message.class === of && message.sequence < sequence;
+    return this.#list.findLast(before)?.sequence ?? 0;
+  }
+
   add({ sequence, id, output, spans, count, form, body }: MessageRecord): void {
     const [first, last] = spans[0] ?? [0, 0];
     const row = {

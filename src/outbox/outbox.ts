@@ -17,6 +17,8 @@ import {
 /** A message composed of entries; its composition never changes, so every send of it is byte-identical. */
 export interface OutboxMessage extends HubMessage {
   readonly sequence: number;
+  /** The message of its class before it that waits as well; 0 if there is none. */
+  readonly previous: number;
   readonly class: MessageClass;
   readonly body: Uint8Array<ArrayBuffer>;
 }
@@ -328,7 +330,9 @@ export class Outbox {
     if (count !== null && bodies.length !== count)
       throw corrupt(`message ${id} holds ${count} entries, and ${bodies.length} are there`);
     const body = message.body ?? bodyOf(bodies, form);
-    return { sequence, id, output, class: form.class, body, ...headersOf(form, message.body !== undefined) };
+    const previous = this.composed.previous(form.class, sequence);
+    const headers = headersOf(form, message.body !== undefined);
+    return { sequence, previous, id, output, class: form.class, body, ...headers };
   }
 
   #bodies(spans: readonly Span[]): string[] {

@@ -60,6 +60,7 @@ export class Publisher {
   /** Handed over and not confirmed, in that order; and confirmed behind one that is not. */
   readonly #open = new Map<number, MessageClass>();
   readonly #confirmed = new Map<number, MessageClass>();
+  #offered: readonly OutboxMessage[] = [];
   #sending = 0;
   #isLost = false;
   /** Streams that ended without a confirmation. */
@@ -95,7 +96,15 @@ export class Publisher {
   restart(): void {
     this.#reached = { alarm: 0, live: 0, backfill: 0 };
     this.#confirmed.clear();
+    this.#offered = [];
     this.#round++;
+    this.wake();
+  }
+
+  /** Messages that were composed just now: nobody needs to ask for them, as long as none of their class is before them. */
+  offer(messages: readonly OutboxMessage[]): void {
+    if (messages.length === 0) return;
+    this.#offered = messages;
     this.wake();
   }
 
@@ -166,7 +175,7 @@ export class Publisher {
     for (let trouble = ""; !this.#stop.signal.aborted; ) {
       const round = this.#round;
       try {
-        const message = await next(this.#reached, isBackfillWanted);
+        const message = this.#takeOffered() ?? (await next(this.#reached, isBackfillWanted));
         if (round !== this.#round) continue;
         if (!message) {
           if (!this.#tryLeftOut()) return undefined;
@@ -186,6 +195,15 @@ export class Publisher {
       }
     }
     return undefined;
+  }
+
+  #takeOffered(): OutboxMessage | undefined {
+    const [first, ...rest] = this.#offered;
+    this.#offered = rest;
+    if (!first) return undefined;
+    const reached = this.#reached[first.class];
+    // Those before it are asked for, and it with them.
+    return first.previous <= reached && reached < first.sequence ? first : undefined;
   }
 
   /** Nothing else is there to be sent, so whether others pass cannot be seen. */

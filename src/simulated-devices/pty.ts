@@ -1,4 +1,5 @@
 import { closeSync, constants, openSync, readSync, writeSync } from "node:fs";
+import { constants as system } from "node:os";
 import { getSystemErrorName } from "node:util";
 import koffi from "koffi";
 
@@ -96,7 +97,10 @@ export class PseudoTerminal {
 
   observe(): Observation {
     const master = this.#open();
-    succeed("polling a pseudo-terminal", poll(this.#pollRequest, 1, 0));
+    // A signal ends even a poll that does not wait (signal(7)).
+    let polled = poll(this.#pollRequest, 1, 0);
+    while (polled < 0 && koffi.errno() === system.errno.EINTR) polled = poll(this.#pollRequest, 1, 0);
+    succeed("polling a pseudo-terminal", polled);
     const events = this.#pollRequest.readInt16LE(6);
     const received: Buffer[] = [];
     let open = (events & POLLHUP) === 0;

@@ -2,7 +2,7 @@ import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
 import type { ComposeSettings, Demand } from "../outbox/composer.ts";
-import type { OutboxStatus } from "../outbox/outbox.ts";
+import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import type { Retention } from "./room.ts";
 import type { Damage } from "./state.ts";
 
@@ -50,6 +50,8 @@ export interface StoreStatus {
   readonly outbox: OutboxStatus;
   /** What was composed today. */
   readonly bill: Bill;
+  /** Alarms that the commit composed: they come with its answer, because asking would wait for the next commit. */
+  readonly alarms?: readonly OutboxMessage[];
   readonly openWindows: number;
   readonly books: Readonly<Record<string, Balance>>;
   /** Frames that wait for the clock to be known good; they are in no book yet. */

@@ -120,6 +120,7 @@ export class Store {
    * PermanentError STORE_CORRUPT
    */
   commit(asked: Commit): StoreStatus {
+    const { nextMessage } = this.#memory.state.outbox;
     const isDone = asked.after !== undefined && this.#memory.state.position === asked.after + 1;
     const commit = isDone ? { ...asked, batch: new Uint8Array() } : asked;
     try {
@@ -139,7 +140,20 @@ export class Store {
       copy.write(state);
       this.#disk.reserve.keep();
     }
-    return this.status();
+    return { ...this.status(), alarms: this.#alarmsFrom(nextMessage) };
+  }
+
+  #alarmsFrom(sequence: number): OutboxMessage[] {
+    const { outbox, state } = this.#memory;
+    const alarms: OutboxMessage[] = [];
+    for (let from = sequence - 1; from < state.outbox.nextMessage; ) {
+      const next = outbox.composed.next("alarm", from);
+      const message = next === undefined ? undefined : outbox.read(next);
+      if (!message) break;
+      alarms.push(message);
+      from = message.sequence;
+    }
+    return alarms;
   }
 
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */

@@ -275,6 +275,16 @@ describe("sources that contradict themselves or each other", () => {
   });
 });
 
+test("WebSocket and proxies need the direct client", () => {
+  const iothub = { type: "iothub", connectionString: { env: "X" } };
+  const way = { transport: "websocket", proxy: "http://proxy:3128" };
+  expect(paths({ hub: { ...iothub, ...way } })).toEqual([]);
+  expect(paths({ hub: { ...iothub, ...way, client: "sdk" } })).toEqual(["hub.proxy", "hub.transport"]);
+  expect(paths({ hub: { type: "edge", transport: "websocket", client: "sdk" } })).toEqual(["hub.transport"]);
+  // A password would stand in the configuration.
+  expect(paths({ hub: { ...iothub, proxy: "http://user:word@proxy:3128" } })).toEqual(["hub.proxy"]);
+});
+
 describe("bounds that depend on each other", () => {
   test("a line must fit twice into the queue, on the border to the byte", () => {
     const sections = (maxLineBytes: number, state = "on"): JsonObject => ({

@@ -335,7 +335,7 @@ describe("start and stop", () => {
         ...readFileSync(join(folder, file), "utf8").matchAll(/\bfrom "([^"]+)"|\bimport\("([^"]+)"\)/g),
       ];
       for (const [, from = "", dynamic = ""] of imports) {
-        expect(`${file}: ${from}${dynamic}`).toMatch(/: (\.\/[\w-]+\.ts|node:[\w/]+|zod|selfsigned)$/);
+        expect(`${file}: ${from}${dynamic}`).toMatch(/: (\.\/[\w-]+\.ts|node:[\w/]+|zod|selfsigned|ws)$/);
       }
     }
   });

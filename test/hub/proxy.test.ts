@@ -3,7 +3,12 @@ import { once } from "node:events";
 import { createServer } from "node:http";
 import { type AddressInfo, connect, type Socket } from "node:net";
 import { expect, onTestFinished, test } from "vitest";
+import { checkConfig } from "../../src/config/check.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { AzureClient } from "../../src/hub/azure-client.ts";
+import { DirectClient } from "../../src/hub/direct-client.ts";
 import { environmentProxy } from "../../src/hub/direct-stream.ts";
+import { hubClientFactory } from "../../src/hub/hub-factory.ts";
 import { until } from "../support/until.ts";
 import { bench, message, outcomeOf } from "./subjects.ts";
 
@@ -46,7 +51,10 @@ async function connectProxy(refusal?: string) {
 test("WebSocket goes through the environment's proxy, with its password, and TLS reaches the hub", async () => {
   const proxy = await connectProxy();
   const environment = { HTTPS_PROXY: proxy.withPassword };
-  const { client, id, lost } = lab.subject("direct", "iothub over WebSocket", { environment });
+  const { client, id, lost } = lab.subject("direct", "iothub over WebSocket", {
+    environment,
+    proxy: "environment",
+  });
   await client.connect();
   await client.send(message(`through-${id}`));
   expect(lab.received(`through-${id}`)).toHaveLength(1);
@@ -56,15 +64,47 @@ test("WebSocket goes through the environment's proxy, with its password, and TLS
   await until("the loss is told", () => lost.length > 0);
 });
 
-test("MQTT goes through the configured proxy, and past the environment's", async () => {
-  const [configured, other] = [await connectProxy(), await connectProxy()];
-  const environment = { HTTPS_PROXY: other.url };
-  const through = lab.subject("direct", "iothub", { proxy: new URL(configured.url), environment });
-  await through.client.connect();
-  const past = lab.subject("direct", "iothub", { environment });
-  await past.client.connect();
-  expect(configured.asked).toEqual([{ target: `localhost:${lab.hub.port}`, authorization: undefined }]);
-  expect(other.asked).toEqual([]);
+test("MQTT goes through a proxy as well", async () => {
+  const proxy = await connectProxy();
+  const { client } = lab.subject("direct", "iothub", { proxy: new URL(proxy.url) });
+  await client.connect();
+  expect(proxy.asked).toEqual([{ target: `localhost:${lab.hub.port}`, authorization: undefined }]);
+});
+
+test("the configuration chooses client, transport and proxy", async () => {
+  const made = async (hub: JsonObject) => {
+    const { config } = checkConfig({ gateway: { name: "box" }, hub });
+    const events = { lost: () => undefined, desired: () => undefined };
+    const factory = await hubClientFactory(config.hub, "box", environment, "headgate/test");
+    const client = factory(events);
+    onTestFinished(() => client.close());
+    return client;
+  };
+  const [proxy, other] = [await connectProxy(), await connectProxy()];
+  lab.hub.createModule("edge", "configured");
+  const CONNECTION = lab.hub
+    .connectionString("edge", "configured")
+    .replace(`:${lab.hub.port}`, `:${lab.hub.webSocketPort}`);
+  const environment: NodeJS.ProcessEnv = { CONNECTION, HTTPS_PROXY: other.url };
+  const iothub = { type: "iothub", connectionString: { env: "CONNECTION" }, caFile: lab.hub.caFile };
+  const client = await made({ ...iothub, transport: "websocket", proxy: proxy.url });
+  await client.connect();
+  await client.send(message("configured"));
+  expect(lab.received("configured")).toHaveLength(1);
+  expect([proxy.asked.length, other.asked.length]).toEqual([1, 0]);
+  await client.close();
+  await (await made({ ...iothub, transport: "websocket" })).connect();
+  expect([proxy.asked.length, other.asked.length]).toEqual([1, 1]);
+  // The environment's proxy is neither for MQTT on its own port nor for edge hub.
+  environment.CONNECTION = lab.hub.connectionString("edge", "configured");
+  await (await made(iothub)).connect();
+  Object.assign(environment, lab.hub.environment("configured"), {
+    IOTEDGE_GATEWAYHOSTNAME: `localhost:${lab.hub.webSocketPort}`,
+  });
+  await (await made({ type: "edge", transport: "websocket" })).connect();
+  expect([proxy.asked.length, other.asked.length]).toEqual([1, 1]);
+  expect(client).toBeInstanceOf(DirectClient);
+  expect(await made({ type: "edge", client: "sdk" })).toBeInstanceOf(AzureClient);
 });
 
 test.each(["407 Proxy Authentication Required", "503 Service Unavailable"])(

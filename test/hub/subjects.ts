@@ -38,7 +38,7 @@ export interface SubjectOptions {
   readonly token?: { readonly validMs: number; readonly marginMs: number };
   /** Of the direct client. */
   readonly transport?: HubTransport;
-  readonly proxy?: URL;
+  readonly proxy?: URL | "environment";
   readonly environment?: Readonly<Record<string, string>>;
   /** Instead of the subject's records. */
   readonly events?: HubClientEvents;

@@ -295,7 +295,8 @@ test.each(["array", "lines"] as const)(
         const look = () => {
           for (const message of one.messages()) {
             const before = seen.get(message.sequence);
-            if (before) expect(message).toEqual(before);
+            // What else waits is no part of it.
+            if (before) expect({ ...message, previous: before.previous }).toEqual(before);
             else seen.set(message.sequence, message);
           }
           const rows = one.database.prepare<[], { body: string }>("SELECT body FROM outbox").all();

@@ -22,6 +22,7 @@ function running(settings: PublishSettings = one, clock: Clock = systemClock) {
     for (const sequence of sequences)
       outbox.push({
         sequence,
+        previous: outbox.findLast((m) => m.class === of)?.sequence ?? 0,
         id: `m${sequence}`,
         output: "readings",
         class: of,
@@ -63,6 +64,7 @@ function running(settings: PublishSettings = one, clock: Clock = systemClock) {
   );
   return {
     publisher,
+    outbox,
     events,
     fatal,
     put: (...sequences: number[]) => putAs("live", ...sequences),
@@ -219,6 +221,7 @@ test("a wake while it looks into the outbox is not lost", async () => {
           // New just behind the look, as a commit on the other thread does it.
           outbox.push({
             sequence: 1,
+            previous: 0,
             id: "m1",
             output: "o",
             class: "live",
@@ -366,6 +369,26 @@ describe("several in flight", () => {
     await setImmediate();
     expect(r.events).toEqual(["send m1", "send m2", "acknowledge 1", "send m1"]);
   });
+});
+
+test("offered messages go without being asked for, unless others of their class are before them", async () => {
+  const r = running({ ...one, maxInFlight: 4 });
+  r.publisher.start();
+  await setImmediate();
+  r.putAs("alarm", 1, 2, 3);
+  const [first, second, third] = r.outbox;
+  if (!first || !second || !third) throw new Error("three were put");
+  // Not there any more for whoever asks.
+  r.outbox.length = 0;
+  r.publisher.offer([second, third]);
+  await setImmediate();
+  expect(r.events).toEqual([]);
+  r.publisher.offer([first, second]);
+  await setImmediate();
+  expect(r.events).toEqual(["send m1", "send m2"]);
+  r.publisher.offer([second, third]);
+  await setImmediate();
+  expect(r.events).toEqual(["send m1", "send m2"]);
 });
 
 test("the backlog keeps to its rate, and what is new goes meanwhile", async () => {

@@ -29,7 +29,8 @@ export async function runOn(
     const again = readArrived(join(folder, "messages.jsonl"));
     const both = [...again.entries].flatMap(([key, entry]) => {
       const before = gathered.arrived.get(key);
-      return before ? [before, entry] : [];
+      // A gap tells of an end, and the recorded process came to another one, later.
+      return before && entry.kind !== "gap" ? [before, entry] : [];
     });
     const twofold = [...again.twofold, ...arrivedOf(both).twofold];
     return [...imbalances(store.books), ...twofold];
