@@ -14,6 +14,7 @@ import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
 import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
 import { awaited, cells } from "./cells.ts";
+import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
 import { writeReport } from "./report.ts";
 import { keyOf, Results, type Round } from "./results.ts";
@@ -65,14 +66,14 @@ function describe({ problems, ...figures }: Figures): string {
 function tell({ rounds, ratios, verdicts, problems }: Summary): void {
   say(`  medians of ${rounds} rounds:`);
   for (const [name, value] of Object.entries(ratios)) say(`    ${name} ${short(value)}`);
-  for (const { name, value, target, isMet } of verdicts)
-    say(`    ${isMet ? "met" : "MISSED"}: ${name} ${short(value)}, target ${target}`);
+  for (const { name, value, target, isMet } of verdicts) {
+    const told = value === undefined ? "no round counts" : short(value);
+    say(
+      `    ${isMet === undefined ? "UNKNOWN" : isMet ? "met" : "MISSED"}: ${name} ${told}, target ${target}`,
+    );
+  }
   for (const [name, found] of Object.entries(problems))
-    say(`    ${name}: ${found.length} problems, such as: ${found[0]}`);
-}
-
-function short(value: number): string {
-  return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Math.round(value * 100) / 100);
+    say(`    ${name}: ${found.length} rounds do not count, such as for: ${found[0]}`);
 }
 
 async function main(): Promise<number> {

@@ -111,6 +111,7 @@ function svg(title: string, parts: readonly string[]): string {
 const n = (value: number): string => String(Math.round(value * 10) / 10);
 
 export function short(value: number): string {
+  if (Math.abs(value) >= 1e6) return `${Math.round(value / 1e5) / 10}M`;
   if (Math.abs(value) >= 10_000) return `${Math.round(value / 100) / 10}k`;
   return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Math.round(value * 100) / 100);
 }

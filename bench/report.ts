@@ -78,14 +78,19 @@ function machine(): string {
 
 function targets(summaries: readonly Summary[]): string {
   const rows = summaries.flatMap(({ cell, verdicts }) =>
-    verdicts.map(
-      ({ name, value, target, isMet }) =>
-        `| ${cell} | ${name} | ${target} | ${short(value)} | ${isMet ? "met" : "**missed**"} |`,
-    ),
+    verdicts.map(({ name, value, target, rounds, isMet }) => {
+      const told = value === undefined ? "" : short(value);
+      const verdict = isMet === undefined ? "unknown: no round counts" : isMet ? "met" : "**missed**";
+      return `| ${cell} | ${name} | ${target} | ${told} | ${rounds} | ${verdict} |`;
+    }),
   );
-  return ["## Targets", "", "| cell | figure | target | measured | |", "|---|---|---|---|---|", ...rows].join(
-    "\n",
-  );
+  return [
+    "## Targets",
+    "",
+    "| cell | figure | target | measured | rounds that count | |",
+    "|---|---|---|---|---|---|",
+    ...rows,
+  ].join("\n");
 }
 
 function table({ name, title, members }: Cell, rounds: readonly Round[], summary: Summary): string {
@@ -105,7 +110,8 @@ function table({ name, title, members }: Cell, rounds: readonly Round[], summary
   });
   const ratios = Object.entries(summary.ratios).map(([ratio, value]) => `\`${ratio}\` ${short(value)}`);
   const problems = Object.entries(summary.problems).map(
-    ([member, found]) => `${member}: ${found.length} rounds or more do not count, such as for: ${found[0]}.`,
+    ([member, found]) =>
+      `${member}: ${found.length} of ${rounds.length} rounds do not count, such as for: ${found[0]}.`,
   );
   return [
     `### ${name}`,
