@@ -3,17 +3,20 @@
  *
  *     npm run bench -- [cell…] [--quick] [--rounds 5] [--from build|sources] [--json]
  *     npm run bench -- --list
+ *     npm run bench -- --report
  *
  * A cell is named by its beginning: `cost` runs all cells of that name. In each round all that a cell compares is
  * measured one after the other; what is told is the median of the rounds' ratios. Finished rounds are kept in
  * `bench/results/`, and a call that was ended goes on with the rounds that are missing; a change of the gateway's code
- * begins anew. Exit code 0 when everything was measured, whether it meets its target or not.
+ * begins anew. `--report` measures nothing, and writes what was measured last into docs/performance.md. Exit code 0 when everything was measured, whether it meets its target or not.
  */
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
 import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
 import { awaited, cells } from "./cells.ts";
+import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
+import { writeReport } from "./report.ts";
 import { keyOf, Results, type Round } from "./results.ts";
 
 const { values, positionals } = parseArgs({
@@ -23,6 +26,7 @@ const { values, positionals } = parseArgs({
     rounds: { type: "string" },
     from: { type: "string", default: "build" },
     list: { type: "boolean", default: false },
+    report: { type: "boolean", default: false },
     json: { type: "boolean", default: false },
   },
 });
@@ -62,20 +66,24 @@ function describe({ problems, ...figures }: Figures): string {
 function tell({ rounds, ratios, verdicts, problems }: Summary): void {
   say(`  medians of ${rounds} rounds:`);
   for (const [name, value] of Object.entries(ratios)) say(`    ${name} ${short(value)}`);
-  for (const { name, value, target, isMet } of verdicts)
-    say(`    ${isMet ? "met" : "MISSED"}: ${name} ${short(value)}, target ${target}`);
+  for (const { name, value, target, isMet } of verdicts) {
+    const told = value === undefined ? "no round counts" : short(value);
+    say(
+      `    ${isMet === undefined ? "UNKNOWN" : isMet ? "met" : "MISSED"}: ${name} ${told}, target ${target}`,
+    );
+  }
   for (const [name, found] of Object.entries(problems))
-    say(`    ${name}: ${found.length} problems, such as: ${found[0]}`);
-}
-
-function short(value: number): string {
-  return Math.abs(value) >= 100 ? String(Math.round(value)) : String(Math.round(value * 100) / 100);
+    say(`    ${name}: ${found.length} rounds do not count, such as for: ${found[0]}`);
 }
 
 async function main(): Promise<number> {
   if (values.list) {
     for (const { name, title } of cells) say(`${name}: ${title}`);
     for (const [name, title] of Object.entries(awaited)) say(`${name} (not measured yet): ${title}`);
+    return 0;
+  }
+  if (values.report) {
+    say(`docs/performance.md tells of ${writeReport(cells, new Results()).join(", ")}`);
     return 0;
   }
   const from = values.from === "sources" ? "sources" : "build";

@@ -51,9 +51,11 @@ export interface Cell {
 
 export interface Verdict {
   readonly name: string;
-  readonly value: number;
   readonly target: string;
-  readonly isMet: boolean;
+  /** In how many rounds everything that it compares counts. Without one nothing is known, and that is told. */
+  readonly rounds: number;
+  readonly value: number | undefined;
+  readonly isMet: boolean | undefined;
 }
 
 export interface Summary {
@@ -63,7 +65,7 @@ export interface Summary {
   readonly figures: Readonly<Record<string, Readonly<Record<string, number>>>>;
   readonly ratios: Readonly<Record<string, number>>;
   readonly verdicts: readonly Verdict[];
-  /** Of each member, and why its rounds do not count. */
+  /** Of each member: for each of its rounds that does not count, why. */
   readonly problems: Readonly<Record<string, readonly string[]>>;
 }
 
@@ -74,7 +76,7 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
   const problems: Record<string, readonly string[]> = {};
   for (const { name } of cell.members) {
     const runs = rounds.flatMap(({ runs }) => (runs[name] ? [runs[name]] : []));
-    const found = runs.flatMap((run) => run.problems);
+    const found = runs.flatMap(({ problems }) => (problems.length > 0 ? [problems.join("; ")] : []));
     if (found.length > 0) problems[name] = found;
     const keys = new Set(runs.flatMap((run) => Object.keys(run)));
     const medians: Record<string, number> = {};
@@ -86,18 +88,31 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
   }
   const ratios: Record<string, number> = {};
   const verdicts: Verdict[] = [];
+  const judge = (
+    name: string,
+    counting: number,
+    value: number | undefined,
+    atMost?: number,
+    atLeast?: number,
+  ) => {
+    if (atMost === undefined && atLeast === undefined) return;
+    const target = atMost === undefined ? `≥ ${atLeast}` : `≤ ${atMost}`;
+    const isMet =
+      value === undefined ? undefined : atMost === undefined ? value >= (atLeast ?? 0) : value <= atMost;
+    verdicts.push({ name, target, rounds: counting, value, isMet });
+  };
   for (const { name, figure, of, to, atMost, atLeast } of cell.ratios) {
-    const value = medianRatio(rounds, figureOf(of, figure), figureOf(to, figure));
-    if (value === undefined) continue;
-    ratios[name] = value;
-    if (atMost !== undefined) verdicts.push({ name, value, target: `≤ ${atMost}`, isMet: value <= atMost });
-    if (atLeast !== undefined)
-      verdicts.push({ name, value, target: `≥ ${atLeast}`, isMet: value >= atLeast });
+    const [numerator, denominator] = [figureOf(of, figure), figureOf(to, figure)];
+    const value = medianRatio(rounds, numerator, denominator);
+    if (value !== undefined) ratios[name] = value;
+    const counting = rounds.filter(
+      (round) => numerator(round) !== undefined && denominator(round) !== undefined,
+    );
+    judge(name, counting.length, value, atMost, atLeast);
   }
   for (const { figure, of, atMost } of cell.bounds ?? []) {
-    const value = figures[of]?.[figure];
-    if (value === undefined) continue;
-    verdicts.push({ name: `${of} ${figure}`, value, target: `≤ ${atMost}`, isMet: value <= atMost });
+    const counting = rounds.filter((round) => figureOf(of, figure)(round) !== undefined);
+    judge(`${of} ${figure}`, counting.length, figures[of]?.[figure], atMost);
   }
   return { cell: cell.name, rounds: rounds.length, figures, ratios, verdicts, problems };
 }

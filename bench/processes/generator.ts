@@ -33,7 +33,9 @@ const maxUnanswered = 4_000;
 const turnMs = 5;
 /** What is due longer than this is skipped: the rate is never made up for by a long burst. */
 const longestDebtMs = 500;
+/** Of the values, per device, as far as this many packets go around. */
 const variants = 64;
+const maxTemplates = 10_000;
 /** CONNACK and PUBACK have 4 bytes each (MQTT 3.1.1 sections 3.2 and 3.4). */
 const answerBytes = 4;
 
@@ -44,9 +46,9 @@ interface Template {
   readonly noiseAt: readonly number[];
 }
 
-function templates(device: number, qos: 0 | 1): Template[] {
+function templates(device: number, count: number, qos: 0 | 1): Template[] {
   const topic = topicOf(device);
-  return Array.from({ length: variants }, (_, variant) => {
+  return Array.from({ length: count }, (_, variant) => {
     const payload = readingText(device, variant, firstSeq);
     const packet = generate({
       cmd: "publish",
@@ -90,18 +92,14 @@ async function connected(port: number): Promise<{ socket: Socket; answers: () =>
 
 async function publish(order: GeneratorOrder, isStopped: () => boolean): Promise<void> {
   const { port, rate, devices, qos } = order;
-  // A variant of each of ten thousand devices would be memory for nothing: they share a few dozen.
-  const made = new Map<number, Template[]>();
+  const each = Math.max(1, Math.floor(maxTemplates / devices));
+  const made = Array.from({ length: devices }, (_, device) =>
+    templates(device, Math.min(variants, each), qos),
+  );
   const templateOf = (device: number, seq: number): Template => {
-    let own = made.get(device);
-    if (!own) {
-      own = templates(device, qos);
-      if (devices > 1_000) own.length = 1;
-      made.set(device, own);
-    }
+    const own = made[device] as Template[];
     return own[seq % own.length] as Template;
   };
-  for (let device = 0; device < devices; device++) templateOf(device, 0);
   const { socket, answers } = await connected(port);
   const startMs = monotonicMs();
   let sent = 0;

@@ -71,6 +71,12 @@ describe("the summary of a cell", () => {
     expect(summary.ratios.ratio).toBe(1.2);
     expect(summary.figures.x?.cpu).toBe(12);
     expect(summary.problems).toEqual({ x: ["readings were lost"] });
+    expect(summary.verdicts[0]?.rounds).toBe(1);
+  });
+
+  test("a target that no round says anything of is told as unknown", () => {
+    const { verdicts } = summaryOf(cell, [round(1, 1, ["late", "and lost"])]);
+    expect(verdicts[0]).toMatchObject({ name: "ratio", rounds: 0, value: undefined, isMet: undefined });
   });
 });
 

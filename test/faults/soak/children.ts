@@ -5,12 +5,9 @@ export class Children {
   readonly #running = new Set<ChildProcess>();
 
   constructor() {
-    process.on("exit", () => this.endAll());
-  }
-
-  /** At once. */
-  endAll(): void {
-    for (const child of this.#running) child.kill("SIGKILL");
+    process.on("exit", () => {
+      for (const child of this.#running) child.kill("SIGKILL");
+    });
   }
 
   add(child: ChildProcess): void {
