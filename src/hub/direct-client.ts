@@ -161,10 +161,9 @@ export class DirectClient implements HubClient {
     this.#connection = connection;
     if (signal.aborted) stream.destroy();
     await connection.open().catch((error: unknown) => {
-      throw connectFailure(
-        error,
-        `${messageOf(error)} (token until ${new Date(expiresAtS * 1000).toISOString()})`,
-      );
+      // The day tells a clock that is years off; more would make each attempt another reason, and a line in the log.
+      const day = new Date(expiresAtS * 1000).toISOString().slice(0, 10);
+      throw connectFailure(error, `${messageOf(error)} (token until ${day})`);
     });
     signal.throwIfAborted();
     const { method, input } = this.#events;
