@@ -113,6 +113,7 @@ async function publish(order: GeneratorOrder, isStopped: () => boolean): Promise
       acked: acked(),
       skipped,
     } satisfies GeneratorProgress);
+  if (isAsked) tell();
   while (!isStopped()) {
     const room = maxUnanswered - (sent - acked());
     let count = room;
@@ -163,7 +164,11 @@ function nextDigit(): number {
 }
 
 let isStopped = false;
-let tell: () => void = () => undefined;
+/** Asked before there was anything to tell: a busy machine is slow to start a process. */
+let isAsked = false;
+let tell = (): void => {
+  isAsked = true;
+};
 process.on("message", async (message: GeneratorOrder | "tell" | "stop") => {
   if (message === "tell") tell();
   else if (message === "stop") isStopped = true;

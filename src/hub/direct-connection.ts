@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type mqtt from "mqtt";
 import { MqttClient } from "mqtt";
 import { within } from "../core/deadline.ts";
+import { unpooled } from "./unpooled.ts";
 
 export interface DirectConnectionOptions {
   readonly clientId: string;
@@ -115,7 +116,7 @@ export class DirectConnection {
   /** QoS 1. `confirmed` is not called when the connection ends before. */
   publish(topic: string, payload: Buffer, confirmed: (error?: Error | null) => void): void {
     // The library would keep it for a next connection, which never comes.
-    if (this.#state === "open") this.#client.publish(topic, payload, atLeastOnce, confirmed);
+    if (this.#state === "open") unpooled(() => this.#client.publish(topic, payload, atLeastOnce, confirmed));
     else confirmed(new Error("the connection has ended"));
   }
 

@@ -3,6 +3,7 @@ import mqtt, { type MqttClient as Connection, type IClientOptions } from "mqtt";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { HubClient, HubClientEvents, HubMessage } from "./hub-client.ts";
+import { unpooled } from "./unpooled.ts";
 
 export interface MqttClientOptions {
   readonly url: string;
@@ -104,7 +105,7 @@ export class MqttClient implements HubClient {
         : {};
     const payload = Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     try {
-      const sent = connection.publishAsync(topic, payload, { qos: 1, properties });
+      const sent = unpooled(() => connection.publishAsync(topic, payload, { qos: 1, properties }));
       await within(sent, this.#options.sendTimeoutMs, "sending to the broker");
     } catch (error) {
       if (error instanceof HeadgateError) throw error;

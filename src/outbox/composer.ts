@@ -123,7 +123,7 @@ export class Composer {
   /** What was finished before `untilMs` is backlog. Entries stand in the order of their making, give or take. */
   #age(number: number, untilMs: number): void {
     const lane = this.#outbox.counters.lanes[number];
-    if (!lane) return;
+    if (!lane || lane.entries === 0) return;
     const end = numberIn(number + 1, 0);
     const agedFrom = (entry: number) => {
       const row = this.#outbox.firstFrom(entry, end);

@@ -14,6 +14,8 @@ export class LaneReader {
     this.counters = counters;
     this.#begin = begin;
     this.#rows = outbox.looseFrom(counters[begin], to);
+    // Most lanes are empty at most commits, and need not be looked into.
+    this.#isExhausted = counters.entries === 0;
   }
 
   get seen(): number {
