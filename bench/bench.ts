@@ -13,7 +13,7 @@
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
 import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
-import { awaited, cells } from "./cells.ts";
+import { cells } from "./cells.ts";
 import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
 import { writeReport } from "./report.ts";
@@ -79,7 +79,6 @@ function tell({ rounds, ratios, verdicts, problems }: Summary): void {
 async function main(): Promise<number> {
   if (values.list) {
     for (const { name, title } of cells) say(`${name}: ${title}`);
-    for (const [name, title] of Object.entries(awaited)) say(`${name} (not measured yet): ${title}`);
     return 0;
   }
   if (values.report) {

@@ -1,5 +1,6 @@
 import { measureCeilings } from "./ceilings.ts";
 import type { Cell, Member, Ratio, Setting } from "./cell.ts";
+import { measureDrain } from "./drain.ts";
 import { measureLatency } from "./latency.ts";
 import { type Load, runLoad } from "./load-run.ts";
 import { bare } from "./programs/bare.ts";
@@ -208,6 +209,20 @@ const latency = (rate: number): Cell => ({
   bounds: delays.map((delay) => ({ figure: "p99BeyondTwoSyncsMs", of: `sync${delay}`, atMost: 10 })),
 });
 
+const backlog = ({ quick }: Setting) => (quick ? 100_000 : 1_000_000);
+
+/** A backlog goes out while new readings come in. */
+const drain: Cell = {
+  name: "drain",
+  title: "a million readings of backlog (100,000 with --quick), while 1,000 a second come in",
+  members: [
+    { name: "without", run: (setting) => measureDrain(0, setting) },
+    { name: "backlog", run: (setting) => measureDrain(backlog(setting), setting) },
+  ],
+  // Twice, and ten milliseconds: those of the idle figure are added by whoever reads.
+  ratios: [{ name: "liveP99Ratio", figure: "liveP99Ms", of: "backlog", to: "without", atMost: 2 }],
+};
+
 /** One quantity grows, the rest stays; the processor's time may grow no faster than that quantity. */
 function growth(
   what: string,
@@ -256,6 +271,7 @@ export const cells: readonly Cell[] = [
   start,
   latency(0),
   latency(10_000),
+  drain,
   growth("rate", [1_000, 5_000, 10_000, 20_000, 40_000], (rate) => ({ rate, devices: 10 })),
   growth("devices", [10, 100, 1_000, 10_000], (devices) => ({ rate: 10_000, devices })),
   growth("windows", [1, 2, 4, 8], (count) => ({
@@ -264,8 +280,3 @@ export const cells: readonly Cell[] = [
     options: { windows: windowsOf(count) },
   })),
 ];
-
-/** Cells whose subject is not there yet. */
-export const awaited: Readonly<Record<string, string>> = {
-  drain: "a backlog of a million readings while 1,000/s come in; waits for the publisher that sends it",
-};

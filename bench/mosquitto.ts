@@ -34,8 +34,12 @@ export interface Mosquitto {
 }
 
 /** A broker of its own for each run; it drops nothing. It says who subscribes, so that nobody has to ask. */
-export async function startMosquitto(folder: string, children: Children): Promise<Mosquitto> {
-  const port = await freePort();
+export async function startMosquitto(
+  folder: string,
+  children: Children,
+  wantedPort?: number,
+): Promise<Mosquitto> {
+  const port = wantedPort ?? (await freePort());
   const file = join(folder, "mosquitto.conf");
   writeFileSync(
     file,

@@ -27,7 +27,7 @@ export interface HeadgateOptions {
   /** Sections that the main job does not need. */
   readonly sections?: Readonly<Record<string, unknown>>;
   readonly windows?: Readonly<Record<string, unknown>>;
-  readonly publish?: Readonly<Record<string, number>>;
+  readonly publish?: Readonly<Record<string, unknown>>;
   readonly hub?: Readonly<Record<string, unknown>>;
   readonly environment?: NodeJS.ProcessEnv;
 }

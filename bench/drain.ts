@@ -1,0 +1,102 @@
+import { mkdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
+import mqtt from "mqtt";
+import { freePort } from "../test/faults/start-time/measured-start.ts";
+import { monotonicMs, sleep } from "../test/faults/time.ts";
+import type { Figures, Setting } from "./cell.ts";
+import { Devices } from "./devices.ts";
+import { workFolder } from "./load-run.ts";
+import { startMosquitto } from "./mosquitto.ts";
+import { headgate } from "./programs/headgate.ts";
+import { inFilter, outPrefix } from "./reading.ts";
+
+export interface DrainFigures extends Figures {
+  readonly backlog: number;
+  /** From the first message behind the outage until the backlog is at the hub; 0 without one. */
+  readonly drainSeconds: number;
+  /** From a reading's receipt until the hub has it, of those that came in while the backlog went out. */
+  readonly liveP50Ms: number;
+  readonly liveP99Ms: number;
+}
+
+const liveRate = 1_000;
+const fillRate = 20_000;
+
+interface Entry {
+  readonly kind: string;
+  readonly time: string;
+  readonly backfill?: true;
+}
+
+/** The hub is away until so many readings wait; then it comes back, while a thousand a second go on coming in. */
+export async function measureDrain(backlog: number, setting: Setting): Promise<DrainFigures> {
+  const { children, quick } = setting;
+  const folder = workFolder();
+  const place = join(folder, "program");
+  mkdirSync(place);
+  const broker = await startMosquitto(folder, children);
+  const hubPort = await freePort();
+  const program = headgate({
+    from: setting.from,
+    windows: {},
+    publish: {
+      maxDelayMs: 0,
+      readings: "all",
+      backfill: { messagesPerSecond: 1_000, bytesPerSecond: 100_000_000 },
+    },
+    hub: {
+      type: "mqtt",
+      url: `mqtt://127.0.0.1:${hubPort}`,
+      topic: `${outPrefix}/{output}`,
+    },
+  });
+  const running = program.start({ folder: place, url: broker.url, children });
+  await broker.subscribed(inFilter);
+  if (backlog > 0) {
+    const filling = new Devices({ port: broker.port, rate: fillRate, devices: 10, qos: 1 }, children);
+    while ((await filling.progress()).acked < backlog) await sleep(500);
+    await filling.stop();
+    // What is older than this is backlog (`publish.backfill.afterMs`).
+    await sleep(31_000);
+  }
+  const hubFolder = join(folder, "hub");
+  mkdirSync(hubFolder);
+  const hubBroker = await startMosquitto(hubFolder, children, hubPort);
+  const hub = mqtt.connect(hubBroker.url, { protocolVersion: 4, clientId: "hub", reconnectPeriod: 0 });
+  const live: number[] = [];
+  let drained = 0;
+  let firstMs: number | undefined;
+  let lastMs = 0;
+  hub.on("message", (_topic, payload) => {
+    const wallMs = Date.now();
+    firstMs ??= monotonicMs();
+    for (const { backfill, time } of JSON.parse(payload.toString("utf8")) as Entry[]) {
+      if (backfill) {
+        drained++;
+        lastMs = monotonicMs();
+      } else live.push(wallMs - Date.parse(time));
+    }
+  });
+  await hub.subscribeAsync(`${outPrefix}/#`, { qos: 1 });
+  const devices = new Devices({ port: broker.port, rate: liveRate, devices: 10, qos: 1 }, children);
+  const endMs = monotonicMs() + (quick ? 20_000 : 60_000);
+  const giveUpMs = monotonicMs() + 1_200_000;
+  const isDone = () => monotonicMs() > endMs && drained >= backlog;
+  while (!isDone() && monotonicMs() < giveUpMs) await sleep(200);
+  await devices.stop();
+  await children.end(running.child);
+  await hub.endAsync(true);
+  await hubBroker.stop();
+  await broker.stop();
+  const problems = drained < backlog ? [`${drained} of ${backlog} readings of the backlog arrived`] : [];
+  if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
+  live.sort((a, b) => a - b);
+  const at = (part: number) => live[Math.floor(live.length * part)] ?? Number.NaN;
+  return {
+    backlog: drained,
+    drainSeconds: firstMs === undefined || drained === 0 ? 0 : (lastMs - firstMs) / 1_000,
+    liveP50Ms: at(0.5),
+    liveP99Ms: at(0.99),
+    problems,
+  };
+}
