@@ -38,6 +38,8 @@ export interface PublisherStatus {
 }
 
 const classes: readonly MessageClass[] = ["alarm", "live", "backfill"];
+/** Confirmed behind one that is not. */
+const mostConfirmed = 4_096;
 /** Between looks for messages while the store cannot be read. */
 const storeRetryMs = 1_000;
 /** While the hub confirms nothing; the link behind it has a schedule of its own. */
@@ -60,6 +62,8 @@ export class Publisher {
   /** Handed over and not confirmed, in that order; and confirmed behind one that is not. */
   readonly #open = new Map<number, MessageClass>();
   readonly #confirmed = new Map<number, MessageClass>();
+  /** The message that was passed over because it ends connections. */
+  #aside: { readonly sequence: number; readonly class: MessageClass } | undefined;
   #offered: readonly OutboxMessage[] = [];
   #sending = 0;
   #isLost = false;
@@ -138,28 +142,38 @@ export class Publisher {
   async #stream(): Promise<void> {
     for (const name of classes) this.#reached[name] = this.#doneOf(name);
     this.#open.clear();
+    this.#aside = undefined;
     this.#isLost = false;
+    const { clock } = this.#options;
     while (!this.#stop.signal.aborted && !this.#isLost) {
       this.#awake = false;
-      const limit = this.#suspicion.isAlone ? 1 : this.#settings.maxInFlight;
+      const nowMs = clock.monotonic();
+      if (this.#suspicion.due(nowMs) !== undefined) this.#takeBack();
+      const limit = this.#suspicion.isAlone(nowMs) ? 1 : this.#settings.maxInFlight;
       const backfillWaitMs = this.#backfillWaitMs();
       const isFree = this.#sending < limit && this.#options.mayHandOver();
       const message = isFree ? await this.#next(backfillWaitMs === 0) : undefined;
       if (message && !this.#isLost && !this.#stop.signal.aborted) this.#handOver(message);
-      else await this.#sleep(isFree ? backfillWaitMs : undefined);
+      else if (isFree) await this.#sleep(sooner(backfillWaitMs || undefined, this.#suspicion.waitMs(nowMs)));
+      else await this.#sleep(undefined);
     }
     while (this.#sending > 0) {
       this.#awake = false;
       await this.#sleep(undefined);
     }
     const [first] = this.#open.keys();
-    if (this.#isLost && first !== undefined) this.#suspicion.failed(first);
+    if (!this.#isLost || first === undefined) return;
+    const poison = this.#suspicion.failed(first, clock.monotonic());
+    if (poison !== undefined)
+      this.#reject(poison, "the hub ends the connection at it, and takes others", this.#round);
   }
 
   /** Up to which message everything of a class is done with. */
   #doneOf(of: MessageClass): number {
-    for (const [sequence, openClass] of this.#open) if (openClass === of) return sequence - 1;
-    return this.#reached[of];
+    let done = this.#reached[of];
+    for (const [sequence, openClass] of this.#open) if (openClass === of) done = Math.min(done, sequence - 1);
+    if (this.#aside?.class === of) done = Math.min(done, this.#aside.sequence - 1);
+    return done;
   }
 
   /** 0 when a message of the backlog may go. Half of what is in flight is kept for what is new. */
@@ -177,16 +191,17 @@ export class Publisher {
       try {
         const message = this.#takeOffered() ?? (await next(this.#reached, isBackfillWanted));
         if (round !== this.#round) continue;
+        const leftOut = this.#suspicion.leftOut(clock.monotonic());
         if (!message) {
-          if (!this.#tryLeftOut()) return undefined;
+          // Whether others pass cannot be seen then.
+          this.#suspicion.tryAgain();
+          if (this.#suspicion.leftOut(clock.monotonic()) === leftOut || !this.#takeBack()) return undefined;
           continue;
         }
         const { sequence } = message;
-        const isPassedOver =
-          this.#open.has(sequence) || this.#confirmed.has(sequence) || sequence === this.#suspicion.leftOut;
-        if (!isPassedOver) return message;
+        if (sequence === leftOut) this.#aside = message;
+        else if (!this.#open.has(sequence) && !this.#confirmed.has(sequence)) return message;
         this.#reached[message.class] = sequence;
-        if (sequence === this.#suspicion.leftOut) this.#open.set(sequence, message.class);
       } catch (error) {
         if (!(error instanceof TransientError)) throw error;
         if (error.message !== trouble) log.warn({ reason: error.message }, "the outbox cannot be read");
@@ -206,14 +221,11 @@ export class Publisher {
     return first.previous <= reached && reached < first.sequence ? first : undefined;
   }
 
-  /** Nothing else is there to be sent, so whether others pass cannot be seen. */
-  #tryLeftOut(): boolean {
-    const { leftOut } = this.#suspicion;
-    const of = leftOut === undefined ? undefined : this.#open.get(leftOut);
-    if (leftOut === undefined || of === undefined) return false;
-    this.#suspicion.tryAgain();
-    this.#open.delete(leftOut);
-    this.#reached[of] = leftOut - 1;
+  /** What was passed over is to be sent, and so comes next in its class. */
+  #takeBack(): boolean {
+    if (!this.#aside) return false;
+    this.#reached[this.#aside.class] = this.#aside.sequence - 1;
+    this.#aside = undefined;
     return true;
   }
 
@@ -247,9 +259,7 @@ export class Publisher {
     this.#options.acknowledge(sequence);
     this.#status = { ...this.#status, sent: this.#status.sent + 1 };
     this.#done(sequence, round);
-    const poison = this.#suspicion.passed(sequence);
-    if (poison !== undefined)
-      this.#reject(poison, "the hub ends the connection at it, and takes others", round);
+    this.#suspicion.passed(sequence, this.#options.clock.monotonic());
   }
 
   #failed({ sequence, id }: OutboxMessage, error: unknown, round: number): void {
@@ -279,9 +289,12 @@ export class Publisher {
     this.#open.delete(sequence);
     if (of === undefined || round !== this.#round) return;
     this.#confirmed.set(sequence, of);
-    const done = this.#doneOf(of);
-    for (const [confirmed, confirmedClass] of this.#confirmed)
-      if (confirmedClass === of && confirmed <= done) this.#confirmed.delete(confirmed);
+    // The oldest first; what is beyond the bound was committed long ago.
+    for (const [confirmed, confirmedClass] of this.#confirmed) {
+      const isPast = confirmed <= this.#doneOf(confirmedClass) || this.#confirmed.size > mostConfirmed;
+      if (!isPast) break;
+      this.#confirmed.delete(confirmed);
+    }
   }
 
   /** Until it is woken, or for `ms`. */
@@ -297,3 +310,7 @@ export class Publisher {
 
 const aborted = (signal: AbortSignal): Promise<void> =>
   new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
+
+function sooner(one: number | undefined, other: number | undefined): number | undefined {
+  return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);
+}
