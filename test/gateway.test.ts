@@ -131,7 +131,8 @@ test("readings are calibrated, checked and averaged, and arrive at the hub", asy
     bad: 1,
   });
   expect(entry?.channels.humidity).toMatchObject({ mean: 50, count: 4 });
-  const alarms = received().filter(({ kind }) => kind === "alarm");
+  // On a slow machine there is time for the one that clears it as well.
+  const alarms = received().filter((entry) => entry.kind === "alarm" && "to" in entry && entry.to === "bad");
   expect(alarms).toMatchObject([{ channel: "temperature", to: "bad", reason: "aboveMax", value: 199 }]);
   const message = hub.messages[0];
   expect(message).toMatchObject({ output: "readings", moduleId: "gateway" });
