@@ -2,12 +2,12 @@ import { AlarmPeek } from "./alarm-peek.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
-import { isAnswered, type SocketAnswers, statusSocketPath } from "./api/status-socket.ts";
+import type { SocketAnswers } from "./api/status-socket.ts";
 import { pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Clock } from "./core/clock.ts";
-import { HeadgateError, messageOf, PermanentError, TransientError } from "./core/errors.ts";
+import { messageOf, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
@@ -31,9 +31,8 @@ import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
-import { Desired, type DesiredStatus } from "./twin/desired.ts";
-import { reportedProperties } from "./twin/reported.ts";
-import { Reporter } from "./twin/reporter.ts";
+import { opens, refuseSecond } from "./store-opening.ts";
+import { TwinSide } from "./twin-side.ts";
 import { version } from "./version.ts";
 
 export interface GatewayOptions {
@@ -56,8 +55,6 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
-/** Between repetitions of a twin request that the hub refused, each of which may be billed. */
-const twinRetryMs = 30_000;
 
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
@@ -74,15 +71,13 @@ export class Gateway {
   readonly #publisher: Publisher;
   readonly #link: HubLink;
   readonly #upstream: UpstreamWatch;
-  readonly #desired: Desired;
-  readonly #reporter: Reporter;
+  readonly #twin: TwinSide;
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
   /** The start was noted, because the store was this process's own. */
   #hasBegun = false;
   readonly #clockWatch: ClockWatch;
-  #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
   /** Monotonic ms since which the present configuration is in force. */
   #configuredMs: number;
@@ -180,7 +175,7 @@ export class Gateway {
       clock,
       log: log.child({ stage: "hub" }),
       onConnected: (client) => this.#connected(client),
-      onDesired: (patch) => this.#desired.patch(patch),
+      onDesired: (patch) => this.#twin.patch(patch),
     });
     const settings = upstreamSettings(config.hub);
     this.#upstream = new UpstreamWatch({
@@ -210,20 +205,12 @@ export class Gateway {
       },
       config.publish,
     );
-    this.#desired = new Desired({
-      apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
-      answered: (desiredVersion, answer) => {
-        this.#lastDesired = { version: desiredVersion, status: answer };
-        this.#reporter.look();
-      },
-      refresh: () => this.#insist(() => this.#link.withTwin((twin) => twin.get())),
-      log: log.child({ stage: "twin" }),
-    });
-    this.#reporter = new Reporter(
+    this.#twin = new TwinSide(
       {
-        properties: () => this.#reported(),
+        apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
+        withTwin: (call) => this.#link.withTwin(call),
         connected: (signal) => this.#link.connected(signal),
-        report: (patch) => this.#link.withTwin((twin) => twin.report(patch)),
+        box: () => this.#box,
         clock,
         log: log.child({ stage: "twin" }),
       },
@@ -239,8 +226,7 @@ export class Gateway {
       gateway: config.gateway.name,
       healthy: intake.state === "ok",
       configHash: hash,
-      lastDesiredVersion: this.#lastDesired?.version,
-      lastDesiredStatus: this.#lastDesired?.status,
+      ...this.#twin.answered,
       hub: { type: config.hub.type, ...this.#link.state },
       upstream: this.#upstream.status,
       sources: this.#sources.status,
@@ -282,7 +268,7 @@ export class Gateway {
     this.#stop.abort();
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
-    const settled = this.#desired.stop();
+    const settled = this.#twin.settle();
     const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
     await Promise.all([this.#sources.stop(), answered]);
     await Promise.race([settled, aborted(deadline)]);
@@ -300,7 +286,7 @@ export class Gateway {
     ) {
       await clock.sleep(50, drained).catch(() => undefined);
     }
-    const idle = Promise.all([this.#upstream.stop(), this.#reporter.stop(), this.#publisher.stop()]);
+    const idle = Promise.all([this.#upstream.stop(), this.#twin.stop(), this.#publisher.stop()]);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
     await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
@@ -356,7 +342,7 @@ export class Gateway {
     if (isOpen) await committed;
     else committed.catch(onFatal);
     this.#publisher.start();
-    this.#reporter.start();
+    this.#twin.start();
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
@@ -368,30 +354,7 @@ export class Gateway {
 
   async #connected(client: HubClient): Promise<void> {
     this.#intake.compose();
-    const { twin } = client;
-    if (!twin) return;
-    this.#desired.connecting();
-    const document = await this.#insist(async () => {
-      await twin.subscribe();
-      return await twin.get();
-    });
-    this.#reporter.synchronize(document.reported);
-    this.#desired.full(document);
-  }
-
-  /** A hub that refuses a twin request still takes messages: the connection stays, and the request is repeated. */
-  async #insist<T>(request: () => Promise<T>): Promise<T> {
-    const { clock, log } = this.#options;
-    for (let refused = ""; ; ) {
-      try {
-        return await request();
-      } catch (error) {
-        if (!(error instanceof HeadgateError) || error.code !== "HUB_REJECTED") throw error;
-        if (error.message !== refused) log.warn({ reason: error.message }, "the hub refuses the twin");
-        refused = error.message;
-        await clock.sleep(twinRetryMs, this.#stop.signal);
-      }
-    }
+    await this.#twin.connected(client);
   }
 
   /** @throws ConfigError when the layer is refused */
@@ -405,7 +368,7 @@ export class Gateway {
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
     this.#publisher.configure(config.publish);
-    this.#reporter.configure(config.report);
+    this.#twin.configure(config.report);
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
@@ -450,34 +413,28 @@ export class Gateway {
     }
   }
 
-  #reported() {
-    const { config, hash } = this.#configuration.current;
+  get #box() {
     const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
     const steadyMs = this.#options.clock.monotonic() + this.#storeStatus.steadyBaseMs;
     const { state, reason } = this.#intake.status;
-    return reportedProperties(
-      {
-        version,
-        configHash: hash,
-        lastDesiredVersion: this.#lastDesired?.version,
-        lastDesiredStatus: this.#lastDesired?.status,
-        sources: this.#sources.status,
-        upstream: this.#upstream.status?.state,
-        clockQuality: this.#clockWatch.quality,
-        store: { state, reason },
-        ledger: totalsPerSource(this.#storeStatus.books),
-        freeRam: freeRam(),
-        load: load(),
-        freeDisk: freeDisk(this.storeFolder),
-        outbox: {
-          entries,
-          messages,
-          bytes,
-          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
-        },
+    return {
+      version,
+      configHash: this.#configuration.current.hash,
+      sources: this.#sources.status,
+      upstream: this.#upstream.status?.state,
+      clockQuality: this.#clockWatch.quality,
+      store: { state, reason },
+      ledger: totalsPerSource(this.#storeStatus.books),
+      freeRam: freeRam(),
+      load: load(),
+      freeDisk: freeDisk(this.storeFolder),
+      outbox: {
+        entries,
+        messages,
+        bytes,
+        oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
       },
-      config.report,
-    );
+    };
   }
 }
 
@@ -486,29 +443,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
-}
-
-/**
- * Two gateways with one identity would take hub, broker and API from each other. A store that another program has is
- * waited for instead.
- * @throws PermanentError STORE_BUSY
- */
-async function refuseSecond(folder: string): Promise<void> {
-  if (await isAnswered(statusSocketPath(folder)))
-    throw new PermanentError("STORE_BUSY", `another gateway runs on the store in ${folder}`);
-}
-
-/** False when the store cannot be opened now; it is tried again with each commit. */
-async function opens(opening: Promise<void>, log: Logger): Promise<boolean> {
-  try {
-    await opening;
-    return true;
-  } catch (error) {
-    if (!(error instanceof TransientError)) throw error;
-    log.error(
-      { code: error.code, reason: error.message },
-      "the store cannot be opened; it is tried for ever",
-    );
-    return false;
-  }
 }
