@@ -3,21 +3,21 @@ import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
 import type { SocketAnswers } from "./api/status-socket.ts";
-import { pipelineConfig } from "./config/check.ts";
+import { Changes } from "./changes.ts";
+import { type CheckedConfig, pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Clock } from "./core/clock.ts";
 import { messageOf, TransientError } from "./core/errors.ts";
-import type { JsonObject } from "./core/json.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
 import { enterPhase } from "./core/phase.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { GatewayStatus } from "./gateway-status.ts";
 import type { HubClient } from "./hub/hub-client.ts";
-import { hubClientFactory } from "./hub/hub-factory.ts";
 import { HubLink } from "./hub/hub-link.ts";
 import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
+import { type HubInForce, HubMove, hubOf } from "./hub-move.ts";
 import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
@@ -71,6 +71,8 @@ export class Gateway {
   readonly #publisher: Publisher;
   readonly #link: HubLink;
   readonly #upstream: UpstreamWatch;
+  readonly #move: HubMove;
+  readonly #changes: Changes;
   readonly #twin: TwinSide;
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
@@ -104,13 +106,8 @@ export class Gateway {
       for (const { path, message } of configuration.startProblems)
         log.error({ path }, `configuration: ${message}`);
       const { config } = configuration.current;
-      const factory = await hubClientFactory(
-        config.hub,
-        config.gateway.name,
-        environment,
-        `headgate/${version}`,
-      );
-      const gateway = new Gateway(options, configuration, folder, store, openings[0], factory);
+      const hub = await hubOf(config.hub, config.gateway.name, environment);
+      const gateway = new Gateway(options, configuration, folder, store, openings[0], hub);
       for (const opened of openings) gateway.#opened(opened);
       onOpened = (opened) => gateway.#opened(opened);
       await gateway.#begin(isOpen);
@@ -127,7 +124,7 @@ export class Gateway {
     storeFolder: string,
     store: StoreClient,
     opened: Opened | undefined,
-    factory: Awaited<ReturnType<typeof hubClientFactory>>,
+    hub: HubInForce,
   ) {
     const { clock, log, onFatal } = options;
     const { config } = configuration.current;
@@ -171,22 +168,45 @@ export class Gateway {
       log: log.child({ stage: "api" }),
     });
     this.#link = new HubLink({
-      factory,
+      factory: hub.factory,
       clock,
       log: log.child({ stage: "hub" }),
       onConnected: (client) => this.#connected(client),
-      onDesired: (patch) => this.#twin.patch(patch),
-    });
-    const settings = upstreamSettings(config.hub);
-    this.#upstream = new UpstreamWatch({
-      settings,
-      holdBack: new HoldBack(settings),
-      clock,
-      log: log.child({ stage: "hub" }),
-      wake: () => {
-        this.#intake.compose();
-        this.#publisher.wake();
+      onDesired: (patch) => {
+        // After a trial that goes well the whole twin is read.
+        if (!this.#move.isTrying) this.#twin.patch(patch);
       },
+    });
+    this.#upstream = new UpstreamWatch(
+      {
+        holdBack: (settings) => new HoldBack(settings),
+        clock,
+        log: log.child({ stage: "hub" }),
+        wake: () => {
+          this.#intake.compose();
+          this.#publisher.wake();
+        },
+      },
+      upstreamSettings(config.hub),
+    );
+    this.#move = new HubMove(
+      {
+        link: this.#link,
+        upstream: this.#upstream,
+        hub: (to) => hubOf(to, config.gateway.name, options.environment),
+        outbox: () => this.#storeStatus.outbox,
+        onOtherTwin: () => this.#twin.forget(),
+        clock,
+        log: log.child({ stage: "hub" }),
+      },
+      hub,
+    );
+    this.#changes = new Changes({
+      configuration,
+      move: this.#move,
+      enforce: (checked) => this.#enforce(checked),
+      clock,
+      log,
     });
     this.#publisher = new Publisher(
       {
@@ -195,7 +215,7 @@ export class Gateway {
         mayHandOver: () => this.#upstream.mayHandOver,
         send: (message) => {
           this.#upstream.handedOver();
-          return this.#link.send(message);
+          return this.#move.send(message);
         },
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
@@ -207,8 +227,8 @@ export class Gateway {
     );
     this.#twin = new TwinSide(
       {
-        apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
-        withTwin: (call) => this.#link.withTwin(call),
+        apply: (twin, desiredVersion, patch) => this.#changes.twin(twin, desiredVersion, patch),
+        withTwin: (call) => this.#move.withTwin(call),
         connected: (signal) => this.#link.connected(signal),
         box: () => this.#box,
         clock,
@@ -261,6 +281,11 @@ export class Gateway {
     return this.#store.audit();
   }
 
+  /** Reads the configuration file again. Never rejects; the log tells the outcome. */
+  reload(): Promise<void> {
+    return this.#changes.reload();
+  }
+
   /** Stops in order: what was received is durable afterwards. Ends soon after `deadline` in any case. */
   async stop(deadline: AbortSignal): Promise<void> {
     const { clock, log } = this.#options;
@@ -268,7 +293,7 @@ export class Gateway {
     this.#stop.abort();
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
-    const settled = this.#twin.settle();
+    const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
     await Promise.all([this.#sources.stop(), answered]);
     await Promise.race([settled, aborted(deadline)]);
@@ -354,17 +379,11 @@ export class Gateway {
 
   async #connected(client: HubClient): Promise<void> {
     this.#intake.compose();
-    await this.#twin.connected(client);
+    if (await this.#move.admits(client)) await this.#twin.connected(client);
   }
 
-  /** @throws ConfigError when the layer is refused */
-  async #apply(twin: JsonObject, desiredVersion: number | undefined): Promise<void> {
-    const checked = this.#configuration.candidate(twin);
-    const before = this.#configuration.current;
-    this.#configuration.adopt(checked, twin, desiredVersion, this.#options.clock.wall());
-    if (checked.hash === before.hash) return;
+  async #enforce({ config }: CheckedConfig): Promise<void> {
     this.#configuredMs = this.#options.clock.monotonic();
-    const { config } = checked;
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
     this.#publisher.configure(config.publish);

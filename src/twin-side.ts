@@ -79,6 +79,12 @@ export class TwinSide {
     this.#desired.full(document);
   }
 
+  /** The next connection brings the twin of another hub. */
+  forget(): void {
+    this.#desired.forget();
+    this.#reporter.forget();
+  }
+
   patch(patch: Parameters<Desired["patch"]>[0]): void {
     this.#desired.patch(patch);
   }

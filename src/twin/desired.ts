@@ -13,8 +13,15 @@ export interface DesiredStatus {
 }
 
 export interface DesiredOptions {
-  /** Puts a twin layer in force. @throws ConfigError when it is refused; the running configuration stays then. */
-  readonly apply: (twin: JsonObject, version: number | undefined) => Promise<void>;
+  /**
+   * Puts a twin layer in force; `patch` is what has just changed in it, unless it was read as a whole.
+   * @throws ConfigError when it is refused; the running configuration stays then.
+   */
+  readonly apply: (
+    twin: JsonObject,
+    version: number | undefined,
+    patch: JsonObject | undefined,
+  ) => Promise<void>;
   readonly answered: (version: number | undefined, status: DesiredStatus) => void;
   /** Gets the whole twin again. Its failure is the link's to handle. */
   readonly refresh: () => Promise<TwinDocument>;
@@ -43,6 +50,12 @@ export class Desired {
     this.#early = [];
   }
 
+  /** The next full twin is that of another hub: its version says nothing of what was applied. */
+  forget(): void {
+    this.connecting();
+    this.#version = undefined;
+  }
+
   full(document: TwinDocument): void {
     const early = this.#early ?? [];
     this.#early = undefined;
@@ -65,7 +78,7 @@ export class Desired {
         await this.#whole(await this.#options.refresh());
         return;
       }
-      await this.#apply(mergePatch(this.#desired, patch.patch), version);
+      await this.#apply(mergePatch(this.#desired, patch.patch), version, patch.patch);
     });
   }
 
@@ -90,20 +103,20 @@ export class Desired {
     }
   }
 
-  async #apply(desired: JsonObject, version: number): Promise<void> {
+  async #apply(desired: JsonObject, version: number, patch?: JsonObject): Promise<void> {
     if (this.#closed) return;
     this.#desired = desired;
     this.#version = version;
-    const status = await this.#try(desired, version);
+    const status = await this.#try(desired, version, patch);
     // Not the configuration's fault: the next full twin tries it again.
     if (status.code === 500) this.#version = undefined;
     this.#options.answered(version, status);
   }
 
-  async #try(desired: JsonObject, version: number): Promise<DesiredStatus> {
+  async #try(desired: JsonObject, version: number, patch?: JsonObject): Promise<DesiredStatus> {
     const { apply, log } = this.#options;
     try {
-      await apply(desired, version);
+      await apply(desired, version, patch);
       log.info({ version }, "desired configuration applied");
       return { code: 200, description: "applied", path: "" };
     } catch (error) {
