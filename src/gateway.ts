@@ -14,18 +14,13 @@ import type { Logger } from "./core/logger.ts";
 import { enterPhase } from "./core/phase.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { GatewayStatus } from "./gateway-status.ts";
-import type { HubClient } from "./hub/hub-client.ts";
-import { HubLink } from "./hub/hub-link.ts";
-import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
-import { type HubInForce, HubMove, hubOf } from "./hub-move.ts";
+import { type HubInForce, hubOf } from "./hub-move.ts";
+import { HubSide } from "./hub-side.ts";
 import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
-import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
-import { HoldBack } from "./publish/hold-back.ts";
-import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
@@ -68,10 +63,7 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #api: LocalApi;
-  readonly #publisher: Publisher;
-  readonly #link: HubLink;
-  readonly #upstream: UpstreamWatch;
-  readonly #move: HubMove;
+  readonly #hub: HubSide;
   readonly #changes: Changes;
   readonly #twin: TwinSide;
   readonly #stop = new AbortController();
@@ -140,7 +132,7 @@ export class Gateway {
         clock,
         log: log.child({ stage: "journal" }),
         // What the hub does not take stays loose, so that a full store can make room of it.
-        demand: () => this.#demand,
+        demand: () => this.#hub.demand,
         onCommit: (s) => this.#committed(s),
         onFatal,
       },
@@ -167,69 +159,36 @@ export class Gateway {
       clock,
       log: log.child({ stage: "api" }),
     });
-    this.#link = new HubLink({
-      factory: hub.factory,
-      clock,
-      log: log.child({ stage: "hub" }),
-      onConnected: (client) => this.#connected(client),
-      onDesired: (patch) => {
-        // After a trial that goes well the whole twin is read.
-        if (!this.#move.isTrying) this.#twin.patch(patch);
-      },
-    });
-    this.#upstream = new UpstreamWatch(
+    this.#hub = new HubSide(
       {
-        holdBack: (settings) => new HoldBack(settings),
-        clock,
-        log: log.child({ stage: "hub" }),
-        wake: () => {
-          this.#intake.compose();
-          this.#publisher.wake();
-        },
-      },
-      upstreamSettings(config.hub),
-    );
-    this.#move = new HubMove(
-      {
-        link: this.#link,
-        upstream: this.#upstream,
+        next: (done, isBackfillWanted) => store.next(done, isBackfillWanted),
+        acknowledge: (sequence) => this.#intake.acknowledge(sequence),
+        reject: (sequence, reason) => this.#intake.reject(sequence, reason),
+        compose: () => this.#intake.compose(),
         hub: (to) => hubOf(to, config.gateway.name, options.environment),
         outbox: () => this.#storeStatus.outbox,
+        onConnected: (client) => this.#twin.connected(client),
+        onDesired: (patch) => this.#twin.patch(patch),
         onOtherTwin: () => this.#twin.forget(),
+        onFatal,
         clock,
-        log: log.child({ stage: "hub" }),
+        log,
       },
       hub,
+      config.publish,
     );
     this.#changes = new Changes({
       configuration,
-      move: this.#move,
+      move: this.#hub.move,
       enforce: (checked) => this.#enforce(checked),
       clock,
       log,
     });
-    this.#publisher = new Publisher(
-      {
-        next: (done, isBackfillWanted) => store.next(done, isBackfillWanted),
-        connected: (signal) => this.#link.connected(signal),
-        mayHandOver: () => this.#upstream.mayHandOver,
-        send: (message) => {
-          this.#upstream.handedOver();
-          return this.#move.send(message);
-        },
-        acknowledge: (sequence) => this.#intake.acknowledge(sequence),
-        reject: (sequence, reason) => this.#intake.reject(sequence, reason),
-        onFatal,
-        clock,
-        log: log.child({ stage: "publish" }),
-      },
-      config.publish,
-    );
     this.#twin = new TwinSide(
       {
         apply: (twin, desiredVersion, patch) => this.#changes.twin(twin, desiredVersion, patch),
-        withTwin: (call) => this.#move.withTwin(call),
-        connected: (signal) => this.#link.connected(signal),
+        withTwin: (call) => this.#hub.move.withTwin(call),
+        connected: (signal) => this.#hub.link.connected(signal),
         box: () => this.#box,
         clock,
         log: log.child({ stage: "twin" }),
@@ -247,23 +206,17 @@ export class Gateway {
       healthy: intake.state === "ok",
       configHash: hash,
       ...this.#twin.answered,
-      hub: { type: config.hub.type, ...this.#link.state },
-      upstream: this.#upstream.status,
+      hub: { type: config.hub.type, onTrial: this.#hub.move.isTrying, ...this.#hub.link.state },
+      upstream: this.#hub.upstream.status,
       sources: this.#sources.status,
       clock: this.#clockWatch.quality,
       intake,
-      publisher: this.#publisher.status,
+      publisher: this.#hub.publisher.status,
       bill: billStatus(this.#storeStatus.bill, config.publish.blockBytes, this.#options.clock.wall()),
       store: this.#storeStatus,
       flash: flashWear(),
       api: this.#api.status,
     };
-  }
-
-  /** While messages are held back one may pass now and then, to see whether that is right. */
-  get #demand(): Demand {
-    if (this.#link.state.state !== "connected") return noDemand;
-    return this.#upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
   }
 
   /** The books as of the last commit. */
@@ -288,7 +241,7 @@ export class Gateway {
 
   /** Stops in order: what was received is durable afterwards. Ends soon after `deadline` in any case. */
   async stop(deadline: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
+    const { log } = this.#options;
     enterPhase("shutdown");
     this.#stop.abort();
     await this.#housekeeping;
@@ -303,18 +256,11 @@ export class Gateway {
       .flush()
       .catch((error: unknown) => log.error({ reason: messageOf(error) }, "flush failed"));
     await Promise.race([flushed, aborted(drained)]);
-    while (
-      this.#link.state.state === "connected" &&
-      this.#upstream.mayHandOver &&
-      this.#storeStatus.outbox.messages > 0 &&
-      !drained.aborted
-    ) {
-      await clock.sleep(50, drained).catch(() => undefined);
-    }
-    const idle = Promise.all([this.#upstream.stop(), this.#twin.stop(), this.#publisher.stop()]);
+    await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
-    await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
+    const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
+    await Promise.race([idle, aborted(lastCall)]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
@@ -341,7 +287,7 @@ export class Gateway {
       log.error({ ...damage }, "the store was damaged; what could be read goes on");
     const isFirst = this.#storeStatus === unopened;
     this.#storeStatus = status;
-    this.#publisher.restart();
+    this.#hub.publisher.restart();
     this.#readings.remember(keys);
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
@@ -366,27 +312,21 @@ export class Gateway {
     // A store that cannot be opened now must not keep the box from reading: memory holds what it can.
     if (isOpen) await committed;
     else committed.catch(onFatal);
-    this.#publisher.start();
+    this.#hub.publisher.start();
     this.#twin.start();
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
-    this.#link.start();
-    this.#upstream.start();
+    this.#hub.start();
     this.#housekeeping = this.#housekeep();
     log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
-  }
-
-  async #connected(client: HubClient): Promise<void> {
-    this.#intake.compose();
-    if (await this.#move.admits(client)) await this.#twin.connected(client);
   }
 
   async #enforce({ config }: CheckedConfig): Promise<void> {
     this.#configuredMs = this.#options.clock.monotonic();
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
-    this.#publisher.configure(config.publish);
+    this.#hub.publisher.configure(config.publish);
     this.#twin.configure(config.report);
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);
@@ -417,7 +357,7 @@ export class Gateway {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
     this.#storeStatus = status;
-    if (status.outbox.messages > 0) this.#publisher.wake();
+    if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }
 
   async #housekeep(): Promise<void> {
@@ -440,7 +380,7 @@ export class Gateway {
       version,
       configHash: this.#configuration.current.hash,
       sources: this.#sources.status,
-      upstream: this.#upstream.status?.state,
+      upstream: this.#hub.upstream.status?.state,
       clockQuality: this.#clockWatch.quality,
       store: { state, reason },
       ledger: totalsPerSource(this.#storeStatus.books),

@@ -185,7 +185,7 @@ test.each<[string, () => string, () => void]>([
   },
 );
 
-test("a hub that refuses a message for good is left at once, and the message is not rejected", async () => {
+test("a broker that ends the connection at each message is left again, and the messages are not rejected", async () => {
   const broker = await new TestBroker().start();
   try {
     broker.aedes.authorizePublish = (_client, _packet, callback) => callback(new Error("no"));
