@@ -29,7 +29,8 @@ export interface HubMoveOptions {
 /** What the hub on trial has shown so far. */
 interface Trial {
   isConfirmed: boolean;
-  isTwinAnswered: boolean;
+  /** `none` as long as no connection with a twin was seen. */
+  twin: "none" | "asked" | "answered";
   refusal: string | undefined;
   /** True when the hub is kept. */
   readonly ended: Promise<boolean>;
@@ -48,8 +49,8 @@ export async function hubOf(config: HubConfig, gateway: string, environment: Nod
  *
  * - The proof is a message that the hub confirms.
  * - While the outbox is empty it is an answer of the hub's twin: the hub knows this identity, and talks to it.
- * - With nothing to send and no twin, it is a connection that stands when the time is over; a hub must not be given up
- *   because the field is quiet.
+ * - With no message to send, and no twin or one that answered, it is a connection that stands when the time is over; a
+ *   hub must not be given up because the field is quiet.
  *
  * A message that the hub on trial refuses is not rejected for that, but ends the trial: the hub before may take it.
  */
@@ -102,10 +103,11 @@ export class HubMove {
     const trial = this.#trial;
     if (!trial) return true;
     if (!twin) return false;
+    if (trial.twin === "none") trial.twin = "asked";
     try {
       await twin.subscribe();
       await twin.get();
-      trial.isTwinAnswered = true;
+      trial.twin = "answered";
     } catch (error) {
       // Refused for now, as by a hub that is throttled: messages may still prove it.
       if (!(error instanceof HeadgateError) || error.code !== "HUB_REJECTED") throw error;
@@ -126,7 +128,7 @@ export class HubMove {
     const ended = new Promise<boolean>((resolve) => {
       end = resolve;
     });
-    const trial: Trial = { isConfirmed: false, isTwinAnswered: false, refusal: undefined, ended };
+    const trial: Trial = { isConfirmed: false, twin: "none", refusal: undefined, ended };
     log.info(
       { from: before.config.type, to: config.type, trialMs: config.trialMs },
       "another hub is on trial",
@@ -163,10 +165,11 @@ export class HubMove {
       const { entries, messages } = outbox();
       const { state, reason } = link.state;
       if (trial.refusal !== undefined) throw failed(`it refused a message: ${trial.refusal}`);
-      if (trial.isTwinAnswered && entries === 0 && messages === 0) return;
+      if (trial.twin === "answered" && entries === 0 && messages === 0) return;
       if (clock.monotonic() >= endMs) {
-        if (state === "connected" && messages === 0) return;
-        const connected = "it confirmed no message";
+        const isQuiet = messages === 0 && trial.twin !== "asked";
+        if (state === "connected" && isQuiet) return;
+        const connected = messages === 0 ? "its twin does not answer" : "it confirmed no message";
         throw failed(
           `within ${trialMs} ms: ${state === "connected" ? connected : (reason ?? "no connection")}`,
         );

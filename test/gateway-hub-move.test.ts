@@ -144,6 +144,17 @@ test("what the twin said stays while the new hub's twin is empty, and is replace
   expect(again.hub().type).toBe("iothub");
 });
 
+test("a twin of the same version as the one that led there is another one, and is read", async () => {
+  const box = await start();
+  desire(other, { channels: { humidity: { unit: "per cent" } } });
+  await until("the first twin is answered", answered(old, 1));
+  desire(old, { hub: there });
+  await until("the move is in force", isAt(box, "iothub"));
+  const applied = () => box.log.lines.filter(({ message }) => message === "desired configuration applied");
+  await until("the twin there is read", () => applied().length === 3);
+  expect(applied().map(({ object }) => object)).toEqual([{ version: 1 }, { version: 2 }, { version: 2 }]);
+});
+
 const wrongKey = (text: string) => text.replace(/SharedAccessKey=[^;]+/, "SharedAccessKey=d3Jvbmc=");
 test.each<[string, () => string, () => void]>([
   ["refuses the key", () => wrongKey(other.connectionString("edge", "gateway")), () => undefined],

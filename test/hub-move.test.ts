@@ -95,9 +95,13 @@ test("an answer of its twin proves it only while there is nothing to send", asyn
   expect(full.outcome()).toEqual(failed);
 });
 
-test("without a twin and with nothing to send, a connection that stands at the end is enough, and none is not", async () => {
+test("with no message to send a connection that stands at the end is enough, unless its twin is mute", async () => {
   const quiet = moving({});
   expect(await quiet.to()).toBe("taken");
+  const loose = moving({ twin }, { entries: 1, messages: 0 });
+  expect(await loose.to()).toBe("taken");
+  const mute = moving({ twin: { ...twin, get: () => new Promise(() => undefined) } });
+  expect(await mute.to()).toMatchObject({ code: "HUB_TRIAL_FAILED" });
   const away = moving({ connect: () => Promise.reject(new TransientError("HUB_UNREACHABLE", "away")) });
   expect(await away.to()).toMatchObject({
     code: "HUB_TRIAL_FAILED",
