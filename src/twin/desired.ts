@@ -40,6 +40,8 @@ export class Desired {
   #early: DesiredPatch[] | undefined = [];
   #queue: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Counts hubs: what waits of the one before counts no more. */
+  #hub = 0;
 
   constructor(options: DesiredOptions) {
     this.#options = options;
@@ -53,6 +55,7 @@ export class Desired {
   /** The next full twin is that of another hub: its version says nothing of what was applied. */
   forget(): void {
     this.connecting();
+    this.#hub++;
     this.#version = undefined;
   }
 
@@ -131,8 +134,9 @@ export class Desired {
   }
 
   #enqueue(work: () => Promise<void>): void {
+    const hub = this.#hub;
     this.#queue = this.#queue
-      .then(() => (this.#closed ? undefined : work()))
+      .then(() => (this.#closed || hub !== this.#hub ? undefined : work()))
       .catch((error: unknown) => {
         // Only `refresh` can fail here: the connection broke, and the next one brings the full twin.
         this.#options.log.debug({ reason: messageOf(error) }, "getting the twin again failed");
