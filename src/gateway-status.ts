@@ -18,7 +18,8 @@ export interface GatewayStatus {
   readonly configHash: string;
   readonly lastDesiredVersion: number | undefined;
   readonly lastDesiredStatus: DesiredStatus | undefined;
-  readonly hub: HubLinkState & { readonly type: string };
+  /** `type` is that of the configuration in force; while another hub is on trial, the rest is about that one. */
+  readonly hub: HubLinkState & { readonly type: string; readonly onTrial: boolean };
   /** Edge hub's way to the cloud; undefined for other hubs, and when nobody asks. */
   readonly upstream: UpstreamStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;

@@ -2,38 +2,32 @@ import { AlarmPeek } from "./alarm-peek.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
-import { isAnswered, type SocketAnswers, statusSocketPath } from "./api/status-socket.ts";
-import { pipelineConfig } from "./config/check.ts";
+import type { SocketAnswers } from "./api/status-socket.ts";
+import { Changes } from "./changes.ts";
+import { type CheckedConfig, pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
 import type { Clock } from "./core/clock.ts";
-import { HeadgateError, messageOf, PermanentError, TransientError } from "./core/errors.ts";
-import type { JsonObject } from "./core/json.ts";
+import { messageOf, TransientError } from "./core/errors.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import type { Logger } from "./core/logger.ts";
 import { enterPhase } from "./core/phase.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { GatewayStatus } from "./gateway-status.ts";
-import type { HubClient } from "./hub/hub-client.ts";
-import { hubClientFactory } from "./hub/hub-factory.ts";
-import { HubLink } from "./hub/hub-link.ts";
-import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
+import { type HubInForce, hubOf } from "./hub-move.ts";
+import { HubSide } from "./hub-side.ts";
 import { Intake, intakeSettings } from "./journal/intake.ts";
 import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
-import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
-import { HoldBack } from "./publish/hold-back.ts";
-import { Publisher } from "./publish/publisher.ts";
 import { ApiDoor } from "./sources/http-source.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
-import { Desired, type DesiredStatus } from "./twin/desired.ts";
-import { reportedProperties } from "./twin/reported.ts";
-import { Reporter } from "./twin/reporter.ts";
+import { opens, refuseSecond } from "./store-opening.ts";
+import { TwinSide } from "./twin-side.ts";
 import { version } from "./version.ts";
 
 export interface GatewayOptions {
@@ -56,8 +50,6 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
-/** Between repetitions of a twin request that the hub refused, each of which may be billed. */
-const twinRetryMs = 30_000;
 
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
@@ -71,18 +63,15 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #api: LocalApi;
-  readonly #publisher: Publisher;
-  readonly #link: HubLink;
-  readonly #upstream: UpstreamWatch;
-  readonly #desired: Desired;
-  readonly #reporter: Reporter;
+  readonly #hub: HubSide;
+  readonly #changes: Changes;
+  readonly #twin: TwinSide;
   readonly #stop = new AbortController();
   #storeStatus: StoreStatus = unopened;
   #pipelineHash: string | undefined;
   /** The start was noted, because the store was this process's own. */
   #hasBegun = false;
   readonly #clockWatch: ClockWatch;
-  #lastDesired: { version: number | undefined; status: DesiredStatus } | undefined;
   #housekeeping: Promise<void> | undefined;
   /** Monotonic ms since which the present configuration is in force. */
   #configuredMs: number;
@@ -109,13 +98,8 @@ export class Gateway {
       for (const { path, message } of configuration.startProblems)
         log.error({ path }, `configuration: ${message}`);
       const { config } = configuration.current;
-      const factory = await hubClientFactory(
-        config.hub,
-        config.gateway.name,
-        environment,
-        `headgate/${version}`,
-      );
-      const gateway = new Gateway(options, configuration, folder, store, openings[0], factory);
+      const hub = await hubOf(config.hub, config.gateway.name, environment);
+      const gateway = new Gateway(options, configuration, folder, store, openings[0], hub);
       for (const opened of openings) gateway.#opened(opened);
       onOpened = (opened) => gateway.#opened(opened);
       await gateway.#begin(isOpen);
@@ -132,7 +116,7 @@ export class Gateway {
     storeFolder: string,
     store: StoreClient,
     opened: Opened | undefined,
-    factory: Awaited<ReturnType<typeof hubClientFactory>>,
+    hub: HubInForce,
   ) {
     const { clock, log, onFatal } = options;
     const { config } = configuration.current;
@@ -148,7 +132,7 @@ export class Gateway {
         clock,
         log: log.child({ stage: "journal" }),
         // What the hub does not take stays loose, so that a full store can make room of it.
-        demand: () => this.#demand,
+        demand: () => this.#hub.demand,
         onCommit: (s) => this.#committed(s),
         onFatal,
       },
@@ -175,55 +159,37 @@ export class Gateway {
       clock,
       log: log.child({ stage: "api" }),
     });
-    this.#link = new HubLink({
-      factory,
-      clock,
-      log: log.child({ stage: "hub" }),
-      onConnected: (client) => this.#connected(client),
-      onDesired: (patch) => this.#desired.patch(patch),
-    });
-    const settings = upstreamSettings(config.hub);
-    this.#upstream = new UpstreamWatch({
-      settings,
-      holdBack: new HoldBack(settings),
-      clock,
-      log: log.child({ stage: "hub" }),
-      wake: () => {
-        this.#intake.compose();
-        this.#publisher.wake();
-      },
-    });
-    this.#publisher = new Publisher(
+    this.#hub = new HubSide(
       {
         next: (done, isBackfillWanted) => store.next(done, isBackfillWanted),
-        connected: (signal) => this.#link.connected(signal),
-        mayHandOver: () => this.#upstream.mayHandOver,
-        send: (message) => {
-          this.#upstream.handedOver();
-          return this.#link.send(message);
-        },
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
+        compose: () => this.#intake.compose(),
+        hub: (to) => hubOf(to, config.gateway.name, options.environment),
+        outbox: () => this.#storeStatus.outbox,
+        onConnected: (client) => this.#twin.connected(client),
+        onDesired: (patch) => this.#twin.patch(patch),
+        onOtherTwin: () => this.#twin.forget(),
         onFatal,
         clock,
-        log: log.child({ stage: "publish" }),
+        log,
       },
+      hub,
       config.publish,
     );
-    this.#desired = new Desired({
-      apply: (twin, desiredVersion) => this.#apply(twin, desiredVersion),
-      answered: (desiredVersion, answer) => {
-        this.#lastDesired = { version: desiredVersion, status: answer };
-        this.#reporter.look();
-      },
-      refresh: () => this.#insist(() => this.#link.withTwin((twin) => twin.get())),
-      log: log.child({ stage: "twin" }),
+    this.#changes = new Changes({
+      configuration,
+      move: this.#hub.move,
+      enforce: (checked) => this.#enforce(checked),
+      clock,
+      log,
     });
-    this.#reporter = new Reporter(
+    this.#twin = new TwinSide(
       {
-        properties: () => this.#reported(),
-        connected: (signal) => this.#link.connected(signal),
-        report: (patch) => this.#link.withTwin((twin) => twin.report(patch)),
+        apply: (twin, desiredVersion, patch) => this.#changes.twin(twin, desiredVersion, patch),
+        withTwin: (call) => this.#hub.move.withTwin(call),
+        connected: (signal) => this.#hub.link.connected(signal),
+        box: () => this.#box,
         clock,
         log: log.child({ stage: "twin" }),
       },
@@ -239,25 +205,18 @@ export class Gateway {
       gateway: config.gateway.name,
       healthy: intake.state === "ok",
       configHash: hash,
-      lastDesiredVersion: this.#lastDesired?.version,
-      lastDesiredStatus: this.#lastDesired?.status,
-      hub: { type: config.hub.type, ...this.#link.state },
-      upstream: this.#upstream.status,
+      ...this.#twin.answered,
+      hub: { type: config.hub.type, onTrial: this.#hub.move.isTrying, ...this.#hub.link.state },
+      upstream: this.#hub.upstream.status,
       sources: this.#sources.status,
       clock: this.#clockWatch.quality,
       intake,
-      publisher: this.#publisher.status,
+      publisher: this.#hub.publisher.status,
       bill: billStatus(this.#storeStatus.bill, config.publish.blockBytes, this.#options.clock.wall()),
       store: this.#storeStatus,
       flash: flashWear(),
       api: this.#api.status,
     };
-  }
-
-  /** While messages are held back one may pass now and then, to see whether that is right. */
-  get #demand(): Demand {
-    if (this.#link.state.state !== "connected") return noDemand;
-    return this.#upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
   }
 
   /** The books as of the last commit. */
@@ -275,14 +234,19 @@ export class Gateway {
     return this.#store.audit();
   }
 
+  /** Reads the configuration file again. Never rejects; the log tells the outcome. */
+  reload(): Promise<void> {
+    return this.#changes.reload();
+  }
+
   /** Stops in order: what was received is durable afterwards. Ends soon after `deadline` in any case. */
   async stop(deadline: AbortSignal): Promise<void> {
-    const { clock, log } = this.#options;
+    const { log } = this.#options;
     enterPhase("shutdown");
     this.#stop.abort();
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
-    const settled = this.#desired.stop();
+    const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
     await Promise.all([this.#sources.stop(), answered]);
     await Promise.race([settled, aborted(deadline)]);
@@ -292,18 +256,11 @@ export class Gateway {
       .flush()
       .catch((error: unknown) => log.error({ reason: messageOf(error) }, "flush failed"));
     await Promise.race([flushed, aborted(drained)]);
-    while (
-      this.#link.state.state === "connected" &&
-      this.#upstream.mayHandOver &&
-      this.#storeStatus.outbox.messages > 0 &&
-      !drained.aborted
-    ) {
-      await clock.sleep(50, drained).catch(() => undefined);
-    }
-    const idle = Promise.all([this.#upstream.stop(), this.#reporter.stop(), this.#publisher.stop()]);
+    await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
-    await Promise.race([this.#link.stop().then(() => idle), aborted(lastCall)]);
+    const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
+    await Promise.race([idle, aborted(lastCall)]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
@@ -330,7 +287,7 @@ export class Gateway {
       log.error({ ...damage }, "the store was damaged; what could be read goes on");
     const isFirst = this.#storeStatus === unopened;
     this.#storeStatus = status;
-    this.#publisher.restart();
+    this.#hub.publisher.restart();
     this.#readings.remember(keys);
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
@@ -355,57 +312,22 @@ export class Gateway {
     // A store that cannot be opened now must not keep the box from reading: memory holds what it can.
     if (isOpen) await committed;
     else committed.catch(onFatal);
-    this.#publisher.start();
-    this.#reporter.start();
+    this.#hub.publisher.start();
+    this.#twin.start();
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
-    this.#link.start();
-    this.#upstream.start();
+    this.#hub.start();
     this.#housekeeping = this.#housekeep();
     log.info({ gateway: this.#configuration.current.config.gateway.name, version }, "running");
   }
 
-  async #connected(client: HubClient): Promise<void> {
-    this.#intake.compose();
-    const { twin } = client;
-    if (!twin) return;
-    this.#desired.connecting();
-    const document = await this.#insist(async () => {
-      await twin.subscribe();
-      return await twin.get();
-    });
-    this.#reporter.synchronize(document.reported);
-    this.#desired.full(document);
-  }
-
-  /** A hub that refuses a twin request still takes messages: the connection stays, and the request is repeated. */
-  async #insist<T>(request: () => Promise<T>): Promise<T> {
-    const { clock, log } = this.#options;
-    for (let refused = ""; ; ) {
-      try {
-        return await request();
-      } catch (error) {
-        if (!(error instanceof HeadgateError) || error.code !== "HUB_REJECTED") throw error;
-        if (error.message !== refused) log.warn({ reason: error.message }, "the hub refuses the twin");
-        refused = error.message;
-        await clock.sleep(twinRetryMs, this.#stop.signal);
-      }
-    }
-  }
-
-  /** @throws ConfigError when the layer is refused */
-  async #apply(twin: JsonObject, desiredVersion: number | undefined): Promise<void> {
-    const checked = this.#configuration.candidate(twin);
-    const before = this.#configuration.current;
-    this.#configuration.adopt(checked, twin, desiredVersion, this.#options.clock.wall());
-    if (checked.hash === before.hash) return;
+  async #enforce({ config }: CheckedConfig): Promise<void> {
     this.#configuredMs = this.#options.clock.monotonic();
-    const { config } = checked;
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
-    this.#publisher.configure(config.publish);
-    this.#reporter.configure(config.report);
+    this.#hub.publisher.configure(config.publish);
+    this.#twin.configure(config.report);
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
@@ -436,8 +358,8 @@ export class Gateway {
     }
     const { alarms = [], ...told } = status;
     this.#storeStatus = told;
-    this.#publisher.offer(alarms);
-    if (status.outbox.messages > 0) this.#publisher.wake();
+    this.#hub.publisher.offer(alarms);
+    if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }
 
   async #housekeep(): Promise<void> {
@@ -452,34 +374,28 @@ export class Gateway {
     }
   }
 
-  #reported() {
-    const { config, hash } = this.#configuration.current;
+  get #box() {
     const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
     const steadyMs = this.#options.clock.monotonic() + this.#storeStatus.steadyBaseMs;
     const { state, reason } = this.#intake.status;
-    return reportedProperties(
-      {
-        version,
-        configHash: hash,
-        lastDesiredVersion: this.#lastDesired?.version,
-        lastDesiredStatus: this.#lastDesired?.status,
-        sources: this.#sources.status,
-        upstream: this.#upstream.status?.state,
-        clockQuality: this.#clockWatch.quality,
-        store: { state, reason },
-        ledger: totalsPerSource(this.#storeStatus.books),
-        freeRam: freeRam(),
-        load: load(),
-        freeDisk: freeDisk(this.storeFolder),
-        outbox: {
-          entries,
-          messages,
-          bytes,
-          oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
-        },
+    return {
+      version,
+      configHash: this.#configuration.current.hash,
+      sources: this.#sources.status,
+      upstream: this.#hub.upstream.status?.state,
+      clockQuality: this.#clockWatch.quality,
+      store: { state, reason },
+      ledger: totalsPerSource(this.#storeStatus.books),
+      freeRam: freeRam(),
+      load: load(),
+      freeDisk: freeDisk(this.storeFolder),
+      outbox: {
+        entries,
+        messages,
+        bytes,
+        oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
       },
-      config.report,
-    );
+    };
   }
 }
 
@@ -488,29 +404,4 @@ function aborted(signal: AbortSignal): Promise<void> {
     if (signal.aborted) resolve();
     signal.addEventListener("abort", () => resolve(), { once: true });
   });
-}
-
-/**
- * Two gateways with one identity would take hub, broker and API from each other. A store that another program has is
- * waited for instead.
- * @throws PermanentError STORE_BUSY
- */
-async function refuseSecond(folder: string): Promise<void> {
-  if (await isAnswered(statusSocketPath(folder)))
-    throw new PermanentError("STORE_BUSY", `another gateway runs on the store in ${folder}`);
-}
-
-/** False when the store cannot be opened now; it is tried again with each commit. */
-async function opens(opening: Promise<void>, log: Logger): Promise<boolean> {
-  try {
-    await opening;
-    return true;
-  } catch (error) {
-    if (!(error instanceof TransientError)) throw error;
-    log.error(
-      { code: error.code, reason: error.message },
-      "the store cannot be opened; it is tried for ever",
-    );
-    return false;
-  }
 }

@@ -186,11 +186,11 @@ test("a broken desired configuration is answered with 400 and the path, and the 
   hub.updateDesired("edge", "gateway", { windows: { second: { sizeMs: "soon" } } });
   await until("it is answered", answered(2));
   expect(reported().lastDesiredStatus).toMatchObject({ code: 400, path: "windows.second.sizeMs" });
-  hub.updateDesired("edge", "gateway", { windows: null, hub: { type: "edge" } });
+  hub.updateDesired("edge", "gateway", { windows: null, api: { state: "on" } });
   await until("it is answered", answered(3));
-  expect(reported().lastDesiredStatus).toMatchObject({ code: 400, path: "hub" });
+  expect(reported().lastDesiredStatus).toMatchObject({ code: 400, path: "api" });
   expect(gateway?.status.configHash).toBe(before);
-  hub.updateDesired("edge", "gateway", { hub: null });
+  hub.updateDesired("edge", "gateway", { api: null });
   await until("it is answered", answered(4));
   expect(reported().lastDesiredStatus).toMatchObject({ code: 200 });
 });

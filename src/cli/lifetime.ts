@@ -22,6 +22,22 @@ export function stopSignal(): Promise<string> {
   });
 }
 
+/**
+ * SIGHUP, which would end the process otherwise. Gives the function that says what it is to do; one that came before,
+ * during the start, is made up for then.
+ */
+export function hangup(): (action: () => Promise<void>) => void {
+  let isDue = false;
+  let act = async (): Promise<void> => {
+    isDue = true;
+  };
+  process.on("SIGHUP", () => void act());
+  return (action) => {
+    act = action;
+    if (isDue) void action();
+  };
+}
+
 function endWhenOverdue(): void {
   const overdue = setTimeout(() => {
     process.stderr.write("headgate: did not stop in time; what was committed is safe\n");

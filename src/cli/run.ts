@@ -2,7 +2,7 @@ import { StatusSocket } from "../api/status-socket.ts";
 import { systemClock } from "../core/clock.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
-import { fatal, untilStopped } from "./lifetime.ts";
+import { fatal, hangup, untilStopped } from "./lifetime.ts";
 
 export interface RunOptions {
   readonly config?: string;
@@ -15,10 +15,12 @@ export async function run({ config, logLevel }: RunOptions, signal: Promise<unkn
   const onFatal = fatal(log);
   process.on("uncaughtException", onFatal);
   process.on("unhandledRejection", onFatal);
+  const reload = hangup();
   const { env: environment } = process;
   const gateway = await Gateway.start({ configFile: config, environment, clock: systemClock, log, onFatal });
   const socket = new StatusSocket(gateway.storeFolder, gateway.answers, log);
   await socket.start();
+  reload(() => gateway.reload());
   const stop = async (deadline: AbortSignal) => {
     await socket.stop();
     await gateway.stop(deadline);

@@ -1,10 +1,11 @@
 import { readFileSync } from "node:fs";
 import { ConfigError, messageOf, type Problem, TransientError } from "../core/errors.ts";
-import { isObject, type JsonObject } from "../core/json.ts";
+import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
+import { fingerprintOfHub, forbiddenReferences, leadsBack, type Move, moved, withTwin } from "./moved-hub.ts";
 
 const largestFileBytes = 4 * 1024 * 1024;
 
@@ -30,6 +31,12 @@ export function readConfigFile(path: string): JsonObject {
   return config;
 }
 
+const needsRestart =
+  "the configuration file has other settings here, which need a restart; they are not applied";
+
+const broken = () =>
+  new ConfigError("CONFIG_UNREADABLE", [{ path: "", message: "the configuration file is broken" }]);
+
 /** Where the store is, from layers that may be broken otherwise: the last good configuration lies beside it. */
 export function storePath(layers: JsonObject): string {
   const store = layers.store;
@@ -42,17 +49,32 @@ export function layersBelowTwin(file: string | undefined, environment: NodeJS.Pr
   return mergePatch(mergePatch(defaultLayer(environment), fromFile), environmentLayer(environment));
 }
 
+/** A configuration that may come into force, with the layers that it is made of. */
+export interface Candidate extends CheckedConfig {
+  readonly base: JsonObject;
+  /** Without a hub section: that is in `move`. */
+  readonly twin: JsonObject;
+  readonly move: Move | undefined;
+  readonly merged: JsonObject;
+  /** Its hub section is another one than that in force. */
+  readonly isOtherHub: boolean;
+}
+
 /** The layers, merged and checked: defaults < file < environment < twin, and the last good one behind them. */
 export class Configuration {
-  readonly #base: JsonObject | undefined;
+  readonly #file: string | undefined;
+  readonly #environment: NodeJS.ProcessEnv;
+  #base: JsonObject | undefined;
   readonly #lastGood: LastGood;
   readonly #log: Logger;
   readonly #startProblems: Problem[] = [];
   #current: CheckedConfig;
+  /** The twin's layer without a hub section. */
   #twin: JsonObject;
+  #move: Move | undefined;
   #twinVersion: number | undefined;
-  /** What runs is not what the layers say; the last good file stays as it is until a configuration is adopted. */
-  #isFallback = false;
+  /** What the layers say, until it is confirmed or another one adopted; what runs instead of it is not saved. */
+  #unconfirmed: Candidate | undefined;
 
   /**
    * Chooses what to start with: the layers if they are good, else the last good configuration. Writes nothing.
@@ -60,6 +82,8 @@ export class Configuration {
    */
   constructor(file: string | undefined, environment: NodeJS.ProcessEnv, log: Logger) {
     this.#log = log;
+    this.#file = file;
+    this.#environment = environment;
     let unreadable: ConfigError | undefined;
     try {
       this.#base = layersBelowTwin(file, environment);
@@ -72,16 +96,18 @@ export class Configuration {
     const saved = this.#lastGood.current;
     this.#twin = saved?.twin ?? {};
     this.#twinVersion = saved?.twinVersion;
+    this.#move = saved?.move;
     try {
-      if (unreadable) throw unreadable;
-      this.#current = this.candidate(this.#twin);
+      if (unreadable || !this.#base) throw unreadable ?? broken();
+      this.#unconfirmed = this.#compose(this.#base, this.#twin, this.#move);
+      this.#current = this.#unconfirmed;
+      this.#move = this.#unconfirmed.move;
     } catch (error) {
       if (!(error instanceof ConfigError)) throw error;
       this.#startProblems.push(...error.problems);
       const fallback = (saved && checkSaved(saved)) ?? this.#withoutTwin(saved);
       if (!fallback) throw error;
       this.#current = fallback;
-      this.#isFallback = true;
     }
   }
 
@@ -111,46 +137,94 @@ export class Configuration {
     this.#startProblems.push({ path: "", message });
     this.#current = checked;
     this.#twin = earlier.twin;
+    this.#move = earlier.move;
     this.#twinVersion = earlier.twinVersion;
-    this.#isFallback = true;
+    this.#unconfirmed = undefined;
   }
 
   /**
-   * The configuration with another twin layer.
+   * The configuration with another twin. `patch` is what has just changed in it, if that is known.
    * @throws ConfigError with every problem; nothing has changed then.
    */
-  candidate(twin: JsonObject): CheckedConfig {
+  candidate(twin: JsonObject, patch?: JsonObject): Candidate {
+    const base = this.#base;
     const problems = checkTwinLayer(twin);
-    if (problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
-    if (!this.#base) {
-      throw new ConfigError("CONFIG_UNREADABLE", [{ path: "", message: "the configuration file is broken" }]);
+    if (twin.hub !== undefined) {
+      const { store } = this.#current.config;
+      problems.push(...forbiddenReferences(twin.hub, base?.hub ?? null, store.path));
     }
-    const checked = checkConfig(mergePatch(this.#base, twin));
+    if (problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
+    if (!base) throw broken();
+    const next = withTwin(base, { twin: this.#twin, move: this.#move }, twin, patch);
+    const candidate = this.#compose(base, next.twin, next.move);
+    if (candidate.isOtherHub) {
+      const back = leadsBack(this.#move, candidate.config.hub, patch);
+      if (back.length > 0) throw new ConfigError("CONFIG_INVALID", back);
+    }
+    return candidate;
+  }
+
+  /**
+   * The configuration with the file as it is now. What only a start can change stays as it is.
+   * @throws ConfigError with every problem; nothing has changed then.
+   */
+  reread(): Candidate {
+    const file = layersBelowTwin(this.#file, this.#environment);
+    const { path } = this.#current.config.store;
+    const api = this.#base?.api ?? {};
+    if (storePath(file) !== path) this.#log.warn({ path: "store.path" }, needsRestart);
+    if (fingerprint(file.api ?? {}) !== fingerprint(api)) this.#log.warn({ path: "api" }, needsRestart);
+    const store = { ...(isObject(file.store) ? file.store : {}), path };
+    return this.#compose({ ...file, store, api }, this.#twin, this.#move);
+  }
+
+  /** A crash from now on is the doing of the configuration of that hash. @throws ConfigError after too many */
+  blame(hash: string, nowMs: number): void {
+    if (hash !== this.#current.hash && this.#lastGood.isToBlame(hash)) {
+      const message = "the process ended three times while this hub was tried";
+      throw new ConfigError("HUB_TRIAL_FAILED", [{ path: "hub", message, hint: "change it, or try later" }]);
+    }
+    this.#write(() => this.#lastGood.blame(hash, nowMs));
+  }
+
+  /** @throws ConfigError */
+  #compose(base: JsonObject, twin: JsonObject, known: Move | undefined): Candidate {
+    // An operator who edits the file's hub means it, wherever a twin has led to.
+    const move = known?.from === fingerprintOfHub(base) ? known : undefined;
+    const layers = mergePatch(base, twin);
+    const merged = move?.hub ? { ...layers, hub: move.hub } : layers;
+    const checked = checkConfig(merged);
     const rollback = this.#lastGood.rollbackOf(checked.hash);
     if (rollback !== undefined) {
       const message = `this configuration was rolled back: ${rollback}`;
       throw new ConfigError("CONFIG_INVALID", [{ path: "", message, hint: "change it" }]);
     }
-    return checked;
+    const before = this.#current?.config.hub;
+    const isOtherHub = before !== undefined && fingerprint(checked.config.hub) !== fingerprint(before);
+    const start = move ?? { from: fingerprintOfHub(base), twin: "silent", left: [] };
+    const next = isOtherHub ? moved(start, before, checked.config.hub) : move;
+    return { ...checked, base, twin, move: next, merged, isOtherHub };
   }
 
   /**
    * The candidate comes into force, and is the last good one.
    * @throws TransientError when that cannot be saved; nothing has changed then.
    */
-  adopt(checked: CheckedConfig, twin: JsonObject, twinVersion: number | undefined, nowMs: number): void {
-    const merged = mergePatch(this.#base ?? {}, twin);
-    this.#lastGood.save({ hash: checked.hash, merged, twin, twinVersion }, nowMs);
-    this.#current = checked;
+  adopt(candidate: Candidate, twinVersion: number | undefined, nowMs: number): void {
+    const { hash, config, base, merged, twin, move } = candidate;
+    this.#lastGood.save({ hash, merged, twin, twinVersion, ...(move ? { move } : {}) }, nowMs);
+    this.#current = { hash, config };
+    this.#base = base;
     this.#twin = twin;
+    this.#move = move;
     this.#twinVersion = twinVersion;
-    this.#isFallback = false;
+    this.#unconfirmed = undefined;
   }
 
   /** Confirms the configuration of the start. One that came from the last good file is that already. */
   confirm(nowMs: number): void {
-    if (this.#isFallback) return;
-    this.#write(() => this.adopt(this.#current, this.#twin, this.#twinVersion, nowMs));
+    const candidate = this.#unconfirmed;
+    if (candidate) this.#write(() => this.adopt(candidate, this.#twinVersion, nowMs));
   }
 
   /**
@@ -159,15 +233,18 @@ export class Configuration {
    */
   #withoutTwin(saved: SavedConfig | undefined): CheckedConfig | undefined {
     if (!saved || !this.#base) return undefined;
-    try {
-      const checked = this.candidate({});
-      this.#twin = {};
-      this.#twinVersion = undefined;
-      return checked;
-    } catch (error) {
-      if (error instanceof ConfigError) return undefined;
-      throw error;
+    for (const move of [this.#move, undefined]) {
+      try {
+        const checked = this.#compose(this.#base, {}, move);
+        this.#twin = {};
+        this.#move = move;
+        this.#twinVersion = undefined;
+        return checked;
+      } catch (error) {
+        if (!(error instanceof ConfigError)) throw error;
+      }
     }
+    return undefined;
   }
 
   /** It ran long enough to be trusted: crashes from now on do not roll it back. */

@@ -2,8 +2,9 @@ import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { writeDurably } from "../core/durable-file.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
-import { isObject, type JsonObject } from "../core/json.ts";
+import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import { version } from "../version.ts";
+import type { Move } from "./moved-hub.ts";
 
 /** Starts that did not end in order, this many within this time, roll a configuration back. */
 const crashLimit = 3;
@@ -15,6 +16,8 @@ export interface SavedConfig {
   readonly merged: JsonObject;
   readonly twin: JsonObject;
   readonly twinVersion: number | undefined;
+  /** Without it the hub is the one of file and environment, and the twin says nothing of it. */
+  readonly move?: Move | undefined;
 }
 
 interface LastGoodFile {
@@ -95,6 +98,16 @@ export class LastGood {
     return undefined;
   }
 
+  /** From now on a crash is the doing of the configuration of that hash, which need not be in force. */
+  blame(hash: string, nowMs: number): void {
+    this.#write({ ...this.#file, starts: [...this.#file.starts.slice(0, -1), { at: nowMs, hash }] });
+  }
+
+  /** The process ended in that configuration too often to try it again now. */
+  isToBlame(hash: string): boolean {
+    return this.#file.starts.filter((start) => start.hash === hash).length >= crashLimit;
+  }
+
   /** The process ends in order: its start was no crash. */
   stop(): void {
     this.#write({ ...this.#file, starts: this.#file.starts.slice(0, -1) });
@@ -107,7 +120,8 @@ export class LastGood {
   save(config: SavedConfig, nowMs: number): void {
     const { current, previous, starts } = this.#file;
     const same = current?.hash === config.hash;
-    if (same && current.twinVersion === config.twinVersion) return;
+    const isSameTwin = current?.twinVersion === config.twinVersion;
+    if (same && isSameTwin && fingerprint(current.move ?? null) === fingerprint(config.move ?? null)) return;
     const before = same ? previous : (previous ?? current);
     this.#write({
       ...this.#file,

@@ -288,6 +288,9 @@ const hubDeadlines = {
   sendTimeoutMs: ms(100, 29_000).default(20_000).describe("A send not confirmed by then rebuilds the client"),
   twinTimeoutMs: ms(100, 29_000).default(15_000),
   closeTimeoutMs: ms(100, 3_000).default(2_000),
+  trialMs: ms(1_000, 3_600_000)
+    .default(120_000)
+    .describe("A changed hub section is taken back unless the hub confirms a message within this time"),
 };
 const upstream = z
   .strictObject({
@@ -561,8 +564,8 @@ export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;
 export type AggregateName = (typeof aggregateNames)[number];
 
-/** Sections that only the file and the environment may set: a remote change of these could cut the box off, or open it. */
-export const localSections: readonly (keyof Config)[] = ["store", "hub", "api"];
+/** Sections that only the file and the environment may set: a remote change of these could cost data, or open the box. */
+export const localSections: readonly (keyof Config)[] = ["store", "api"];
 
 /**
  * The part of the configuration that decides what readings become.

@@ -73,6 +73,11 @@ export const errorCodes = {
       "The hub ended eight connections in a row, each in its first minute: most likely another client has the same identity.",
     fix: "Look for a second gateway with this connection string or module identity and stop one. It is tried again with pauses of minutes; data waits in the store.",
   },
+  HUB_TRIAL_FAILED: {
+    cause:
+      "Another hub was set, and confirmed nothing within its `trialMs`; or the process ended meanwhile, three times.",
+    fix: "Read the reason, correct the `hub` section, and set it again. The gateway is back at the hub before; nothing is lost.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

@@ -30,6 +30,10 @@ const takenOver = {
 /** The one reconnect loop: makes a client, uses it until it is lost, closes it, waits, makes another, for ever. */
 export class HubLink {
   readonly #options: HubLinkOptions;
+  #factory: HubClientFactory;
+  #pace: Pace;
+  /** Ends the wait before the next connection. */
+  #pause = new AbortController();
   readonly #stop = new AbortController();
   #client: HubClient | undefined;
   /** Calls under way: nobody waits for an answer of a connection that is gone. */
@@ -41,6 +45,8 @@ export class HubLink {
 
   constructor(options: HubLinkOptions) {
     this.#options = options;
+    this.#factory = options.factory;
+    this.#pace = new Pace(options.schedules ?? hubSchedules);
   }
 
   get state(): HubLinkState {
@@ -49,6 +55,15 @@ export class HubLink {
 
   start(): void {
     this.#running ??= this.#run();
+  }
+
+  /** From now on connections come of this factory, the first of them at once; calls under way fail. */
+  use(factory: HubClientFactory): void {
+    this.#factory = factory;
+    this.#pace = new Pace(this.#options.schedules ?? hubSchedules);
+    this.#client = undefined;
+    this.#lose?.(new TransientError("HUB_LOST", "other settings of the hub are taken"));
+    this.#pause.abort();
   }
 
   /** Ends the loop and closes the client, which has a deadline of its own. */
@@ -111,12 +126,13 @@ export class HubLink {
   }
 
   async #run(): Promise<void> {
-    const { clock, factory, onConnected, onDesired, schedules = hubSchedules } = this.#options;
+    const { clock, onConnected, onDesired } = this.#options;
     const { signal } = this.#stop;
-    const pace = new Pace(schedules);
     let clients = 0;
     while (!signal.aborted) {
       clients++;
+      const factory = this.#factory;
+      const pace = this.#pace;
       this.#set({ ...this.#state, state: "connecting", clients });
       const calls = new Set<(reason: unknown) => void>();
       this.#calls = calls;
@@ -135,6 +151,8 @@ export class HubLink {
         // A stop ends the wait for a connection as well.
         this.#lose = lose;
         await Promise.race([client.connect(), lost]);
+        // It stood for a moment, and another hub is wanted.
+        if (factory !== this.#factory) await lost;
         connectedAt = clock.monotonic();
         this.#client = client;
         // Before the twin is there: a hub whose twin does not answer still takes messages.
@@ -159,7 +177,10 @@ export class HubLink {
       });
       await client.close();
       if (signal.aborted) break;
-      await clock.sleep(pace.pauseMs(Math.random()), signal).catch(() => undefined);
+      if (factory !== this.#factory) continue;
+      this.#pause = new AbortController();
+      const pause = AbortSignal.any([signal, this.#pause.signal]);
+      await clock.sleep(pace.pauseMs(Math.random()), pause).catch(() => undefined);
     }
     this.#set({ state: "stopped", reason: undefined, code: undefined, clients });
   }

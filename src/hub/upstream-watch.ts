@@ -54,9 +54,7 @@ const deadlineMs = 5_000;
 const patience = 6;
 
 export interface UpstreamWatchOptions {
-  /** undefined: nobody asks. */
-  readonly settings: UpstreamSettings | undefined;
-  readonly holdBack: HoldBack;
+  readonly holdBack: (settings: UpstreamSettings | undefined) => HoldBack;
   readonly clock: Clock;
   readonly log: Logger;
   /** A message may be handed over that might not before. */
@@ -66,52 +64,71 @@ export interface UpstreamWatchOptions {
 /** Looks at edge hub's metrics every so often, and lets `HoldBack` judge them. Without metrics nothing is held back. */
 export class UpstreamWatch {
   readonly #options: UpstreamWatchOptions;
-  readonly #stop = new AbortController();
+  /** undefined: nobody asks. */
+  #settings: UpstreamSettings | undefined;
+  #holdBack: HoldBack;
+  #stop = new AbortController();
   #running: Promise<void> | undefined;
   #reason: string | undefined;
   #queueLength: number | undefined;
   #heldMs = 0;
   #heldSince: number | undefined;
 
-  constructor(options: UpstreamWatchOptions) {
+  constructor(options: UpstreamWatchOptions, settings: UpstreamSettings | undefined) {
     this.#options = options;
+    this.#settings = settings;
+    this.#holdBack = options.holdBack(settings);
   }
 
   /** undefined where no edge hub stands between, or nobody asks. */
   get status(): UpstreamStatus | undefined {
-    const { holdBack, clock } = this.#options;
-    if (!this.#options.settings) return undefined;
-    const { state, holding } = holdBack;
+    const { clock } = this.#options;
+    if (!this.#settings) return undefined;
+    const { state, holding } = this.#holdBack;
     const present = this.#heldSince === undefined ? 0 : clock.monotonic() - this.#heldSince;
     const heldMs = Math.round(this.#heldMs + present);
     return { state, reason: this.#reason, queueLength: this.#queueLength, holding, heldMs };
   }
 
   get isHolding(): boolean {
-    return this.#options.holdBack.holding;
+    return this.#holdBack.holding;
   }
 
   get mayHandOver(): boolean {
-    return this.#options.holdBack.mayHandOver(this.#options.clock.monotonic());
+    return this.#holdBack.mayHandOver(this.#options.clock.monotonic());
   }
 
   /** A message is on its way to the hub. */
   handedOver(): void {
-    this.#options.holdBack.handedOver(this.#options.clock.monotonic());
+    this.#holdBack.handedOver(this.#options.clock.monotonic());
   }
 
   start(): void {
-    const { settings } = this.#options;
-    if (settings) this.#running ??= this.#run(settings);
+    if (this.#settings) this.#running ??= this.#run(this.#settings);
   }
 
   async stop(): Promise<void> {
     this.#stop.abort(new TransientError("HUB_LOST", "stopped"));
     await this.#running;
+    this.#running = undefined;
+  }
+
+  /** Another hub: what was known of the one before says nothing of it. */
+  async configure(settings: UpstreamSettings | undefined): Promise<void> {
+    await this.stop();
+    this.#settings = settings;
+    this.#holdBack = this.#options.holdBack(settings);
+    this.#reason = undefined;
+    this.#queueLength = undefined;
+    this.#release();
+    this.#stop = new AbortController();
+    this.start();
+    this.#options.wake();
   }
 
   async #run({ url, intervalMs }: UpstreamSettings): Promise<void> {
-    const { clock, holdBack } = this.#options;
+    const { clock } = this.#options;
+    const holdBack = this.#holdBack;
     const { signal } = this.#stop;
     while (!signal.aborted) {
       const before = holdBack.state;
@@ -124,7 +141,8 @@ export class UpstreamWatch {
   }
 
   async #look(url: string): Promise<boolean> {
-    const { holdBack, log } = this.#options;
+    const { log } = this.#options;
+    const holdBack = this.#holdBack;
     const { signal } = this.#stop;
     let sample: UpstreamSample | undefined;
     let reason = "these are not the metrics of an edge hub";
@@ -148,14 +166,10 @@ export class UpstreamWatch {
   }
 
   #settle(before: UpstreamState): void {
-    const { holdBack, clock, log, wake } = this.#options;
-    const { state, holding } = holdBack;
-    const now = clock.monotonic();
-    if (holding) this.#heldSince ??= now;
-    else if (this.#heldSince !== undefined) {
-      this.#heldMs += now - this.#heldSince;
-      this.#heldSince = undefined;
-    }
+    const { clock, log, wake } = this.#options;
+    const { state, holding } = this.#holdBack;
+    if (holding) this.#heldSince ??= clock.monotonic();
+    else this.#release();
     if (state !== before) {
       const line = { upstream: state, queueLength: this.#queueLength };
       if (holding)
@@ -164,6 +178,12 @@ export class UpstreamWatch {
     }
     // Also while it holds: a message may be due as a probe.
     if (this.mayHandOver) wake();
+  }
+
+  #release(): void {
+    if (this.#heldSince === undefined) return;
+    this.#heldMs += this.#options.clock.monotonic() - this.#heldSince;
+    this.#heldSince = undefined;
   }
 }
 

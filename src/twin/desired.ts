@@ -13,8 +13,15 @@ export interface DesiredStatus {
 }
 
 export interface DesiredOptions {
-  /** Puts a twin layer in force. @throws ConfigError when it is refused; the running configuration stays then. */
-  readonly apply: (twin: JsonObject, version: number | undefined) => Promise<void>;
+  /**
+   * Puts a twin layer in force; `patch` is what has just changed in it, unless it was read as a whole.
+   * @throws ConfigError when it is refused; the running configuration stays then.
+   */
+  readonly apply: (
+    twin: JsonObject,
+    version: number | undefined,
+    patch: JsonObject | undefined,
+  ) => Promise<void>;
   readonly answered: (version: number | undefined, status: DesiredStatus) => void;
   /** Gets the whole twin again. Its failure is the link's to handle. */
   readonly refresh: () => Promise<TwinDocument>;
@@ -33,6 +40,8 @@ export class Desired {
   #early: DesiredPatch[] | undefined = [];
   #queue: Promise<void> = Promise.resolve();
   #closed = false;
+  /** Counts hubs: what waits of the one before counts no more. */
+  #hub = 0;
 
   constructor(options: DesiredOptions) {
     this.#options = options;
@@ -41,6 +50,13 @@ export class Desired {
   /** A new connection stands: until its full twin is there, patches wait. */
   connecting(): void {
     this.#early = [];
+  }
+
+  /** The next full twin is that of another hub: its version says nothing of what was applied. */
+  forget(): void {
+    this.connecting();
+    this.#hub++;
+    this.#version = undefined;
   }
 
   full(document: TwinDocument): void {
@@ -65,7 +81,7 @@ export class Desired {
         await this.#whole(await this.#options.refresh());
         return;
       }
-      await this.#apply(mergePatch(this.#desired, patch.patch), version);
+      await this.#apply(mergePatch(this.#desired, patch.patch), version, patch.patch);
     });
   }
 
@@ -90,20 +106,20 @@ export class Desired {
     }
   }
 
-  async #apply(desired: JsonObject, version: number): Promise<void> {
+  async #apply(desired: JsonObject, version: number, patch?: JsonObject): Promise<void> {
     if (this.#closed) return;
     this.#desired = desired;
     this.#version = version;
-    const status = await this.#try(desired, version);
+    const status = await this.#try(desired, version, patch);
     // Not the configuration's fault: the next full twin tries it again.
     if (status.code === 500) this.#version = undefined;
     this.#options.answered(version, status);
   }
 
-  async #try(desired: JsonObject, version: number): Promise<DesiredStatus> {
+  async #try(desired: JsonObject, version: number, patch?: JsonObject): Promise<DesiredStatus> {
     const { apply, log } = this.#options;
     try {
-      await apply(desired, version);
+      await apply(desired, version, patch);
       log.info({ version }, "desired configuration applied");
       return { code: 200, description: "applied", path: "" };
     } catch (error) {
@@ -118,8 +134,9 @@ export class Desired {
   }
 
   #enqueue(work: () => Promise<void>): void {
+    const hub = this.#hub;
     this.#queue = this.#queue
-      .then(() => (this.#closed ? undefined : work()))
+      .then(() => (this.#closed || hub !== this.#hub ? undefined : work()))
       .catch((error: unknown) => {
         // Only `refresh` can fail here: the connection broke, and the next one brings the full twin.
         this.#options.log.debug({ reason: messageOf(error) }, "getting the twin again failed");

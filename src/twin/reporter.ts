@@ -51,6 +51,11 @@ export class Reporter {
     this.#told = "";
   }
 
+  /** Another hub: nothing is reported until its twin was read. */
+  forget(): void {
+    this.#held = undefined;
+  }
+
   /** Something changed that somebody waits for: looks at once instead of in a while. */
   look(): void {
     this.#asleep?.abort();
@@ -102,7 +107,8 @@ export class Reporter {
     const { properties, report, clock, log } = this.#options;
     const { telling, figures } = properties();
     const wanted = { ...telling, ...figures };
-    const patch = difference(this.#held ?? {}, wanted);
+    const held = this.#held;
+    const patch = difference(held ?? {}, wanted);
     this.#lastMs = clock.monotonic();
     if (Object.keys(patch).length > 0) {
       try {
@@ -117,6 +123,8 @@ export class Reporter {
         return;
       }
     }
+    // Another connection may have told meanwhile what its hub holds.
+    if (this.#held !== held) return;
     this.#held = wanted;
     this.#told = fingerprint(telling);
   }

@@ -48,7 +48,7 @@ export function box(file: JsonObject | string = {}) {
 
 /** Puts a twin layer in force, as a desired configuration does. */
 export function adopt(configuration: Configuration, twin: JsonObject, version: number, nowMs: number) {
-  configuration.adopt(configuration.candidate(twin), twin, version, nowMs);
+  configuration.adopt(configuration.candidate(twin), version, nowMs);
 }
 export const windowOf = (configuration: Configuration) => configuration.current.config.windows.w?.sizeMs;
 export const twin = (sizeMs: number): JsonObject => ({ windows: { w: { sizeMs } } });

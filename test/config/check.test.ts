@@ -309,12 +309,12 @@ describe("bounds that depend on each other", () => {
 });
 
 describe("the twin's layer", () => {
-  test("must not touch store and hub", () => {
+  test("must not touch store and api", () => {
     expect(
-      checkTwinLayer({ store: {}, hub: {}, windows: {} })
+      checkTwinLayer({ store: {}, api: {}, hub: {}, windows: {} })
         .map((p) => p.path)
         .sort(),
-    ).toEqual(["hub", "store"]);
+    ).toEqual(["api", "store"]);
     expect(checkTwinLayer({ windows: {}, sources: {} })).toEqual([]);
   });
 });

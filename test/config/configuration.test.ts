@@ -55,7 +55,9 @@ describe("layers", () => {
 describe("a candidate", () => {
   test.each([
     [{ store: { path: "/elsewhere" } }, "store"],
-    [{ hub: { type: "mqtt" } }, "hub"],
+    [{ hub: { type: "mqtt" } }, "hub.url"],
+    [{ hub: "edge" }, "hub"],
+    [{ api: { state: "off" } }, "api"],
     [{ windows: { w: { sizeMs: 1 } } }, "windows.w.sizeMs"],
     [{ windows: { w: { sizeMs: 1_000, sources: ["gone"] } } }, "windows.w.sources.0"],
     [{ nonsense: 1 }, "nonsense"],
@@ -178,14 +180,14 @@ describe("adopting", () => {
     writeFileSync(b.store, "a file in the folder's place");
     const candidate = configuration.candidate(twin(3_000));
     const failure = await Promise.resolve()
-      .then(() => configuration.adopt(candidate, twin(3_000), 8, 0))
+      .then(() => configuration.adopt(candidate, 8, 0))
       .catch((error: unknown) => error);
     expect(failure).toBeInstanceOf(TransientError);
     expect(failure).toMatchObject({ code: "STORE_UNUSABLE" });
     expect(configuration.current).toBe(before);
     expect(configuration.twinVersion).toBe(7);
     rmSync(b.store);
-    configuration.adopt(candidate, twin(3_000), 8, 0);
+    configuration.adopt(candidate, 8, 0);
     expect([windowOf(configuration), configuration.twinVersion]).toEqual([3_000, 8]);
     expect(windowOf(b.start())).toBe(3_000);
   });

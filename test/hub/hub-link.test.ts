@@ -64,6 +64,46 @@ function link(prepare: (client: HandMadeClient, number: number) => void = () => 
 const forever = () => new Promise<void>(() => undefined);
 const signal = () => AbortSignal.timeout(10_000);
 
+test("another factory takes over at once, also from a long pause; calls under way fail, and the old client is closed", async () => {
+  const { link: subject, clients } = link((client) => {
+    client.onSend = forever;
+  });
+  await subject.connected(signal());
+  const sending = subject.send(message).catch((error: unknown) => error);
+  const others: HandMadeClient[] = [];
+  const long = { baseMs: 600_000, maxMs: 600_000, healthyMs: 60_000 };
+  subject.use((events) => {
+    const client = new HandMadeClient(events);
+    others.push(client);
+    return client;
+  });
+  expect(await sending).toMatchObject({ code: "HUB_LOST" });
+  await subject.connected(signal());
+  await subject.send(message);
+  expect([clients.length, clients[0]?.closed, others.length]).toEqual([1, 1, 1]);
+
+  let attempts = 0;
+  const waiting = new HubLink({
+    factory: (events) => {
+      attempts++;
+      const client = new HandMadeClient(events);
+      client.onConnect = () => Promise.reject(new TransientError("HUB_UNREACHABLE", "away"));
+      return client;
+    },
+    clock: systemClock,
+    log: recordingLog(),
+    onConnected: async () => undefined,
+    onDesired: () => undefined,
+    schedules: { reconnect: long, busy: long, takeover: long },
+  });
+  links.push(waiting);
+  waiting.start();
+  await until("it waits", () => waiting.state.state === "disconnected");
+  waiting.use((events) => new HandMadeClient(events));
+  await waiting.connected(signal());
+  expect(attempts).toBe(1);
+});
+
 test("a lost client is closed before the next one is made, so that the two never fight for the identity", async () => {
   let open = 0;
   let most = 0;

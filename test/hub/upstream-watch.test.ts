@@ -28,13 +28,10 @@ function watching(url: string) {
   const settings = { state: "on", url, intervalMs: 20 } as const;
   const log = recordingLog();
   let wakes = 0;
-  const made = new UpstreamWatch({
+  const made = new UpstreamWatch(
+    { holdBack: (of) => new HoldBack(of), clock: systemClock, log, wake: () => wakes++ },
     settings,
-    holdBack: new HoldBack(settings),
-    clock: systemClock,
-    log,
-    wake: () => wakes++,
-  });
+  );
   made.start();
   watch = made;
   return { watch: made, log, wakes: () => wakes };
@@ -173,13 +170,15 @@ test("a name that does not resolve is told once", async () => {
 });
 
 test("nobody asks where no edge hub stands between", async () => {
-  const silent = new UpstreamWatch({
-    settings: undefined,
-    holdBack: new HoldBack(undefined),
-    clock: systemClock,
-    log: recordingLog(),
-    wake: () => undefined,
-  });
+  const silent = new UpstreamWatch(
+    {
+      holdBack: (of) => new HoldBack(of),
+      clock: systemClock,
+      log: recordingLog(),
+      wake: () => undefined,
+    },
+    undefined,
+  );
   silent.start();
   expect([silent.status, silent.mayHandOver]).toEqual([undefined, true]);
   await silent.stop();

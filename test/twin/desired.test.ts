@@ -4,6 +4,7 @@ import type { JsonObject } from "../../src/core/json.ts";
 import type { TwinDocument } from "../../src/hub/hub-client.ts";
 import { Desired } from "../../src/twin/desired.ts";
 import { recordingLog } from "../core/recording-log.ts";
+import { until } from "../support/until.ts";
 
 function running() {
   const applied: [number | undefined, JsonObject][] = [];
@@ -293,4 +294,33 @@ test("a burst of patches behind a gap in the versions gets the whole twin once",
     [6, { a: 1, b: 5, c: 6 }],
     [7, { a: 1, b: 5, c: 6, d: 7 }],
   ]);
+});
+
+test("what waits of the hub before is not applied any more, and another hub's twin is, also with the same version", async () => {
+  const applied: JsonObject[] = [];
+  let release: () => void = () => undefined;
+  const desired = new Desired({
+    apply: async (layer) => {
+      applied.push(layer);
+      if (applied.length === 1) {
+        await new Promise<void>((resolve) => {
+          release = resolve;
+        });
+      }
+    },
+    answered: () => undefined,
+    refresh: () => Promise.reject(new Error("no connection")),
+    log: recordingLog(),
+  });
+  const full = (name: string, version: number) =>
+    desired.full({ desired: { name }, desiredVersion: version, reported: {} });
+  full("old", 1);
+  full("old, later", 2);
+  await until("the first is under way", () => applied.length === 1);
+  desired.forget();
+  release();
+  await desired.settled();
+  full("other", 1);
+  await desired.settled();
+  expect(applied).toEqual([{ name: "old" }, { name: "other" }]);
 });

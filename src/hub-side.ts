@@ -1,0 +1,106 @@
+import type { Clock } from "./core/clock.ts";
+import type { Logger } from "./core/logger.ts";
+import type { HubClient } from "./hub/hub-client.ts";
+import { HubLink, type HubLinkOptions } from "./hub/hub-link.ts";
+import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
+import { type HubInForce, HubMove, type HubMoveOptions } from "./hub-move.ts";
+import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
+import { HoldBack } from "./publish/hold-back.ts";
+import { Publisher, type PublisherOptions, type PublishSettings } from "./publish/publisher.ts";
+
+export interface HubSideOptions
+  extends Pick<PublisherOptions, "next" | "acknowledge" | "reject" | "onFatal">,
+    Pick<HubMoveOptions, "hub" | "outbox" | "onOtherTwin"> {
+  /** Has messages made, as far as `demand` says. */
+  readonly compose: () => void;
+  /** A connection stands, and its twin may be used. */
+  readonly onConnected: (client: HubClient) => Promise<void>;
+  readonly onDesired: HubLinkOptions["onDesired"];
+  readonly clock: Clock;
+  readonly log: Logger;
+}
+
+/** The end at the hub: the connection, what is known of the way behind it, the move to another, and the publisher. */
+export class HubSide {
+  readonly link: HubLink;
+  readonly upstream: UpstreamWatch;
+  readonly move: HubMove;
+  readonly publisher: Publisher;
+  readonly #options: HubSideOptions;
+
+  constructor(options: HubSideOptions, inForce: HubInForce, settings: PublishSettings) {
+    const { clock, compose } = options;
+    const log = options.log.child({ stage: "hub" });
+    this.#options = options;
+    this.link = new HubLink({
+      factory: inForce.factory,
+      clock,
+      log,
+      onConnected: async (client) => {
+        compose();
+        if (await this.move.admits(client)) await options.onConnected(client);
+      },
+      onDesired: (patch) => {
+        // After a trial that goes well the whole twin is read.
+        if (!this.move.isTrying) options.onDesired(patch);
+      },
+    });
+    const wake = () => {
+      compose();
+      this.publisher.wake();
+    };
+    const holdBack = (of: ReturnType<typeof upstreamSettings>) => new HoldBack(of);
+    this.upstream = new UpstreamWatch({ holdBack, clock, log, wake }, upstreamSettings(inForce.config));
+    const { hub, outbox, onOtherTwin } = options;
+    const { link, upstream } = this;
+    this.move = new HubMove({ link, upstream, hub, outbox, onOtherTwin, clock, log }, inForce);
+    const { next, acknowledge, reject, onFatal } = options;
+    this.publisher = new Publisher(
+      {
+        next,
+        connected: (signal) => link.connected(signal),
+        mayHandOver: () => upstream.mayHandOver,
+        send: (message) => {
+          upstream.handedOver();
+          return this.move.send(message);
+        },
+        acknowledge,
+        reject,
+        onFatal,
+        clock,
+        log: options.log.child({ stage: "publish" }),
+      },
+      settings,
+    );
+  }
+
+  /** While messages are held back one may pass now and then, to see whether that is right. */
+  get demand(): Demand {
+    if (this.link.state.state !== "connected") return noDemand;
+    return this.upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
+  }
+
+  start(): void {
+    this.link.start();
+    this.upstream.start();
+  }
+
+  /** Lets what is in the outbox go out, as long as the hub takes it and the signal allows. */
+  async drain(signal: AbortSignal): Promise<void> {
+    const { clock, outbox } = this.#options;
+    while (
+      this.link.state.state === "connected" &&
+      this.upstream.mayHandOver &&
+      outbox().messages > 0 &&
+      !signal.aborted
+    ) {
+      await clock.sleep(50, signal).catch(() => undefined);
+    }
+  }
+
+  async stop(): Promise<void> {
+    const idle = Promise.all([this.upstream.stop(), this.publisher.stop()]);
+    await this.link.stop();
+    await idle;
+  }
+}

@@ -1,0 +1,156 @@
+/** Which hub is in force: sections come and go in files and in twins of several hubs. */
+import { describe, expect, test } from "vitest";
+import type { Configuration } from "../../src/config/configuration.ts";
+import { forbiddenReferences } from "../../src/config/moved-hub.ts";
+import { ConfigError } from "../../src/core/errors.ts";
+import type { JsonObject } from "../../src/core/json.ts";
+import { box, minute, twin } from "./box.ts";
+
+const hub = (name: string, more: JsonObject = {}): JsonObject => ({
+  type: "mqtt",
+  url: `mqtt://${name}:1883`,
+  ...more,
+});
+const hubOf = ({ current: { config } }: Configuration) =>
+  config.hub.type === "mqtt" ? new URL(config.hub.url).hostname : config.hub.type;
+let version = 1;
+/** What a twin says, proven if it is another hub. */
+function say(configuration: Configuration, layer: JsonObject, patch?: JsonObject): string {
+  configuration.adopt(configuration.candidate(layer, patch), version++, 0);
+  return hubOf(configuration);
+}
+const refusal = (act: () => unknown): string | undefined => {
+  try {
+    act();
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems[0]?.path;
+    throw error;
+  }
+  return undefined;
+};
+
+describe("a hub that a twin led to", () => {
+  const moved = () => {
+    const b = box({ hub: hub("a") });
+    const running = b.run(0);
+    say(running, { ...twin(1_000), hub: hub("b") }, { hub: hub("b") });
+    return { b, running };
+  };
+
+  test("stays when its own twin is empty, or says nothing of the hub, and after restarts", () => {
+    const { b, running } = moved();
+    expect(say(running, {})).toBe("b");
+    running.ended();
+    const second = b.run(minute);
+    expect(hubOf(second)).toBe("b");
+    expect(second.current.config.windows.w?.sizeMs).toBe(1_000);
+    expect(say(second, twin(2_000))).toBe("b");
+    // From now on this twin was read, and emptying it is a wish.
+    expect(say(second, {})).toBe("b");
+    expect(second.current.config.windows.w).toBeUndefined();
+    second.ended();
+    expect(hubOf(b.run(2 * minute))).toBe("b");
+  });
+
+  test("stays with a broken file", () => {
+    const { b, running } = moved();
+    running.ended();
+    b.write("{");
+    expect(hubOf(b.run(minute))).toBe("b");
+  });
+
+  test("gives way to the file's when that is edited, and only then", () => {
+    const { b, running } = moved();
+    running.ended();
+    b.write({ hub: hub("a"), gateway: { name: "renamed" } });
+    const second = b.run(minute);
+    expect(hubOf(second)).toBe("b");
+    second.ended();
+    b.write({ hub: hub("c") });
+    const third = b.run(2 * minute);
+    expect(hubOf(third)).toBe("c");
+    third.ended();
+    b.write({ hub: hub("a") });
+    expect(hubOf(b.run(3 * minute))).toBe("a");
+  });
+
+  test("gives way to the file's by `null`, and by a section that goes from the twin it stood in", () => {
+    const first = moved().running;
+    expect(say(first, {}, { hub: null })).toBe("a");
+    const second = moved().running;
+    expect(say(second, { hub: hub("b") })).toBe("b");
+    expect(say(second, {})).toBe("a");
+  });
+
+  test("is not gone back to by the first reading of another hub's twin, but by a patch", () => {
+    const { running } = moved();
+    expect(say(running, {}, { hub: null })).toBe("a");
+    const stale = { hub: hub("b") };
+    expect(refusal(() => running.candidate(stale))).toBe("hub");
+    expect(refusal(() => running.candidate({ ...stale, ...twin(5_000) }, twin(5_000)))).toBe("hub");
+    expect(say(running, stale, stale)).toBe("b");
+  });
+
+  test("is named in whole: nothing of the file's section is merged in", () => {
+    const running = box({ hub: hub("a", { username: "me" }) }).run(0);
+    expect(refusal(() => running.candidate({ hub: { username: "you" } }))).toBe("hub.type");
+    say(running, { hub: hub("b") }, { hub: hub("b") });
+    expect(running.current.config.hub).not.toHaveProperty("username");
+  });
+
+  test("is rolled back with its configuration when the process crashes there", () => {
+    const b = box({ hub: hub("a") });
+    const running = b.run(0);
+    running.prove();
+    say(running, { hub: hub("b") }, { hub: hub("b") });
+    for (const at of [10_000, 20_000]) expect(hubOf(b.run(at))).toBe("b");
+    const back = b.run(30_000);
+    expect(hubOf(back)).toBe("a");
+    expect(refusal(() => back.candidate({ hub: hub("b") }))).toBe("");
+  });
+});
+
+test("crashes during a trial are not those of the configuration in force, and end the trials", () => {
+  const b = box({ hub: hub("a"), ...twin(1_000) });
+  b.run(0).ended();
+  const second = b.run(6 * minute);
+  say(second, twin(2_000));
+  second.ended();
+  for (const at of [7, 7.2, 7.4]) {
+    const running = b.run(at * minute);
+    expect(running.current.config.windows.w?.sizeMs).toBe(2_000);
+    running.blame(running.candidate({ hub: hub("b") }).hash, at * minute);
+  }
+  const running = b.run(7.6 * minute);
+  expect(running.current.config.windows.w?.sizeMs).toBe(2_000);
+  const { hash } = running.candidate({ hub: hub("b") });
+  expect(refusal(() => running.blame(hash, 7.6 * minute))).toBe("hub");
+});
+
+describe("a secret in a twin", () => {
+  const local = { type: "mqtt", url: "mqtts://a", password: { file: "/run/secrets/a" } };
+  const paths = (section: JsonObject) => forbiddenReferences(section, local, "/data").map(({ path }) => path);
+
+  test.each<[JsonObject, string[]]>([
+    [{ url: "mqtts://a", password: { file: "/run/secrets/a" } }, []],
+    [{ url: "mqtts://b", password: { file: "/run/secrets/a" } }, ["hub.password"]],
+    [{ url: "mqtts://b", password: { file: "/etc/shadow" } }, ["hub.password"]],
+    [{ url: "mqtts://b", password: { file: "/data/secrets/../headgate.db" } }, ["hub.password"]],
+    [{ url: "mqtts://b", password: { file: "/data/secrets-of-others" } }, ["hub.password"]],
+    [{ url: "mqtts://b", password: { file: "/data/secrets/b" } }, []],
+    [{ url: "mqtts://b", password: { env: "HEADGATE_SECRET_B" } }, []],
+    [{ url: "mqtts://b", password: { env: "AWS_SECRET_ACCESS_KEY" } }, ["hub.password"]],
+    [
+      { type: "iothub", connectionString: { env: "PATH" }, caFile: "/etc/passwd" },
+      ["hub.connectionString", "hub.caFile"],
+    ],
+    [{ url: "mqtts://b", certFile: "/data/secrets/b.pem", keyFile: "/etc/ssl/private/k" }, ["hub.keyFile"]],
+  ])("%j: %j are refused", (section, refused) => expect(paths(section)).toEqual(refused));
+
+  test("is refused with its path before anything is tried", () => {
+    const running = box({ hub: hub("a") }).run(0);
+    expect(refusal(() => running.candidate({ hub: hub("b", { password: { env: "HOME" } }) }))).toBe(
+      "hub.password",
+    );
+  });
+});
