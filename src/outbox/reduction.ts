@@ -54,19 +54,23 @@ export class Reduction {
   }
 
   /**
-   * Merges the oldest entries of a source that were not merged before; returns the bytes that this freed.
-   * 0 when there is nothing left to merge.
+   * Merges the oldest entries of a source that were not merged before, until `bytes` are freed: all of it goes through
+   * the log in one transaction. Returns the bytes that this freed; 0 when there is nothing left to merge.
    */
-  thin(source: string): number {
+  thin(source: string, bytes = Number.POSITIVE_INFINITY): number {
     for (const lane of this.#lanes()) {
       for (;;) {
         const rows = this.#rows(lane, source, this.#thinnedBelow, thinnedRows);
         const last = rows.at(-1);
         if (!last) break;
-        this.#thinnedBelow.set(`${lane} ${source}`, last.entry + 1);
         let freed = 0;
-        for (const group of groupsOf(rows.filter((row) => !this.#composed.spanAt(row.entry))))
-          freed += this.#merge(source, group);
+        let next = last.entry + 1;
+        for (const group of groupsOf(rows.filter((row) => !this.#composed.spanAt(row.entry)))) {
+          if (freed < bytes) freed += this.#merge(source, group);
+          // A single one has nobody to be merged with among those that were read.
+          else if (group.length > 1) next = Math.min(next, group[0]?.entry ?? next);
+        }
+        this.#thinnedBelow.set(`${lane} ${source}`, next);
         if (freed > 0) return freed;
       }
     }

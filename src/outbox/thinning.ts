@@ -5,12 +5,12 @@ import type { ChannelBody, WindowEntryBody } from "./entry-schema.ts";
 export const thinnedTo = 10;
 
 /**
- * Entries that may be merged: of one window of one device, of one size and in the same units, told once and not revised.
+ * Entries that may be merged: of one window of one device, of one size and in the same units, told once, not revised, and not merged before.
  * A revision stands for a window whose first telling may have left already; merged, it would count twice.
  */
 export function thinningKey(body: WindowEntryBody): string | undefined {
-  if (body.kind !== "window" || body.revision > 0) return undefined;
-  const sizeMs = (Date.parse(body.windowEnd) - Date.parse(body.windowStart)) / (body.thinned ?? 1);
+  if (body.kind !== "window" || body.revision > 0 || body.thinned !== undefined) return undefined;
+  const sizeMs = Date.parse(body.windowEnd) - Date.parse(body.windowStart);
   const units = Object.entries(body.channels).map(([name, { unit }]) => [name, unit]);
   return JSON.stringify([body.window, body.source, body.device, sizeMs, units]);
 }

@@ -21,5 +21,6 @@ export function economize(
   }
   const loose = Object.values(counters.loose).reduce((sum, bytes) => sum + bytes, 0);
   if (loose <= 2 * maxMessageBytes) return;
-  for (const source of Object.keys(counters.loose)) while (reduction.thin(source) > 0);
+  // A message's worth at a time: all of it goes through the log in one transaction, and the next commit goes on.
+  for (const source of Object.keys(counters.loose)) reduction.thin(source, maxMessageBytes);
 }

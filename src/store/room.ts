@@ -67,7 +67,7 @@ export function makeRoom(
       wanted -= what;
       return what;
     };
-    while (excess() > 0 && less(reduction.thin(source)) > 0);
+    while (excess() > 0 && less(reduction.thin(source, excess())) > 0);
     for (let more = excess(); more > 0; more = excess()) {
       const what = reduction.evict(source, more, context.spared());
       if (!what) break;

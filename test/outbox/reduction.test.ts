@@ -1,0 +1,71 @@
+import { expect, test } from "vitest";
+import { openDatabase } from "../../src/core/database.ts";
+import type { WindowEntryBody } from "../../src/outbox/entry-schema.ts";
+import { emptyOutbox, Outbox } from "../../src/outbox/outbox.ts";
+import { Reduction } from "../../src/outbox/reduction.ts";
+
+const t0 = Date.UTC(2025, 0, 1);
+
+function windowOf(device: string, index: number): WindowEntryBody {
+  return {
+    id: `${device}${String(index).padStart(31, "0")}`,
+    revision: 0,
+    kind: "window",
+    window: "w",
+    gateway: "g",
+    source: "s",
+    device,
+    windowStart: new Date(t0 + index * 1_000).toISOString(),
+    windowEnd: new Date(t0 + index * 1_000 + 1_000).toISOString(),
+    timeQuality: "synced",
+    quality: "good",
+    count: 3,
+    bad: 0,
+    channels: { t: { count: 3, mean: index, bad: 0 } },
+    configurations: ["h"],
+  };
+}
+
+/** Two devices, forty windows each, told in turn. */
+function full() {
+  const database = openDatabase(":memory:");
+  database.exec(Outbox.schema);
+  const counters = emptyOutbox();
+  const outbox = new Outbox(database, "00000000", counters);
+  for (let index = 0; index < 40; index++) {
+    outbox.insert(
+      ["a", "b"].map((device) => ({
+        kind: "window",
+        source: "s",
+        readyMs: t0 + index * 1_000,
+        body: JSON.stringify(windowOf(device, index)),
+        accounts: { s: 3 },
+      })),
+    );
+  }
+  const reduction = new Reduction(database, "00000000", counters, outbox.composed);
+  const bodies = () => [...outbox.entries()].map(({ body }) => JSON.parse(body) as WindowEntryBody);
+  return { database, counters, reduction, bodies };
+}
+
+test("little by little the same is merged as in one go, each window once, and no reading is lost", () => {
+  const whole = full();
+  const before = whole.counters.bytes;
+  whole.reduction.thin("s");
+  const parts = full();
+  let calls = 0;
+  for (let freed = parts.reduction.thin("s", 1); freed > 0; freed = parts.reduction.thin("s", 1)) {
+    calls++;
+    // One group at a time.
+    expect(freed).toBeLessThan(before / 5);
+  }
+  expect(calls).toBe(8);
+  const byStart = (bodies: WindowEntryBody[]) =>
+    bodies.toSorted((x, y) => `${x.device} ${x.windowStart}`.localeCompare(`${y.device} ${y.windowStart}`));
+  expect(byStart(parts.bodies())).toEqual(byStart(whole.bodies()));
+  expect(parts.bodies().map(({ thinned }) => thinned)).toEqual(Array(8).fill(10));
+  expect(parts.bodies().reduce((sum, { count }) => sum + count, 0)).toBe(240);
+  expect(parts.counters).toMatchObject({ entries: 8, bytes: whole.counters.bytes });
+  whole.database.close();
+  parts.database.close();
+});
