@@ -7,6 +7,7 @@ import { type ArrivedEntry, arrivedOf, readArrived } from "../../kill/arrived.ts
 import type { PartOptions } from "../part.ts";
 import { type DaemonStatus, RunningDaemon } from "../running-daemon.ts";
 import { daemonConfig } from "../shared-config.ts";
+import { sleep } from "../time.ts";
 import { damage, fixture, prefilled } from "./stores.ts";
 import type { Tally } from "./tally.ts";
 
@@ -108,6 +109,7 @@ function configFor({ moreStore }: StoreScenario, folder: string): Config {
   });
 }
 
+const settleMs = 1_500;
 const isEmpty = ({ store }: DaemonStatus) => store.outbox.entries === 0 && store.position > 0;
 
 /**
@@ -137,7 +139,10 @@ async function run(
       await hub.startListening();
     }
     daemon.start();
-    const status = await daemon.untilStatus("everything that waits is out", isEmpty);
+    await daemon.untilStatus("everything that waits is out", isEmpty);
+    // A window may be due that the first commits have not closed yet: it waits, and would be told after the next start.
+    await sleep(settleMs);
+    const status = await daemon.untilStatus("what fell due is out as well", isEmpty);
     await daemon.stop();
     const unbalanced = imbalances(status.store.books);
     if (unbalanced.length > 0) throw new Error(unbalanced.join("; "));
