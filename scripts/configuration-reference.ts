@@ -22,7 +22,7 @@ export function configurationReference(schema: object, notice: string): string {
     "# Configuration reference",
     "",
     notice,
-    "<!-- Source: src/config/schema.ts -->",
+    "<!-- Source: src/config/*schema.ts -->",
     "",
     "`*` stands for a name of your choice.",
     "Unknown keys are errors.",

@@ -2,7 +2,7 @@ import type { ApiStatus } from "./api/local-api.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
-import type { IntakeStatus } from "./journal/intake.ts";
+import type { IntakeStatus } from "./journal/intake-contract.ts";
 import type { FlashWear } from "./observe/health.ts";
 import type { BillStatus } from "./outbox/bill.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";

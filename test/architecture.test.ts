@@ -95,8 +95,12 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",
+    "config/field-schema.ts",
+    "config/hub-schema.ts",
     "config/json-schema.ts",
+    "config/publish-schema.ts",
     "config/schema.ts",
+    "config/source-schema.ts",
     "outbox/entry-schema.ts",
   ]);
 });

@@ -1,55 +1,19 @@
-import type { Config, PipelineConfig } from "../config/schema.ts";
-import type { Clock } from "../core/clock.ts";
+import type { PipelineConfig } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
-import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
 import type { Commit, StoreStatus } from "../store/contract.ts";
-import { BatchWriter, type GapReason, type JournalEntry } from "./batch.ts";
+import { BatchWriter, type GapReason } from "./batch.ts";
+import {
+  type IntakeOptions,
+  type IntakeSettings,
+  type IntakeStatus,
+  isRepeatable,
+  type Repeatable,
+} from "./intake-contract.ts";
 import type { KeyEntry } from "./key-memory.ts";
+import { Losses } from "./losses.ts";
 import { Pace } from "./pace.ts";
-
-/** What of the configuration the intake needs. */
-export function intakeSettings({ store, publish }: Config): IntakeSettings {
-  const { maxLossMs, minCommitMs } = store;
-  // What waits must fit into the store in one commit when it may.
-  const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
-  const { backfill, maxInFlight: _, ...compose } = publish;
-  return {
-    maxLossMs,
-    minCommitMs,
-    maxQueueBytes,
-    compose: { ...compose, backfillAfterMs: backfill.afterMs },
-  };
-}
-
-/** The store as the intake sees it. */
-export interface CommitTarget {
-  commit(commit: Commit): Promise<StoreStatus>;
-}
-/** Thrown by `commit` when nothing of it happened and it can be repeated with the batch that comes back. */
-export interface Repeatable {
-  readonly batch: Uint8Array;
-  readonly status?: StoreStatus | undefined;
-}
-
-export interface IntakeSettings {
-  readonly maxLossMs: number;
-  readonly minCommitMs: number;
-  readonly maxQueueBytes: number;
-  readonly compose: Commit["compose"];
-}
-
-export interface IntakeOptions {
-  readonly store: CommitTarget;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** How many messages the hub is likely to take until the next commit. */
-  readonly demand?: () => NonNullable<Commit["demand"]>;
-  readonly onCommit: (status: StoreStatus) => void;
-  /** A failure that no repetition mends. */
-  readonly onFatal: (error: unknown) => void;
-}
 
 interface Waiter {
   resolve(): void;
@@ -61,15 +25,6 @@ interface Taken {
   readonly batch: Uint8Array;
   readonly oldestMs: number | undefined;
   readonly waiters: readonly Waiter[];
-}
-
-export interface IntakeStatus {
-  readonly state: "ok" | "failing";
-  readonly reason: string | undefined;
-  readonly queuedBytes: number;
-  readonly commits: number;
-  /** Longest time from receipt to finished sync beyond `maxLossMs`, ms; 0 when the promise held throughout. */
-  readonly overshootMs: number;
 }
 
 /** A batch this large is committed at once. */
@@ -105,8 +60,7 @@ export class Intake {
   readonly #pace = new Pace();
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
-  readonly #overruns = new Map<string, { fromMs: number; toMs: number; count: number }>();
-  readonly #discards = new Map<string, Extract<JournalEntry, { type: "discard" }>>();
+  readonly #losses = new Losses();
   #retry: Taken | undefined;
   #prefix: Uint8Array | undefined;
   #attempt = 0;
@@ -150,11 +104,7 @@ export class Intake {
     const wallMs = this.#options.clock.wall();
     const monotonicMs = this.#options.clock.monotonic();
     if (!this.hasRoom(bytes.length)) {
-      const gap = this.#overruns.get(source);
-      if (gap) {
-        gap.toMs = wallMs;
-        gap.count++;
-      } else this.#overruns.set(source, { fromMs: wallMs, toMs: wallMs, count: 1 });
+      this.#losses.overrun(source, wallMs);
       this.#added(monotonicMs);
       return false;
     }
@@ -210,10 +160,7 @@ export class Intake {
 
   /** Counts what never became a frame, such as an over-long line. */
   discard(source: string, reason: FrameDiscard, bytes: number): void {
-    const key = `${source} ${reason}`;
-    const before = this.#discards.get(key);
-    const count = (before?.count ?? 0) + 1;
-    this.#discards.set(key, { type: "discard", source, reason, count, bytes: (before?.bytes ?? 0) + bytes });
+    this.#losses.discard(source, reason, bytes);
     this.#added(this.#options.clock.monotonic());
   }
 
@@ -415,11 +362,7 @@ export class Intake {
 
   #take(): Taken {
     const { clock } = this.#options;
-    for (const discard of this.#discards.values()) this.#writer.rare(discard);
-    this.#discards.clear();
-    for (const [source, gap] of this.#overruns)
-      this.#writer.rare({ type: "gap", source, ...gap, reason: "overrun" });
-    this.#overruns.clear();
+    this.#losses.writeTo(this.#writer);
     // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
     const { openWindows = 0, holding = 0, windowDueMs } = this.#status ?? {};
     if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0 || windowDueMs !== undefined) {
@@ -461,8 +404,4 @@ export class Intake {
       log.error({ reason }, "the store does not take data; it is repeated for ever");
     this.#state = { ...this.#state, state: "failing", reason };
   }
-}
-
-function isRepeatable(error: unknown): error is Repeatable {
-  return error instanceof Error && "batch" in error && error.batch instanceof Uint8Array;
 }

@@ -3,7 +3,7 @@ import { expect, test } from "vitest";
 import type { ApiError } from "../../src/api/api-error.ts";
 import { Readings } from "../../src/api/readings.ts";
 import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
-import type { IntakeSettings } from "../../src/journal/intake.ts";
+import type { IntakeSettings } from "../../src/journal/intake-contract.ts";
 import { running } from "../journal/running-intake.ts";
 import { until } from "../support/until.ts";
 import { yard } from "./api-gateway.ts";

@@ -1,6 +1,7 @@
 import { describe, expect, test } from "vitest";
 import type { TimeQuality } from "../../src/core/reading.ts";
-import { type CommitTarget, Intake } from "../../src/journal/intake.ts";
+import { Intake } from "../../src/journal/intake.ts";
+import type { CommitTarget } from "../../src/journal/intake-contract.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import { jsonSource, pipelineOf } from "../config/pipelines.ts";
 import { ManualClock } from "../core/manual-clock.ts";

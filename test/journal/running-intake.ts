@@ -1,7 +1,8 @@
 import { expect } from "vitest";
 import { TransientError } from "../../src/core/errors.ts";
 import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
-import { type CommitTarget, Intake, type IntakeSettings } from "../../src/journal/intake.ts";
+import { Intake } from "../../src/journal/intake.ts";
+import type { CommitTarget, IntakeSettings } from "../../src/journal/intake-contract.ts";
 import type { Commit, StoreStatus } from "../../src/store/contract.ts";
 import { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";

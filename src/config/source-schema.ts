@@ -1,0 +1,191 @@
+import { z } from "zod";
+import { brokerUrl, caFile, day, deviceName, ms, secret, state } from "./field-schema.ts";
+
+const decodeTime = z
+  .strictObject({
+    field: z.string().min(1),
+    unit: z.enum(["s", "ms", "iso"]).default("ms"),
+    maxAheadMs: ms(0, day)
+      .default(60_000)
+      .describe("A time further ahead of the receipt is a discard (`future`)"),
+  })
+  .describe("The device's own time; without it a reading has the time of its receipt");
+const ignore = z.array(z.string()).default([]).describe("Fields that are not channels, such as a counter");
+
+const decode = z
+  .discriminatedUnion("format", [
+    z.strictObject({ format: z.literal("json"), time: decodeTime.optional(), ignore }),
+    z.strictObject({
+      format: z.literal("csv"),
+      columns: z.array(z.string().min(1)).min(1).max(256).describe("Names of the columns, in order"),
+      separator: z.string().length(1).default(","),
+      time: decodeTime.optional(),
+      ignore,
+    }),
+    z.strictObject({
+      format: z.literal("keyValue"),
+      separator: z.string().length(1).default(" ").describe("Between pairs, as in `t=21.5 h=40`"),
+      time: decodeTime.optional(),
+      ignore,
+    }),
+  ])
+  .describe("How a frame becomes a reading");
+
+const device = z
+  .union([
+    deviceName,
+    z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+  ])
+  .describe("The device's name, or the field that holds it");
+
+const remembered = z
+  .int()
+  .min(1)
+  .max(100_000)
+  .default(1_000)
+  .describe(
+    "A repeat is known among the last so many that came, repeats counted, across restarts; later it is new",
+  );
+const dedupe = z
+  .discriminatedUnion("by", [
+    z.strictObject({ by: z.literal("none") }),
+    z.strictObject({
+      by: z.literal("sequence").describe("Device and sequence number"),
+      field: z.string().min(1).describe("Field that holds the number; it is no channel then"),
+      remembered,
+    }),
+    z.strictObject({ by: z.literal("timestamp").describe("Device and the reading's own time"), remembered }),
+    z.strictObject({ by: z.literal("payload").describe("The frame's bytes, and its topic"), remembered }),
+    z.strictObject({
+      by: z.literal("key").describe("A field that is unique for each reading"),
+      field: z.string().min(1).describe("It is no channel then"),
+      remembered,
+    }),
+  ])
+  .default({ by: "none" })
+  .describe(
+    "What makes a reading a repeat, which is a discard (`duplicate`); without it input is at least once",
+  );
+
+/** What every source has, whatever its transport. */
+const sourceCommon = {
+  state,
+  decode,
+  dedupe,
+  intervalMs: ms(1, day)
+    .optional()
+    .describe("How often the device sends; gives a window its `expected` count"),
+  silentMs: ms(0, day)
+    .optional()
+    .describe(
+      "A device that sends nothing for so long is an alarm (`silent`); 0: never; default: 10 × intervalMs, at least 10,000, without intervalMs never",
+    ),
+  readings: z
+    .enum(["none", "all"])
+    .optional()
+    .describe("`all`: each reading is published by itself, beside the windows; default: `publish.readings`"),
+  idleMs: ms(100, day)
+    .default(10_000)
+    .describe("After this silence a source with its own times no longer holds windows open"),
+  priority: z
+    .int()
+    .min(0)
+    .max(9)
+    .default(5)
+    .describe("When the store is full, entries of a lower number are thinned and evicted first"),
+  share: z
+    .number()
+    .min(0)
+    .max(1)
+    .default(0)
+    .describe("Part of `store.maxBytes` that other sources cannot take from this one"),
+  whenFull: z
+    .enum(["evict", "keep"])
+    .default("evict")
+    .describe(
+      "`keep`: its entries are never evicted; when nothing else can go, the store takes no more data until the hub does",
+    ),
+};
+
+const serialSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("serial"),
+  path: z
+    .string()
+    .min(1)
+    .max(4096)
+    .describe(
+      "Device file; prefer `/dev/serial/by-id/…`, which stays the same across unplugging and restarts",
+    ),
+  baudRate: z.int().min(50).max(4_000_000).default(115_200),
+  dataBits: z.union([z.literal(5), z.literal(6), z.literal(7), z.literal(8)]).default(8),
+  stopBits: z.union([z.literal(1), z.literal(1.5), z.literal(2)]).default(1),
+  parity: z.enum(["none", "even", "odd", "mark", "space"]).default("none"),
+  flowControl: z.enum(["none", "hardware", "software"]).default("none"),
+  maxLineBytes: z
+    .int()
+    .min(16)
+    .max(1_048_576)
+    .default(4096)
+    .describe("A longer line is a discard (`overlong`)"),
+  firstLine: z
+    .enum(["discard", "keep"])
+    .default("discard")
+    .describe(
+      "`discard`: what comes before the first line end after opening may be the tail of a line, such as `1.5` of `121.5`; `keep` for devices that start to send when the port is opened",
+    ),
+  device,
+});
+
+const mqttSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("mqtt"),
+  url: brokerUrl,
+  topic: z
+    .string()
+    .min(1)
+    .max(512)
+    .regex(/^([^#+\p{C}/]*|\+)(\/([^#+\p{C}/]*|\+))*(\/#)?$|^#$/u, "must be an MQTT topic filter")
+    .describe("Topic filter; `+` stands for one level, `#` at the end for all that follow"),
+  qos: z
+    .union([z.literal(0), z.literal(1)])
+    .default(1)
+    .describe(
+      "1: the broker is answered only after the commit; 0: what comes while there is no room is lost",
+    ),
+  clientId: z
+    .string()
+    .min(1)
+    .max(128)
+    .optional()
+    .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
+  username: z.string().optional(),
+  password: secret.optional(),
+  caFile,
+  certFile: z.string().min(1).optional(),
+  keyFile: z.string().min(1).optional(),
+  maxPayloadBytes: z
+    .int()
+    .min(16)
+    .max(1_048_576)
+    .default(65_536)
+    .describe("A larger payload is a discard (`overlong`)"),
+  device: z
+    .union([
+      deviceName,
+      z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+      z.strictObject({
+        topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
+      }),
+    ])
+    .describe("The device's name, or where it stands"),
+});
+
+const httpSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("http").describe("`POST /api/readings` of the local API"),
+  device,
+});
+
+/** Where bytes come from. */
+export const source = z.discriminatedUnion("type", [serialSource, mqttSource, httpSource]);
