@@ -7,12 +7,11 @@ import { Changes } from "./changes.ts";
 import { type CheckedConfig, pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
 import { provenAfterMs } from "./config/last-good.ts";
-import type { Clock } from "./core/clock.ts";
+import { aborted } from "./core/deadline.ts";
 import { messageOf, TransientError } from "./core/errors.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
-import type { Logger } from "./core/logger.ts";
 import { enterPhase } from "./core/phase.ts";
-import type { TimeQuality } from "./core/reading.ts";
+import type { GatewayOptions } from "./gateway-options.ts";
 import type { GatewayStatus } from "./gateway-status.ts";
 import { type HubInForce, hubOf } from "./hub-move.ts";
 import { HubSide } from "./hub-side.ts";
@@ -30,17 +29,6 @@ import { storeSettings, unopened } from "./store/store-settings.ts";
 import { opens, refuseSecond } from "./store-opening.ts";
 import { TwinSide } from "./twin-side.ts";
 import { version } from "./version.ts";
-
-export interface GatewayOptions {
-  readonly configFile: string | undefined;
-  readonly environment: NodeJS.ProcessEnv;
-  readonly clock: Clock;
-  readonly log: Logger;
-  /** What is known of the wall clock; without it, what the kernel says. */
-  readonly clockQuality?: () => TimeQuality;
-  /** The process cannot go on; it is to end with code 1 and be started again. */
-  readonly onFatal: (error: unknown) => void;
-}
 
 const housekeepingMs = 10_000;
 /** While the clock was never known good, because readings may wait for that. */
@@ -398,11 +386,4 @@ export class Gateway {
       },
     };
   }
-}
-
-function aborted(signal: AbortSignal): Promise<void> {
-  return new Promise((resolve) => {
-    if (signal.aborted) resolve();
-    signal.addEventListener("abort", () => resolve(), { once: true });
-  });
 }

@@ -24,6 +24,7 @@ import {
 } from "./ledger/ledger.ts";
 import { gapEntry } from "./outbox/gap-entry.ts";
 import { maxChannels, readingEntry } from "./outbox/reading-entry.ts";
+import { Watermarks, type WatermarksSnapshot } from "./window/watermarks.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 import { Windows } from "./window/windows.ts";
 import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
@@ -44,7 +45,7 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly generation: number;
   readonly windows: WindowsSnapshot;
   /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
-  readonly heard: Readonly<Record<string, Heard>>;
+  readonly heard: WatermarksSnapshot;
   readonly gaps?: number;
   /** How many readings were published by themselves; absent in snapshots of versions that did not. */
   readonly readings?: number;
@@ -55,12 +56,6 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   /** Absent in snapshots of versions that knew no dedupe. */
   readonly dedupe?: DedupeSnapshot;
 }
-interface Heard {
-  /** Monotonic: a step of the wall clock must not pass for silence. */
-  receivedMs: number;
-  newestMs: number;
-}
-
 /**
  * The pure stages behind the journal, one after the other: decode, calibrate, validate, detect, window.
  * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.
@@ -68,7 +63,7 @@ interface Heard {
 export class Pipeline {
   readonly #storeId: string;
   readonly #windows = new Windows();
-  readonly #heard = new Map<string, Heard>();
+  readonly #watermarks = new Watermarks();
   readonly #alarms = new Alarms();
   #keys = new KeyMemory();
   readonly #dedupe = new Dedupe();
@@ -80,9 +75,6 @@ export class Pipeline {
   /** How many readings were published by themselves, for their ids. */
   #readings = 0;
 
-  /** A source with times of its own; of the others steady time is the watermark. */
-  readonly #isHeard = (source: string): boolean => this.#heard.has(source);
-
   constructor(storeId: string) {
     this.#storeId = storeId;
   }
@@ -92,7 +84,7 @@ export class Pipeline {
     const stages: TimedStages = {
       process: (entry, wasHeld) =>
         wasHeld ? this.#processHeld(entry, output) : this.#process(entry, output),
-      stepped: (step) => this.#windows.relabel(step, this.#isHeard),
+      stepped: (step) => this.#windows.relabel(step, this.#watermarks.hasOwn),
       booted: (sinceMs, anewFromMs) => this.#booted(sinceMs, anewFromMs, output),
     };
     for (const entry of readBatch(batch)) {
@@ -147,7 +139,7 @@ export class Pipeline {
     }
     let wake = alarmMs === undefined ? undefined : this.#time.steadyMs(alarmMs);
     for (const [source, due] of this.#windows.due()) {
-      const at = this.#wakeFor(source, due);
+      const at = this.#watermarks.wakeMs(source, due, this.#time, this.#idleMs(source));
       wake = wake === undefined ? at : Math.min(wake, at);
     }
     return wake;
@@ -159,7 +151,7 @@ export class Pipeline {
       config: this.#compiled?.config,
       generation: this.#generation,
       windows: this.#windows.snapshot(),
-      heard: Object.fromEntries(this.#heard),
+      heard: this.#watermarks.snapshot(),
       gaps: this.#gaps,
       readings: this.#readings,
       alarms: this.#alarms.snapshot(),
@@ -176,8 +168,7 @@ export class Pipeline {
     this.#gaps = snapshot.gaps ?? 0;
     this.#readings = snapshot.readings ?? 0;
     if (this.#compiled) this.#alarms.restore(snapshot.alarms, this.#compiled.config, this.#compiled.context);
-    this.#heard.clear();
-    for (const [source, heard] of Object.entries(snapshot.heard)) this.#heard.set(source, heard);
+    this.#watermarks.restore(snapshot.heard);
     this.#keys = new KeyMemory(snapshot.keys);
     this.#dedupe.configure(snapshot.config?.sources ?? {});
     this.#dedupe.restore(snapshot.dedupe ?? {});
@@ -266,21 +257,20 @@ export class Pipeline {
     const known = new Set(this.#windows.sources());
     for (const [name, { decode }] of Object.entries(config.sources)) {
       const hasOwnTime = decode.time !== undefined;
-      if (known.has(name) && hasOwnTime !== this.#heard.has(name))
+      if (known.has(name) && hasOwnTime !== this.#watermarks.hasOwn(name))
         output.entries.push(...this.#windows.turn(name, hasOwnTime, sinceMs, context));
-      if (!hasOwnTime) this.#heard.delete(name);
+      if (!hasOwnTime) this.#watermarks.forget(name);
     }
     const inForce = { generation, sinceMs, reason, offsetMs } as const;
     output.entries.push(...this.#windows.configure(config.windows, inForce, context));
   }
 
   #booted(sinceMs: number, anewFromMs: number | undefined, output: PipelineOutput): void {
-    // Monotonic time starts anew with a boot, and silence is reckoned from there.
-    for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
+    this.#watermarks.booted(sinceMs);
     this.#alarms.booted(sinceMs, anewFromMs !== undefined);
     if (anewFromMs === undefined || !this.#compiled) return;
     const { context } = this.#compiled;
-    output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#isHeard, context));
+    output.entries.push(...this.#windows.beginAnew(anewFromMs, this.#watermarks.hasOwn, context));
   }
 
   #gapEntry(gap: Extract<JournalEntry, { type: "gap" }>, { storeId, gateway }: EntryContext): Entry {
@@ -291,7 +281,7 @@ export class Pipeline {
   #tick(output: PipelineOutput): void {
     this.#alarms.tick(this.#momentOf(this.#time.monotonicMs), output.entries);
     for (const source of [...this.#windows.sources()]) {
-      this.#advance(source, this.#tickWatermark(source), output);
+      this.#advance(source, this.#watermarks.atTick(source, this.#time, this.#idleMs(source)), output);
     }
     if (this.#compiled)
       output.entries.push(...this.#windows.revise(this.#time.nowMs, this.#compiled.context));
@@ -334,11 +324,7 @@ export class Pipeline {
       this.#place(frame.source, measurement, isTold, compiled, account);
       if (isTold) told.push(this.#readingEntry(frame.source, measurement, compiled, account));
     }
-    if (hasOwnTime) {
-      const heard = this.#heard.get(frame.source);
-      newestMs = Math.max(newestMs, heard?.newestMs ?? Number.NEGATIVE_INFINITY);
-      this.#heard.set(frame.source, { receivedMs: frame.monotonicMs, newestMs });
-    }
+    if (hasOwnTime) newestMs = this.#watermarks.hear(frame.source, frame.monotonicMs, newestMs);
     this.#advance(frame.source, newestMs, output);
     // Last, so that a frame that a stage threw at has told nothing of itself.
     for (const entry of told) output.entries.push(entry);
@@ -397,23 +383,7 @@ export class Pipeline {
     return this.#compiled?.config.sources[source]?.decode.time !== undefined;
   }
 
-  /**
-   * A tick stands behind all frames received before it, so it moves a source stamped on receipt to now.
-   * A source with its own times is moved only when idle, and in its own time: its clock may be off by any amount.
-   */
-  #tickWatermark(source: string): number {
-    const heard = this.#heard.get(source);
-    if (!heard) return this.#time.nowMs;
-    const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    return heard.newestMs + Math.max(0, this.#time.monotonicMs - heard.receivedMs - idleMs);
-  }
-
-  /** Steady ms at which a tick's watermark reaches `dueMs`. */
-  #wakeFor(source: string, dueMs: number): number {
-    const heard = this.#heard.get(source);
-    if (!heard) return dueMs;
-    const idleMs = this.#compiled?.config.sources[source]?.idleMs ?? 0;
-    const silentMs = this.#time.monotonicMs - heard.receivedMs;
-    return this.#time.nowMs + idleMs - silentMs + dueMs - heard.newestMs;
+  #idleMs(source: string): number {
+    return this.#compiled?.config.sources[source]?.idleMs ?? 0;
   }
 }

@@ -31,3 +31,11 @@ export async function within<T>(
     if (onAbort) signal?.removeEventListener("abort", onAbort);
   }
 }
+
+/** Resolves when the signal is aborted, at once when it was before. */
+export function aborted(signal: AbortSignal): Promise<void> {
+  return new Promise((resolve) => {
+    if (signal.aborted) resolve();
+    signal.addEventListener("abort", () => resolve(), { once: true });
+  });
+}

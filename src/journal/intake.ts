@@ -2,8 +2,9 @@ import type { PipelineConfig } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
 import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
-import type { Commit, StoreStatus } from "../store/contract.ts";
+import type { StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason } from "./batch.ts";
+import { HubAnswers } from "./hub-answers.ts";
 import {
   type IntakeOptions,
   type IntakeSettings,
@@ -31,10 +32,6 @@ interface Taken {
 const largeBatchBytes = 1_048_576;
 /** A timer of Node ends early beyond 2^31 ms; the loop then looks again. */
 const longestSleepMs = 3_600_000;
-/** Acknowledged messages may wait this long for company; a crash in between repeats them, no more. */
-const acknowledgeDelayMs = 1_000;
-/** So many make room for the next messages to be composed, which waits for a commit. */
-const manyAcknowledged = 32;
 /** What a frame takes in a batch besides its bytes, generously. */
 const frameOverheadBytes = 64;
 const commitRetry = { baseMs: 200, maxMs: 5_000, healthyMs: 0 };
@@ -50,9 +47,7 @@ export class Intake {
   /** Monotonic ms of the oldest entry that a power cut would cost. */
   #oldestMs: number | undefined;
   #inFlightBytes = 0;
-  #acknowledged: number[] = [];
-  #rejected: Commit["rejected"][number][] = [];
-  #acknowledgedSinceMs: number | undefined;
+  readonly #answers = new HubAnswers();
   #waiters: Waiter[] = [];
   /** Somebody waits who is no broker, or there is another reason for haste. */
   #isUrgent = false;
@@ -197,15 +192,13 @@ export class Intake {
   }
 
   acknowledge(message: number): void {
-    this.#acknowledged.push(message);
-    this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
+    this.#answers.acknowledge(message, this.#options.clock.monotonic());
     this.#nudge();
   }
 
   /** A message that the hub refused for good: its readings are discarded, counted. */
   reject(message: number, reason: string): void {
-    this.#rejected.push({ message, reason });
-    this.#acknowledgedSinceMs ??= this.#options.clock.monotonic();
+    this.#answers.reject(message, reason, this.#options.clock.monotonic());
     this.#nudge();
   }
 
@@ -264,22 +257,14 @@ export class Intake {
     const margin = Math.min(maxLossMs / 2, 10 + 2 * this.#commitMs);
     const lossDue =
       this.#oldestMs === undefined ? Number.POSITIVE_INFINITY : this.#oldestMs + maxLossMs - margin;
-    let due = Number.POSITIVE_INFINITY;
-    if (this.#acknowledgedSinceMs !== undefined) {
-      due = Math.min(due, this.#acknowledgedSinceMs + Math.min(acknowledgeDelayMs, maxLossMs));
-    }
+    let due = this.#answers.dueMs(maxLossMs);
     const { windowDueMs, composeDueMs, steadyBaseMs = 0 } = this.#status ?? {};
     // A little behind the due time, or rounding would commit just before it, in vain.
     if (windowDueMs !== undefined) {
       due = Math.min(due, windowDueMs - steadyBaseMs + Math.max(2, compose.maxDelayMs - margin));
     }
     if (composeDueMs !== undefined) due = Math.min(due, composeDueMs - steadyBaseMs + 2);
-    if (
-      this.#isUrgent ||
-      this.#writer.byteLength >= largeBatchBytes ||
-      this.#acknowledged.length >= manyAcknowledged
-    )
-      due = now;
+    if (this.#isUrgent || this.#writer.byteLength >= largeBatchBytes || this.#answers.areMany) due = now;
     if (this.#waiters.length > 0) due = Math.min(due, this.#pace.dueMs(this.#notBeforeMs, minCommitMs));
     // The spacing holds for commits that somebody wants early, not for the one that keeps the promise.
     return Math.min(lossDue, Math.max(due, this.#notBeforeMs + minCommitMs));
@@ -312,17 +297,14 @@ export class Intake {
     const startedMs = clock.monotonic();
     const taken = this.#withPrefix(this.#retry ?? this.#take());
     const { batch, oldestMs, waiters } = taken;
-    const acknowledged = this.#acknowledged.splice(0);
-    const rejected = this.#rejected.splice(0);
-    this.#acknowledgedSinceMs = undefined;
+    const answers = this.#answers.take();
     this.#retry = undefined;
     this.#inFlightBytes = batch.length;
     try {
       const { compose } = this.#settings;
       const commit = {
         batch,
-        acknowledged,
-        rejected,
+        ...answers,
         compose,
         ...(demand ? { demand: demand() } : {}),
         nowMs: clock.wall(),
@@ -337,8 +319,7 @@ export class Intake {
         for (const waiter of waiters) waiter.reject(error);
         throw error;
       }
-      this.#acknowledged.unshift(...acknowledged);
-      this.#rejected.unshift(...rejected);
+      this.#answers.putBack(answers);
       this.#failed({ ...taken, batch: error.batch }, error);
       if (error.status) this.#options.onCommit(error.status);
       return false;
@@ -354,10 +335,7 @@ export class Intake {
     const prefix = this.#prefix;
     this.#prefix = undefined;
     if (!prefix) return taken;
-    const batch = new Uint8Array(prefix.length + taken.batch.length);
-    batch.set(prefix);
-    batch.set(taken.batch, prefix.length);
-    return { ...taken, batch };
+    return { ...taken, batch: new Uint8Array(Buffer.concat([prefix, taken.batch])) };
   }
 
   #take(): Taken {

@@ -81,6 +81,12 @@ export class ComposedMessages {
     return this.#list.find((message) => message.class === of && message.sequence > sequence)?.sequence;
   }
 
+  from(of: MessageClass, sequence: number): number[] {
+    return this.#list
+      .filter((each) => each.class === of && each.sequence >= sequence)
+      .map((each) => each.sequence);
+  }
+
   /** The last message of a class before `sequence`, or 0. */
   previous(of: MessageClass, sequence: number): number {
     const before = (message: Composed) => message.class === of && message.sequence < sequence;

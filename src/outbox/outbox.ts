@@ -209,6 +209,11 @@ export class Outbox {
     return undefined;
   }
 
+  /** Messages of a class from a number on. @throws PermanentError STORE_CORRUPT */
+  messagesFrom(of: MessageClass, sequence: number): OutboxMessage[] {
+    return this.composed.from(of, sequence).flatMap((each) => this.read(each) ?? []);
+  }
+
   /**
    * Forgets a message and its entries; returns what they accounted for. A message already forgotten gives nothing.
    * @throws PermanentError STORE_CORRUPT when entries of it are missing

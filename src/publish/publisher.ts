@@ -1,4 +1,5 @@
 import type { Clock } from "../core/clock.ts";
+import { aborted } from "../core/deadline.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { enterPhase } from "../core/phase.ts";
@@ -307,9 +308,6 @@ export class Publisher {
     this.#wake = undefined;
   }
 }
-
-const aborted = (signal: AbortSignal): Promise<void> =>
-  new Promise((resolve) => signal.addEventListener("abort", () => resolve(), { once: true }));
 
 function sooner(one: number | undefined, other: number | undefined): number | undefined {
   return one === undefined || other === undefined ? (one ?? other) : Math.min(one, other);

@@ -1,5 +1,6 @@
+import type { Entry } from "../core/entry.ts";
 import type { KeyEntry } from "../journal/key-memory.ts";
-import type { Balance } from "../ledger/ledger.ts";
+import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
 import type { ComposeSettings, Demand } from "../outbox/composer.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
@@ -82,4 +83,11 @@ export interface Opened {
   readonly status: StoreStatus;
   /** A newer program's store lies in the folder; this one stands in for it. */
   readonly isFallback?: boolean;
+}
+
+/** What a store leaves to another. */
+export interface Retired {
+  readonly storeId: string;
+  readonly ledger: Ledger;
+  readonly entries: Iterable<Omit<Entry, "id" | "revision">>;
 }

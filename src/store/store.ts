@@ -1,17 +1,9 @@
 import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "../core/database.ts";
-import type { Entry } from "../core/entry.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { BatchWriter } from "../journal/batch.ts";
 import { PipelineFault } from "../journal/fault.ts";
-import {
-  accountOf,
-  type Balance,
-  balances,
-  countDiscard,
-  type Ledger,
-  mergeLedger,
-} from "../ledger/ledger.ts";
+import { accountOf, type Balance, balances, countDiscard, mergeLedger } from "../ledger/ledger.ts";
 import type { ComposeSettings } from "../outbox/composer.ts";
 import type { DeadLetter } from "../outbox/dead-letters.ts";
 import { defaultPriority } from "../outbox/lanes.ts";
@@ -19,7 +11,7 @@ import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
-import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
+import type { Commit, Opened, Retired, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
 import { economize } from "./economy.ts";
 import { type GiveUpReason, giveUp, untoldEvictions } from "./eviction-notes.ts";
@@ -29,13 +21,6 @@ import { logBytes, makeRoom } from "./room.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
-
-/** What a store leaves to another. */
-export interface Retired {
-  readonly storeId: string;
-  readonly ledger: Ledger;
-  readonly entries: Iterable<Omit<Entry, "id" | "revision">>;
-}
 
 /** A batch brings forth entries, and rewrites some pages whatever its size. */
 const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
@@ -140,20 +125,7 @@ export class Store {
       copy.write(state);
       this.#disk.reserve.keep();
     }
-    return { ...this.status(), alarms: this.#alarmsFrom(nextMessage) };
-  }
-
-  #alarmsFrom(sequence: number): OutboxMessage[] {
-    const { outbox, state } = this.#memory;
-    const alarms: OutboxMessage[] = [];
-    for (let from = sequence - 1; from < state.outbox.nextMessage; ) {
-      const next = outbox.composed.next("alarm", from);
-      const message = next === undefined ? undefined : outbox.read(next);
-      if (!message) break;
-      alarms.push(message);
-      from = message.sequence;
-    }
-    return alarms;
+    return { ...this.status(), alarms: this.#memory.outbox.messagesFrom("alarm", nextMessage) };
   }
 
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
