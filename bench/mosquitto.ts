@@ -1,15 +1,11 @@
 import { type ChildProcess, spawn, spawnSync } from "node:child_process";
-import { existsSync, writeFileSync } from "node:fs";
-import { join } from "node:path";
+import { existsSync } from "node:fs";
 import { createInterface } from "node:readline";
-import { answers } from "../test/faults/soak/broker.ts";
+import { answers, mosquittoFile } from "../test/faults/soak/broker.ts";
 import type { Children } from "../test/faults/soak/children.ts";
 import { freePort } from "../test/faults/start-time/measured-start.ts";
 import { monotonicMs } from "../test/faults/time.ts";
 import { until } from "../test/support/until.ts";
-
-/** Far above what is in flight between two commits at any rate that is measured. */
-const maxInflight = 5_000;
 
 const places = ["mosquitto", "/usr/sbin/mosquitto", "/usr/local/sbin/mosquitto"];
 
@@ -40,22 +36,7 @@ export async function startMosquitto(
   wantedPort?: number,
 ): Promise<Mosquitto> {
   const port = wantedPort ?? (await freePort());
-  const file = join(folder, "mosquitto.conf");
-  writeFileSync(
-    file,
-    [
-      `listener ${port} 127.0.0.1`,
-      "allow_anonymous true",
-      "persistence false",
-      `max_inflight_messages ${maxInflight}`,
-      "max_queued_messages 0",
-      "log_dest stderr",
-      "log_type error",
-      "log_type subscribe",
-      "set_tcp_nodelay true",
-      "",
-    ].join("\n"),
-  );
+  const file = mosquittoFile(folder, port, ["log_dest stderr", "log_type subscribe"]);
   const child: ChildProcess = spawn(program(), ["-c", file], { stdio: ["ignore", "ignore", "pipe"] });
   children.add(child);
   const subscriptions = new Map<string, number>();

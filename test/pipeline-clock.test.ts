@@ -1,3 +1,4 @@
+/** The wall clock steps, either way; the box boots with a clock that is wrong; nobody knows yet whether it is right. */
 import { describe, expect, test } from "vitest";
 import type { JsonObject } from "../src/core/json.ts";
 import { jsonSource } from "./config/pipelines.ts";

@@ -35,12 +35,11 @@
  * A message to deliver: `{body? (any JSON), bodyText?, bodyBase64?, properties?, systemProperties?}`, one body.
  * Errors: `{"Message": "ErrorCode:{code};{text}", "ExceptionMessage": "{text}"}`.
  */
-import { once } from "node:events";
 import { createServer, type IncomingMessage, type Server, type ServerResponse } from "node:http";
-import type { AddressInfo } from "node:net";
 import { z } from "zod";
 import { HubRequestError } from "./errors.ts";
 import { answer, type JsonAnswer, parseJson, readBody } from "./http-json.ts";
+import { listenOn, stopListening } from "./http-listening.ts";
 import { messageJson, type ReceivedMessage } from "./messages.ts";
 import { checked, type ServiceApi } from "./service-api.ts";
 
@@ -303,18 +302,12 @@ export class ControlApi {
   }
 
   /** Returns the port. */
-  async listen(port: number): Promise<number> {
-    this.#server.listen(port, "127.0.0.1");
-    await once(this.#server, "listening");
-    return (this.#server.address() as AddressInfo).port;
+  listen(port: number): Promise<number> {
+    return listenOn(this.#server, port);
   }
 
-  async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, "close");
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+  stop(): Promise<void> {
+    return stopListening(this.#server);
   }
 
   #serve(request: IncomingMessage, response: ServerResponse): void {

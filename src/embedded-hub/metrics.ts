@@ -1,7 +1,6 @@
 import { randomUUID } from "node:crypto";
-import { once } from "node:events";
 import { createServer, type Server } from "node:http";
-import type { AddressInfo } from "node:net";
+import { listenOn, stopListening } from "./http-listening.ts";
 
 /**
  * Some of edge hub's own metrics, with its names and labels (Azure/iotedge doc/BuiltInMetrics.md; what sets them:
@@ -122,17 +121,11 @@ export class MetricsServer {
   }
 
   /** Returns the port. @throws the listening error, for example EADDRINUSE */
-  async listen(port: number, host: string): Promise<number> {
-    this.#server.listen(port, host);
-    await once(this.#server, "listening");
-    return (this.#server.address() as AddressInfo).port;
+  listen(port: number, host: string): Promise<number> {
+    return listenOn(this.#server, port, host);
   }
 
-  async stop(): Promise<void> {
-    if (!this.#server.listening) return;
-    const closed = once(this.#server, "close");
-    this.#server.close();
-    this.#server.closeAllConnections();
-    await closed;
+  stop(): Promise<void> {
+    return stopListening(this.#server);
   }
 }

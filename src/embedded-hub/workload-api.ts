@@ -7,6 +7,7 @@ import type { Counters } from "./counters.ts";
 import { HubRequestError } from "./errors.ts";
 import type { Faults } from "./faults.ts";
 import { answer, parseJson, readBody } from "./http-json.ts";
+import { stopListening } from "./http-listening.ts";
 import type { Registry } from "./registry.ts";
 import { clientIdOf } from "./registry.ts";
 import { signature } from "./sas.ts";
@@ -104,15 +105,7 @@ export class WorkloadApi {
     if (this.#httpServer !== undefined) servers.push(this.#httpServer);
     this.#sockets.clear();
     this.#httpServer = undefined;
-    await Promise.all(
-      servers.map(async (server) => {
-        if (!server.listening) return;
-        const closed = once(server, "close");
-        server.close();
-        server.closeAllConnections();
-        await closed;
-      }),
-    );
+    await Promise.all(servers.map(stopListening));
   }
 
   #createServer(caller: string | undefined): Server {

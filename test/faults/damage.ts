@@ -14,7 +14,6 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
-import { TransientError } from "../../src/core/errors.ts";
 import { BatchWriter } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Done } from "../../src/outbox/message-body.ts";
@@ -22,6 +21,7 @@ import type { Commit, StoreSettings, StoreStatus } from "../../src/store/contrac
 import { Store } from "../../src/store/store.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
 import { behind, composing } from "../support/composing.ts";
+import { again } from "./again.ts";
 import type { Part } from "./part.ts";
 
 const t0 = Date.UTC(2025, 0, 1);
@@ -48,17 +48,6 @@ function commit(
     const nothing = { acknowledged: [], rejected: [] };
     return store.commit({ batch: writer.take(), ...nothing, compose, nowMs, monotonicMs, ...more });
   });
-}
-
-/** What fails for the moment is repeated, as the gateway does; damage that is found late is one of these. */
-function again<T>(work: () => T): T {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof TransientError) || attempt === 5) throw error;
-    }
-  }
 }
 
 function configuration() {

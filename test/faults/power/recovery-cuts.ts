@@ -5,7 +5,7 @@
 import { mkdirSync, readFileSync, rmSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { checkConfig } from "../../../src/config/check.ts";
-import { messageOf, TransientError } from "../../../src/core/errors.ts";
+import { messageOf } from "../../../src/core/errors.ts";
 import type { JsonObject } from "../../../src/core/json.ts";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import { imbalances } from "../../../src/ledger/ledger.ts";
@@ -13,6 +13,7 @@ import { StoreKeeper } from "../../../src/store/store-keeper.ts";
 import { storeSettings } from "../../../src/store/store-settings.ts";
 import type { ArrivedEntry } from "../../kill/arrived.ts";
 import { behind } from "../../support/composing.ts";
+import { again } from "../again.ts";
 import { readStore } from "../kept-journal.ts";
 import { damage, prefilled } from "../kills/stores.ts";
 import type { PartOptions } from "../part.ts";
@@ -197,15 +198,4 @@ function tryToFind(wanted: Found, find: () => Found): string[] {
   for (const key of found.waiting.keys())
     if (!wanted.waiting.has(key)) differences.push(`${key} is too much`);
   return differences;
-}
-
-/** What fails for the moment is repeated, as the gateway does; damage that is found late is one of these. */
-function again<T>(work: () => T): T {
-  for (let attempt = 1; ; attempt++) {
-    try {
-      return work();
-    } catch (error) {
-      if (!(error instanceof TransientError) || attempt === 5) throw error;
-    }
-  }
 }

@@ -32,21 +32,25 @@ export async function startBroker(folder: string, children: Children): Promise<B
   };
 }
 
-function mosquitto(folder: string, port: number): ChildProcess {
+/** Writes a configuration for Mosquitto that drops nothing; returns its file. */
+export function mosquittoFile(folder: string, port: number, more: readonly string[] = []): string {
   const file = join(folder, "mosquitto.conf");
-  writeFileSync(
-    file,
-    [
-      `listener ${port} 127.0.0.1`,
-      "allow_anonymous true",
-      "persistence false",
-      `max_inflight_messages ${maxInflight}`,
-      "max_queued_messages 0",
-      "log_type error",
-      "set_tcp_nodelay true",
-      "",
-    ].join("\n"),
-  );
+  const lines = [
+    `listener ${port} 127.0.0.1`,
+    "allow_anonymous true",
+    "persistence false",
+    `max_inflight_messages ${maxInflight}`,
+    "max_queued_messages 0",
+    "log_type error",
+    "set_tcp_nodelay true",
+    ...more,
+  ];
+  writeFileSync(file, `${lines.join("\n")}\n`);
+  return file;
+}
+
+function mosquitto(folder: string, port: number): ChildProcess {
+  const file = mosquittoFile(folder, port);
   return spawn("mosquitto", ["-c", file], { stdio: ["ignore", "inherit", "inherit"] });
 }
 
