@@ -5,7 +5,8 @@ import type { Logger } from "../core/logger.ts";
 import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
-import { fingerprintOfHub, forbiddenReferences, leadsBack, type Move, moved, withTwin } from "./moved-hub.ts";
+import { fingerprintOfHub, leadsBack, type Move, moved, withTwin } from "./moved-hub.ts";
+import { forbiddenInHub, forbiddenInSources } from "./twin-secrets.ts";
 
 const largestFileBytes = 4 * 1024 * 1024;
 
@@ -151,7 +152,7 @@ export class Configuration {
     const problems = checkTwinLayer(twin);
     if (twin.hub !== undefined) {
       const { store } = this.#current.config;
-      problems.push(...forbiddenReferences(twin.hub, base?.hub ?? null, store.path));
+      problems.push(...forbiddenInHub(twin.hub, base, store.path));
     }
     if (problems.length > 0) throw new ConfigError("CONFIG_INVALID", problems);
     if (!base) throw broken();
@@ -171,7 +172,8 @@ export class Configuration {
   reread(): Candidate {
     const file = layersBelowTwin(this.#file, this.#environment);
     const { path } = this.#current.config.store;
-    const api = this.#base?.api ?? {};
+    // Without layers of a start, what is in force stands for them.
+    const api = this.#base ? (this.#base.api ?? {}) : (this.#current.config.api as JsonObject);
     if (storePath(file) !== path) this.#log.warn({ path: "store.path" }, needsRestart);
     if (fingerprint(file.api ?? {}) !== fingerprint(api)) this.#log.warn({ path: "api" }, needsRestart);
     const store = { ...(isObject(file.store) ? file.store : {}), path };
@@ -180,7 +182,7 @@ export class Configuration {
 
   /** A crash from now on is the doing of the configuration of that hash. @throws ConfigError after too many */
   blame(hash: string, nowMs: number): void {
-    if (hash !== this.#current.hash && this.#lastGood.isToBlame(hash)) {
+    if (hash !== this.#current.hash && this.#lastGood.isToBlame(hash, nowMs)) {
       const message = "the process ended three times while this hub was tried";
       throw new ConfigError("HUB_TRIAL_FAILED", [{ path: "hub", message, hint: "change it, or try later" }]);
     }
@@ -193,6 +195,9 @@ export class Configuration {
     const move = known?.from === fingerprintOfHub(base) ? known : undefined;
     const layers = mergePatch(base, twin);
     const merged = move?.hub ? { ...layers, hub: move.hub } : layers;
+    // Not for changes only: an edited file may give a secret to a source that a twin led elsewhere.
+    const forbidden = forbiddenInSources(twin, base, storePath(base));
+    if (forbidden.length > 0) throw new ConfigError("CONFIG_INVALID", forbidden);
     const checked = checkConfig(merged);
     const rollback = this.#lastGood.rollbackOf(checked.hash);
     if (rollback !== undefined) {

@@ -104,8 +104,10 @@ export class LastGood {
   }
 
   /** The process ended in that configuration too often to try it again now. */
-  isToBlame(hash: string): boolean {
-    return this.#file.starts.filter((start) => start.hash === hash).length >= crashLimit;
+  isToBlame(hash: string, nowMs: number): boolean {
+    const isCrash = (start: { readonly at: number; readonly hash: string }) =>
+      start.hash === hash && Math.abs(nowMs - start.at) < crashWindowMs;
+    return this.#file.starts.filter(isCrash).length >= crashLimit;
   }
 
   /** The process ends in order: its start was no crash. */

@@ -1,6 +1,5 @@
-import { resolve, sep } from "node:path";
 import type { Problem } from "../core/errors.ts";
-import { fingerprint, isObject, type JsonObject, type JsonValue } from "../core/json.ts";
+import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 
 /**
  * Which hub section is in force, and what is known of the twins that said so. Each hub has a twin of its own, and most
@@ -57,36 +56,4 @@ export function leadsBack(move: Move | undefined, to: unknown, patch: JsonObject
   if (move?.twin !== "unread" || (patch && "hub" in patch) || !move.left.includes(fingerprint(to))) return [];
   const message = "this hub was left, and the first reading of another hub's twin does not lead back to it";
   return [{ path: "hub", message, hint: "write the section again while the gateway is connected" }];
-}
-
-/** Environment variables whose name begins so are there for twins. */
-const secretPrefix = "HEADGATE_SECRET_";
-
-/**
- * A secret goes to the hub that the section names, and a twin may name any: it may refer to what is meant for it, or to
- * what the local configuration uses for the same place. `local` and `storePath` come from file and environment.
- */
-export function forbiddenReferences(hub: JsonValue, local: JsonValue, storePath: string): Problem[] {
-  if (hub === null) return [];
-  if (!isObject(hub)) return [{ path: "hub", message: "must be an object" }];
-  const folder = resolve(storePath, "secrets") + sep;
-  const isMeant = (reference: JsonValue) =>
-    isObject(reference) &&
-    ((typeof reference.env === "string" && reference.env.startsWith(secretPrefix)) ||
-      (typeof reference.file === "string" && resolve(reference.file).startsWith(folder)));
-  const isLocal = (key: string, reference: JsonValue) =>
-    isObject(local) &&
-    fingerprint(local[key] ?? null) === fingerprint(reference) &&
-    (key === "connectionString" || local.url === hub.url);
-  const problems: Problem[] = [];
-  for (const key of ["connectionString", "password", "caFile", "certFile", "keyFile"]) {
-    const value = hub[key];
-    if (value === undefined) continue;
-    const reference = typeof value === "string" ? { file: value } : value;
-    if (isMeant(reference) || isLocal(key, value)) continue;
-    const message = "a twin cannot refer to this secret or file";
-    const hint = `use an environment variable ${secretPrefix}…, a file in ${folder}, or what the file's hub section has here`;
-    problems.push({ path: `hub.${key}`, message, hint });
-  }
-  return problems;
 }

@@ -1,10 +1,11 @@
 /** Which hub is in force: sections come and go in files and in twins of several hubs. */
 import { describe, expect, test } from "vitest";
 import type { Configuration } from "../../src/config/configuration.ts";
-import { forbiddenReferences } from "../../src/config/moved-hub.ts";
+import { forbiddenInHub } from "../../src/config/twin-secrets.ts";
 import { ConfigError } from "../../src/core/errors.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { box, minute, twin } from "./box.ts";
+import { jsonSource } from "./pipelines.ts";
 
 const hub = (name: string, more: JsonObject = {}): JsonObject => ({
   type: "mqtt",
@@ -128,8 +129,11 @@ test("crashes during a trial are not those of the configuration in force, and en
 });
 
 describe("a secret in a twin", () => {
+  const { path: _, ...reads } = jsonSource("m");
+  const broker = { ...reads, type: "mqtt", url: "mqtts://a", topic: "t" };
   const local = { type: "mqtt", url: "mqtts://a", password: { file: "/run/secrets/a" } };
-  const paths = (section: JsonObject) => forbiddenReferences(section, local, "/data").map(({ path }) => path);
+  const paths = (section: JsonObject) =>
+    forbiddenInHub(section, { hub: local }, "/data").map(({ path }) => path);
 
   test.each<[JsonObject, string[]]>([
     [{ url: "mqtts://a", password: { file: "/run/secrets/a" } }, []],
@@ -152,5 +156,26 @@ describe("a secret in a twin", () => {
     expect(refusal(() => running.candidate({ hub: hub("b", { password: { env: "HOME" } }) }))).toBe(
       "hub.password",
     );
+  });
+
+  test("is refused in a source as well, and a source of the file takes none of its secrets elsewhere", () => {
+    const source = { ...broker, password: { env: "HOME" } };
+    const b = box({ hub: hub("a"), sources: { m: source } });
+    const running = b.run(0);
+    const refused = (name: string, patch: JsonObject) =>
+      refusal(() => running.candidate({ sources: { [name]: patch } }));
+    expect(refused("m", { idleMs: 5_000 })).toBeUndefined();
+    expect(refused("m", { url: "mqtts://b" })).toBe("sources.m.password");
+    expect(refused("m", { url: "mqtts://b", password: { env: "HEADGATE_SECRET_B" } })).toBeUndefined();
+    expect(refused("m", { caFile: "/etc/passwd" })).toBe("sources.m.caFile");
+    expect(refused("other", { ...source, url: "mqtts://b" })).toBe("sources.other.password");
+  });
+
+  test("does not follow a source that a twin led elsewhere when the file gains it", () => {
+    const b = box({ hub: hub("a"), sources: { m: broker } });
+    const running = b.run(0);
+    say(running, { sources: { m: { url: "mqtts://b" } } });
+    b.write({ hub: hub("a"), sources: { m: { ...broker, password: { env: "HOME" } } } });
+    expect(refusal(() => running.reread())).toBe("sources.m.password");
   });
 });

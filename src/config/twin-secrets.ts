@@ -1,0 +1,59 @@
+import { resolve, sep } from "node:path";
+import type { Problem } from "../core/errors.ts";
+import { fingerprint, isObject, type JsonObject, type JsonValue } from "../core/json.ts";
+import { mergePatch } from "./layers.ts";
+
+/** Environment variables whose name begins so are there for twins. */
+const secretPrefix = "HEADGATE_SECRET_";
+const keys = ["connectionString", "password", "caFile", "certFile", "keyFile"];
+
+/** A section that a secret may stand in. */
+interface Section {
+  readonly path: string;
+  readonly section: JsonObject;
+  /** What file and environment have there. */
+  readonly local: JsonValue;
+}
+
+/**
+ * A secret goes to the hub or broker that its section names, and a twin may name any: it may refer to what is meant for
+ * it, or to what the local configuration uses for the same place. `base`: file and environment.
+ */
+export function forbiddenInHub(hub: JsonValue, base: JsonObject | undefined, storePath: string): Problem[] {
+  if (hub === null) return [];
+  if (!isObject(hub)) return [{ path: "hub", message: "must be an object" }];
+  return forbiddenIn({ path: "hub", section: hub, local: base?.hub ?? null }, storePath);
+}
+
+/** The same for the sources that a twin's layer names, as they are once it is merged in. */
+export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath: string): Problem[] {
+  if (!isObject(twin.sources)) return [];
+  const sources = isObject(base.sources) ? base.sources : {};
+  return Object.entries(twin.sources).flatMap(([name, patch]) => {
+    if (!isObject(patch)) return [];
+    const local = sources[name] ?? null;
+    const section = mergePatch(isObject(local) ? local : {}, patch);
+    return forbiddenIn({ path: `sources.${name}`, section, local }, storePath);
+  });
+}
+
+function forbiddenIn({ path, section, local }: Section, storePath: string): Problem[] {
+  const folder = resolve(storePath, "secrets") + sep;
+  const isMeant = (reference: JsonValue) =>
+    isObject(reference) &&
+    ((typeof reference.env === "string" && reference.env.startsWith(secretPrefix)) ||
+      (typeof reference.file === "string" && resolve(reference.file).startsWith(folder)));
+  const isLocal = (key: string, reference: JsonValue) =>
+    isObject(local) &&
+    fingerprint(local[key] ?? null) === fingerprint(reference) &&
+    (key === "connectionString" || local.url === section.url);
+  return keys.flatMap((key) => {
+    const value = section[key];
+    if (value === undefined) return [];
+    const reference = typeof value === "string" ? { file: value } : value;
+    if (isMeant(reference) || isLocal(key, value)) return [];
+    const message = "a twin cannot refer to this secret or file";
+    const hint = `use an environment variable ${secretPrefix}…, a file in ${folder}, or what the file has here, for the same place`;
+    return [{ path: `${path}.${key}`, message, hint }];
+  });
+}
