@@ -32,6 +32,8 @@ export interface Condition {
   untold: number;
   /** Of the readings that were judged, in the source's time: an older one changes nothing. */
   newestMs: number;
+  /** Monotonic ms since when only older ones have come. */
+  olderSinceMs?: number;
   /** How it came to be as it is now; absent before the first change. */
   change?: Change;
 }

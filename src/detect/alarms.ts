@@ -7,6 +7,9 @@ import { alarmEntry, type Change, type Condition, type ConditionState } from "./
 /** More than this would be a source that invents names; the conditions it takes are never given back to others. */
 const maxConditions = 100_000;
 
+/** A device of which only older times have come for so long has had its clock put back. */
+const putBackMs = 60_000;
+
 /** When something comes in or is noticed. */
 export interface Moment {
   /** Silence and spacing are reckoned in it, so no step of the wall clock is one. */
@@ -98,8 +101,9 @@ export class Alarms {
         conditions.channels.get(channel) ??
         this.#made({ source, device, channel, ...(state === "good" ? { told: state } : {}) });
       if (!condition) ignored++;
-      else if (timeMs >= condition.newestMs) {
+      else if (timeMs >= condition.newestMs || isPutBack(condition, at)) {
         condition.newestMs = timeMs;
+        delete condition.olderSinceMs;
         if (state !== condition.now) this.#change(condition, state, changeOf(value, toldMs, at), at, entries);
       }
     }
@@ -147,6 +151,7 @@ export class Alarms {
   booted(monotonicMs: number, isAnew: boolean): void {
     for (const condition of this.#all()) {
       condition.nextMs = monotonicMs;
+      delete condition.olderSinceMs;
       if (isAnew && !isOwnTime(this.#config, condition.source)) condition.newestMs = 0;
     }
   }
@@ -251,6 +256,11 @@ export class Alarms {
       }
     }
   }
+}
+
+function isPutBack(condition: Condition, { monotonicMs }: Moment): boolean {
+  condition.olderSinceMs ??= monotonicMs;
+  return monotonicMs - condition.olderSinceMs >= putBackMs;
 }
 
 const stateOf = ({ quality }: MeasuredValue): "good" | "bad" => (quality === "bad" ? "bad" : "good");

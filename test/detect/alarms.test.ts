@@ -113,6 +113,19 @@ describe("a channel", () => {
     expect(read(31_001, 20_000, 1)).toEqual([["t", "bad", "good", 20_000, undefined]]);
   });
 
+  test("of a device whose clock was put back is judged again after a minute of older times only", () => {
+    const { feed } = watching({ sources: { s: jsonSource("s", ownTime) } });
+    const read = (at: number, ts: number, t: number) => short(feed(reading(at, { t, ts: t0 + ts })));
+    const back = -hour;
+    read(0, 0, 1);
+    expect([...read(1_000, back, 99), ...read(60_999, back + 1, 99)]).toEqual([]);
+    // One that is not older says that those before were late, not put back.
+    expect([...read(61_000, 61_000, 1), ...read(61_001, back + 2, 99)]).toEqual([]);
+    expect(read(121_000, back + 3, 99)).toEqual([]);
+    expect(read(121_001, back + 4, 99)).toEqual([["t", "good", "bad", back + 4, undefined]]);
+    expect(read(132_000, back + 10_000, 1)).toEqual([["t", "bad", "good", back + 10_000, undefined]]);
+  });
+
   test("whose value a slope takes beyond the numbers has no value", () => {
     const calibrate = { c: { device: "s-1", channels: { t: { slope: 1e300 } } } };
     const [alarm] = watching({ calibrate }).read(0, 1e300);
