@@ -34,6 +34,8 @@ const largeBatchBytes = 1_048_576;
 const longestSleepMs = 3_600_000;
 /** What a frame takes in a batch besides its bytes, generously. */
 const frameOverheadBytes = 64;
+/** A sleep that ends so much too late is no matter of load. */
+const stoodStillMs = 1_000;
 const commitRetry = { baseMs: 200, maxMs: 5_000, healthyMs: 0 };
 
 /**
@@ -56,6 +58,10 @@ export class Intake {
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #losses = new Losses();
+  /** The last clock entry. */
+  #clockTold: { readonly bootId: string; readonly quality: TimeQuality } | undefined;
+  /** Something was refused since the last tick, or nobody listened: who was not heard is not silent. */
+  #wasDeaf = false;
   #retry: Taken | undefined;
   #prefix: Uint8Array | undefined;
   #attempt = 0;
@@ -123,7 +129,10 @@ export class Intake {
     const { maxQueueBytes } = this.#settings;
     const bytes = frames.reduce((sum, frame) => sum + frame.length + frameOverheadBytes, 0);
     if (bytes > maxQueueBytes) return "tooLarge";
-    if (this.#queuedBytes + bytes > maxQueueBytes) return "full";
+    if (this.#queuedBytes + bytes > maxQueueBytes) {
+      this.#wasDeaf = true;
+      return "full";
+    }
     for (const frame of frames) this.#writer.frame(source, wallMs, monotonicMs, frame);
     if (key) this.#writer.rare({ type: "key", ...key });
     this.#added(monotonicMs);
@@ -132,7 +141,9 @@ export class Intake {
 
   /** Whether a frame of so many bytes would be taken now: for those who can wait, to whom a refusal is no gap. */
   hasRoom(bytes: number): boolean {
-    return this.#queuedBytes + bytes + frameOverheadBytes <= this.#settings.maxQueueBytes;
+    const hasRoom = this.#queuedBytes + bytes + frameOverheadBytes <= this.#settings.maxQueueBytes;
+    this.#wasDeaf ||= !hasRoom;
+    return hasRoom;
   }
 
   /**
@@ -167,7 +178,8 @@ export class Intake {
   clock(bootId: string, quality: TimeQuality): void {
     const { clock } = this.#options;
     const monotonicMs = clock.monotonic();
-    this.#writer.rare({ type: "clock", wallMs: clock.wall(), monotonicMs, bootId, quality });
+    this.#clockTold = { bootId, quality };
+    this.#writer.rare({ type: "clock", wallMs: clock.wall(), monotonicMs, ...this.#clockTold });
     this.#added(monotonicMs);
   }
 
@@ -287,6 +299,8 @@ export class Intake {
     const awake = new AbortController();
     this.#wake = () => awake.abort();
     await this.#options.clock.sleep(sleepMs, awake.signal).catch(() => undefined);
+    // The process stood still: what came meanwhile is yet to be read.
+    this.#wasDeaf ||= this.#options.clock.monotonic() - this.#wakeAtMs > stoodStillMs;
     this.#wake = undefined;
     this.#wakeAtMs = Number.POSITIVE_INFINITY;
   }
@@ -341,6 +355,9 @@ export class Intake {
   #take(): Taken {
     const { clock } = this.#options;
     this.#losses.writeTo(this.#writer);
+    // A clock entry says that listening begins here.
+    if (this.#wasDeaf && this.#clockTold) this.clock(this.#clockTold.bootId, this.#clockTold.quality);
+    this.#wasDeaf = false;
     // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
     const { openWindows = 0, holding = 0, windowDueMs } = this.#status ?? {};
     if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0 || windowDueMs !== undefined) {

@@ -30,6 +30,11 @@ export class ManualClock implements Clock {
     this.#wallOffsetMs += ms;
   }
 
+  /** Nobody runs meanwhile, as in a process that was stopped; who slept wakes too late. */
+  standStill(ms: number): void {
+    this.#monotonicMs += ms;
+  }
+
   sleep(ms: number, signal?: AbortSignal): Promise<void> {
     this.sleeps++;
     return new Promise((resolve, reject) => {

@@ -1,3 +1,4 @@
+import { setImmediate } from "node:timers/promises";
 import { describe, expect, test } from "vitest";
 import { never, running } from "./running-intake.ts";
 
@@ -224,5 +225,45 @@ describe("stop", () => {
     frame("a");
     await Promise.all([intake.stop(never()), clock.advance(1_000)]);
     expect(store.frames()).toEqual(["a"]);
+  });
+});
+
+describe("who could not be heard is not silent: listening begins anew, before the tick", () => {
+  const types = ({ store }: ReturnType<typeof running>) => store.seen.at(-1)?.entries.map(({ type }) => type);
+
+  test("where frames, or callers who are told, found no room", async () => {
+    const refusals: ((r: ReturnType<typeof running>) => void)[] = [
+      ({ intake }) => expect(intake.frame("s", new Uint8Array(2_000))).toBe(false),
+      ({ intake }) => expect(intake.hasRoom(2_000)).toBe(false),
+      ({ intake, frame }) => {
+        frame("x".repeat(800));
+        expect(intake.takeAll("s", [new Uint8Array(500)], 0)).toBe("full");
+      },
+    ];
+    for (const refuse of refusals) {
+      const r = running({ maxQueueBytes: 1_000 });
+      r.intake.clock("boot", "synced");
+      await r.clock.advance(5_000);
+      refuse(r);
+      r.frame("x");
+      await r.clock.advance(5_000);
+      expect(types(r)?.slice(-2)).toEqual(["clock", "tick"]);
+      expect(r.store.seen.at(-1)?.entries.at(-2)).toMatchObject({ bootId: "boot", quality: "synced" });
+      // Once.
+      r.frame("x");
+      await r.clock.advance(5_000);
+      expect(types(r)).toEqual(["frame", "tick"]);
+    }
+  });
+
+  test("where the process stood still", async () => {
+    const r = running();
+    r.intake.clock("boot", "synced");
+    await r.clock.advance(5_000);
+    r.frame("x");
+    await setImmediate();
+    r.clock.standStill(60_000);
+    await r.clock.advance(1);
+    expect(types(r)).toEqual(["frame", "clock", "tick"]);
   });
 });
