@@ -19,11 +19,14 @@ export interface ChangesOptions {
 export class Changes {
   readonly #options: ChangesOptions;
   #last: Promise<void> = Promise.resolve();
+  /** Hash of the configuration that the stages were brought to: one that was adopted may have failed there. */
+  #enforced: string;
   #isReloadDue = false;
   #isClosed = false;
 
   constructor(options: ChangesOptions) {
     this.#options = options;
+    this.#enforced = options.configuration.current.hash;
   }
 
   /**
@@ -86,6 +89,8 @@ export class Changes {
         throw error;
       }
     } else adopt();
-    if (candidate.hash !== before.hash) await enforce(candidate);
+    if (candidate.hash === this.#enforced) return;
+    await enforce(candidate);
+    this.#enforced = candidate.hash;
   }
 }

@@ -20,6 +20,8 @@ export interface HubMoveOptions {
   readonly hub: (config: HubConfig) => Promise<HubInForce>;
   /** As of the last commit. */
   readonly outbox: () => { readonly entries: number; readonly messages: number };
+  /** From here on messages go to another hub. */
+  readonly onOtherHub: () => void;
   /** The twin of the present connection is no more the one that was read. */
   readonly onOtherTwin: () => void;
   readonly clock: Clock;
@@ -152,7 +154,8 @@ export class HubMove {
   }
 
   async #use({ config, factory }: HubInForce): Promise<void> {
-    const { link, upstream } = this.#options;
+    const { link, upstream, onOtherHub } = this.#options;
+    onOtherHub();
     link.use(factory);
     await upstream.configure(upstreamSettings(config));
   }

@@ -53,7 +53,8 @@ export class HubSide {
     this.upstream = new UpstreamWatch({ holdBack, clock, log, wake }, upstreamSettings(inForce.config));
     const { hub, outbox, onOtherTwin } = options;
     const { link, upstream } = this;
-    this.move = new HubMove({ link, upstream, hub, outbox, onOtherTwin, clock, log }, inForce);
+    const onOtherHub = () => this.publisher.otherHub();
+    this.move = new HubMove({ link, upstream, hub, outbox, onOtherHub, onOtherTwin, clock, log }, inForce);
     const { next, acknowledge, reject, onFatal } = options;
     this.publisher = new Publisher(
       {

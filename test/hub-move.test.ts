@@ -53,6 +53,7 @@ function moving(next: Partial<HubClient>, outbox = { entries: 0, messages: 0 }) 
       upstream,
       hub: async () => ({ config, factory: factoryOf("next", next) }),
       outbox: () => outbox,
+      onOtherHub: () => undefined,
       onOtherTwin: () => otherTwins++,
       clock: systemClock,
       log,

@@ -56,7 +56,7 @@ export class Publisher {
   #settings: PublishSettings;
   readonly #stop = new AbortController();
   readonly #allowance: Allowance;
-  readonly #suspicion = new Suspicion();
+  #suspicion = new Suspicion();
   #status = { sent: 0, repeated: 0, rejected: 0 };
   /** Last message of each class that was handed over. */
   #reached: Record<MessageClass, number> = { alarm: 0, live: 0, backfill: 0 };
@@ -102,7 +102,18 @@ export class Publisher {
     this.#reached = { alarm: 0, live: 0, backfill: 0 };
     this.#confirmed.clear();
     this.#offered = [];
+    this.#aside = undefined;
+    // What was suspected may not be there any more.
+    this.#suspicion = new Suspicion();
     this.#round++;
+    this.wake();
+  }
+
+  /** What the hub before could not bear says nothing of this one. */
+  otherHub(): void {
+    this.#suspicion = new Suspicion();
+    this.#failures = 0;
+    this.#takeBack();
     this.wake();
   }
 
@@ -121,7 +132,7 @@ export class Publisher {
 
   async stop(): Promise<void> {
     this.#stop.abort(new TransientError("HUB_LOST", "stopped"));
-    this.#wake?.();
+    this.wake();
     await this.#running;
   }
 
@@ -280,6 +291,7 @@ export class Publisher {
 
   #reject(sequence: number, reason: string, round: number): void {
     this.#options.reject(sequence, reason);
+    this.#suspicion.settled(sequence);
     this.#status = { ...this.#status, rejected: this.#status.rejected + 1 };
     this.#done(sequence, round);
   }

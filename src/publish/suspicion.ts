@@ -34,9 +34,9 @@ export class Suspicion {
     return this.#retryMs !== undefined && nowMs >= this.#retryMs ? this.#sequence : undefined;
   }
 
-  /** How long until then; undefined when none is left out for a time. */
+  /** How long until then; undefined when none is left out, or its turn has come. */
   waitMs(nowMs: number): number | undefined {
-    return this.#retryMs === undefined ? undefined : Math.max(1, this.#retryMs - nowMs);
+    return this.#retryMs === undefined || nowMs >= this.#retryMs ? undefined : this.#retryMs - nowMs;
   }
 
   /** The connection ended; `first` is the first message that was not confirmed. Returns the message that is given up. */
@@ -63,10 +63,15 @@ export class Suspicion {
     if (this.#retryMs === undefined && this.#failures >= skipped) this.#failures = skipped - 1;
   }
 
+  /** A message was refused for good, or is there no more. */
+  settled(sequence: number): void {
+    if (sequence === this.#sequence) this.#clear();
+  }
+
   /** A message was confirmed. */
   passed(sequence: number, nowMs: number): void {
-    if (sequence === this.#sequence) this.#clear();
-    else if (this.#failures >= skipped) this.#retryMs ??= nowMs + betweenTriesMs;
+    this.settled(sequence);
+    if (this.#failures >= skipped) this.#retryMs ??= nowMs + betweenTriesMs;
   }
 
   #clear(): void {

@@ -196,6 +196,26 @@ test("a send that the hub confirms during a stop is acknowledged, and none follo
   expect(r.events).toEqual(["send m1", "acknowledge 1"]);
 });
 
+test("a stop while it looks into the outbox is not lost", async () => {
+  let found = (): void => undefined;
+  const r = running();
+  const looking = new Publisher(
+    {
+      ...r.options,
+      next: () =>
+        new Promise((resolve) => {
+          found = () => resolve(undefined);
+        }),
+    },
+    one,
+  );
+  looking.start();
+  await setImmediate();
+  const stopped = looking.stop();
+  found();
+  await stopped;
+});
+
 test("a stop without a start ends at once", async () => {
   await running().publisher.stop();
 });

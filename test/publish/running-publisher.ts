@@ -4,7 +4,7 @@ import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import type { HubMessage } from "../../src/hub/hub-client.ts";
 import type { MessageClass } from "../../src/outbox/message-body.ts";
 import type { OutboxMessage } from "../../src/outbox/outbox.ts";
-import { Publisher, type PublishSettings } from "../../src/publish/publisher.ts";
+import { Publisher, type PublisherOptions, type PublishSettings } from "../../src/publish/publisher.ts";
 import type { ManualClock } from "../core/manual-clock.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { plain } from "../support/hub-message.ts";
@@ -33,36 +33,35 @@ export function running(settings: PublishSettings = one, clock: Clock = systemCl
   let online = true;
   let held = false;
   let waiting: (() => void)[] = [];
-  const publisher = new Publisher(
-    {
-      next: async (done, isBackfillWanted) =>
-        ["alarm", "live", ...(isBackfillWanted ? ["backfill"] : [])]
-          .map((of) => outbox.find((m) => m.class === of && m.sequence > done[m.class]))
-          .find((m) => m !== undefined),
-      connected: async (signal) => {
-        while (!online) {
-          signal.throwIfAborted();
-          await new Promise<void>((resolve, reject) => {
-            waiting.push(resolve);
-            signal.addEventListener("abort", () => reject(signal.reason), { once: true });
-          });
-        }
-      },
-      mayHandOver: () => !held,
-      send: (message) =>
-        new Promise((resolve, reject) => {
-          events.push(`send ${message.id}`);
-          sends.push({ message, confirm: resolve, fail: reject });
-        }),
-      acknowledge: (sequence) => events.push(`acknowledge ${sequence}`),
-      reject: (sequence) => events.push(`reject ${sequence}`),
-      onFatal: (error) => fatal.push(error),
-      clock,
-      log: recordingLog(),
+  const options: PublisherOptions = {
+    next: async (done, isBackfillWanted) =>
+      ["alarm", "live", ...(isBackfillWanted ? ["backfill"] : [])]
+        .map((of) => outbox.find((m) => m.class === of && m.sequence > done[m.class]))
+        .find((m) => m !== undefined),
+    connected: async (signal) => {
+      while (!online) {
+        signal.throwIfAborted();
+        await new Promise<void>((resolve, reject) => {
+          waiting.push(resolve);
+          signal.addEventListener("abort", () => reject(signal.reason), { once: true });
+        });
+      }
     },
-    settings,
-  );
+    mayHandOver: () => !held,
+    send: (message) =>
+      new Promise((resolve, reject) => {
+        events.push(`send ${message.id}`);
+        sends.push({ message, confirm: resolve, fail: reject });
+      }),
+    acknowledge: (sequence) => events.push(`acknowledge ${sequence}`),
+    reject: (sequence) => events.push(`reject ${sequence}`),
+    onFatal: (error) => fatal.push(error),
+    clock,
+    log: recordingLog(),
+  };
+  const publisher = new Publisher(options, settings);
   return {
+    options,
     publisher,
     outbox,
     events,

@@ -65,6 +65,28 @@ describe("a message at which the hub ends the connection", () => {
     expect(r.events.filter((event) => !event.startsWith("send"))).toEqual(["acknowledge 2", "reject 1"]);
   });
 
+  test("goes at once to another hub, and once the store was opened again, which know nothing of it", async () => {
+    for (const anew of ["otherHub", "restart"] as const) {
+      const r = running(four, new ManualClock());
+      r.put(1, 2, 3, 4);
+      r.publisher.start();
+      await setImmediate();
+      for (let round = 0; !r.events.includes("acknowledge 4"); round++) {
+        expect(round).toBeLessThan(100);
+        await against(r, (sequence) => sequence !== 2, 1);
+      }
+      expect(r.sent).toEqual([]);
+      r.publisher[anew]();
+      await setImmediate();
+      expect(r.sent).toContain(2);
+      await r.endOf(2, "confirm");
+      expect(r.events).toContain("acknowledge 2");
+      const stopped = r.publisher.stop();
+      await r.loseAll();
+      await stopped;
+    }
+  });
+
   test("is kept when it was the line, and it passes in the end", async () => {
     const r = running(four, new ManualClock());
     r.put(1, 2, 3);
