@@ -56,10 +56,6 @@ export class ComposedMessages {
     }));
   }
 
-  get count(): number {
-    return this.#list.length;
-  }
-
   countOf(of: MessageClass): number {
     return this.#list.reduce((sum, message) => sum + (message.class === of ? 1 : 0), 0);
   }

@@ -84,7 +84,9 @@ export class Composer {
     const { lanes, bill } = this.#outbox.counters;
     turn(bill, wallMs);
     const expected = Object.values(lanes).map((lane) => ({ lane, entries: lane.entries }));
-    for (const lane of priorityLanes) this.#age(lane, nowMs - settings.backfillAfterMs);
+    // What may wait for company has not waited for the hub yet.
+    const agedMs = nowMs - settings.maxDelayMs - settings.backfillAfterMs;
+    for (const lane of priorityLanes) this.#age(lane, agedMs, nowMs);
     const readers = (of: readonly number[], from: "from" | "live", to: (lane: number) => number) =>
       of.flatMap((number) => {
         const lane = lanes[number];
@@ -98,7 +100,7 @@ export class Composer {
     const due = [
       this.#class("alarm", alarms, 0, round),
       this.#class("live", live, maxDelayMs, round),
-      this.#class("backfill", backlog, backfillAfterMs + maxDelayMs, round),
+      this.#class("backfill", backlog, backfillAfterMs + 2 * maxDelayMs, round),
       this.#budgetMs(live, backlog, round),
     ].filter((ms) => ms !== undefined);
     // Of a lane that was read to its end.
@@ -120,14 +122,18 @@ export class Composer {
     return allowance(this.#outbox.counters.bill, dailyBlocks, wallMs) < 1;
   }
 
-  /** What was finished before `untilMs` is backlog. Entries stand in the order of their making, give or take. */
-  #age(number: number, untilMs: number): void {
+  /**
+   * What was finished before `untilMs` is backlog. Entries stand in the order of their making, and none says that it was
+   * finished further back than `maxDelayMs` (see `Outbox.insert`), so whatever stands before an aged one has waited.
+   */
+  #age(number: number, untilMs: number, nowMs: number): void {
     const lane = this.#outbox.counters.lanes[number];
     if (!lane || lane.entries === 0) return;
     const end = numberIn(number + 1, 0);
     const agedFrom = (entry: number) => {
       const row = this.#outbox.firstFrom(entry, end);
-      return row && row.ready < untilMs ? row.entry : undefined;
+      // One finished later than now was told so by another clock, before a boot.
+      return row && (row.ready < untilMs || row.ready > nowMs) ? row.entry : undefined;
     };
     let aged = agedFrom(lane.live);
     if (aged === undefined) return;
@@ -163,8 +169,12 @@ export class Composer {
       const waiting = readers.map((reader, lane) =>
         reader.first(counts[lane] ?? 0).map((row) => ({ bytes: row.size + overhead, dueMs: dueMs(row) })),
       );
-      const leaving = dueNow(waiting, nowMs, this.#fixedBytes(form, settings), settings.blockBytes);
-      const going = leaving && settings.compression === "gzip" ? counts : leaving;
+      const going = dueNow(waiting, nowMs, this.#fixedBytes(form, settings), settings.blockBytes);
+      if (going && settings.compression === "gzip") {
+        // Blocks are those of the compressed message, which may hold fewer than wait: the rest is looked at again.
+        this.#message(readers, counts, form, round);
+        continue;
+      }
       if (going) this.#message(readers, going, form, round);
       const left = waiting.flatMap((lane, i) => lane.slice(going?.[i] ?? 0)).map((row) => row.dueMs);
       return left.length > 0 ? left.reduce((min, ms) => Math.min(min, ms)) : undefined;

@@ -8,8 +8,8 @@ export interface DeadLetter {
   readonly reason: string;
   /** ISO 8601, UTC. */
   readonly rejectedAt: string;
-  /** The body as it was sent, decompressed: entries in the format of the message. */
-  readonly body: string;
+  /** As it was sent, decompressed: entries in the format of the message. Absent where it is too large to be shown. */
+  readonly body?: string;
 }
 
 interface Row {
@@ -22,6 +22,8 @@ interface Row {
 
 const mostLetters = 100;
 const longestReason = 500;
+/** Bodies of one answer, decompressed; the last ones are shown. */
+const longestList = 8 * 1024 * 1024;
 
 /** The last messages that the hub refused for good, kept for people; the books count all of them. */
 export class DeadLetters {
@@ -40,12 +42,16 @@ export class DeadLetters {
       "SELECT sequence, length(body) AS size FROM dead_letter ORDER BY sequence DESC",
     );
     this.#delete = database.prepare("DELETE FROM dead_letter WHERE sequence <= ?");
-    this.#list = database.prepare("SELECT * FROM dead_letter ORDER BY sequence");
+    this.#list = database.prepare("SELECT * FROM dead_letter ORDER BY sequence DESC");
   }
 
-  /** The oldest go when there are too many, or when they take more than `maxBytes`. `wallMs`: now. */
+  /**
+   * The oldest go when there are too many, or when they take more than `maxBytes`; of one that takes more than that
+   * itself only the reason is kept. `wallMs`: now.
+   */
   add(message: OutboxMessage, reason: string, wallMs: number, maxBytes: number): void {
-    const { sequence, id, contentEncoding, body } = message;
+    const { sequence, id, contentEncoding } = message;
+    const body = message.body.length > maxBytes ? new Uint8Array() : message.body;
     this.#insert.run(sequence, id, reason.slice(0, longestReason), Math.round(wallMs), contentEncoding, body);
     let bytes = 0;
     for (const [index, letter] of this.#sizes.all().entries()) {
@@ -58,11 +64,31 @@ export class DeadLetters {
 
   /** The oldest first. */
   list(): DeadLetter[] {
-    return this.#list.all().map(({ id, reason, rejected_ms, encoding, body }) => ({
-      id,
-      reason,
-      rejectedAt: new Date(rejected_ms).toISOString(),
-      body: (encoding === "gzip" ? gunzipSync(body) : body).toString("utf8"),
-    }));
+    let left = longestList;
+    const shown = ({ encoding, body }: Row): string | undefined => {
+      if (body.length === 0) return undefined;
+      const plain = encoding === "gzip" ? gunzipWithin(body, left) : body;
+      if (!plain || plain.length > left) return undefined;
+      left -= plain.length;
+      return plain.toString("utf8");
+    };
+    return this.#list
+      .all()
+      .map((row) => {
+        const body = shown(row);
+        const rejectedAt = new Date(row.rejected_ms).toISOString();
+        return { id: row.id, reason: row.reason, rejectedAt, ...(body === undefined ? {} : { body }) };
+      })
+      .reverse();
+  }
+}
+
+/** Undefined when it is longer, or damaged. */
+function gunzipWithin(body: Buffer, maxOutputLength: number): Buffer | undefined {
+  if (maxOutputLength === 0) return undefined;
+  try {
+    return gunzipSync(body, { maxOutputLength });
+  } catch {
+    return undefined;
   }
 }

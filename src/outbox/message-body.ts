@@ -7,7 +7,6 @@ export const messageClasses: readonly MessageClass[] = ["alarm", "live", "backfi
 
 /** For each class the last message that is done with. */
 export type Done = Readonly<Record<MessageClass, number>>;
-export const noneDone: Done = { alarm: 0, live: 0, backfill: 0 };
 
 /** `array`: a JSON array of entries; `lines`: a JSON object per line; `object`: one entry, one message. */
 export type MessageFormat = "array" | "lines" | "object";

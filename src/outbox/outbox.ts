@@ -144,15 +144,20 @@ export class Outbox {
     return this.#counters;
   }
 
-  /** `priorityOf` a source, by which its entries go out before those of others. */
+  /**
+   * `priorityOf` a source, by which its entries go out before those of others. `within`: steady ms between which they
+   * are taken for finished, because one that tells of long ago, such as a late revision, has not waited since then.
+   */
   insert(
     entries: Iterable<Omit<Entry, "id" | "revision">>,
     priorityOf: (source: string) => number = () => defaultPriority,
+    [earliestMs, latestMs] = [Number.NEGATIVE_INFINITY, Number.POSITIVE_INFINITY],
   ): void {
     const counters = this.#counters;
     for (const { kind, readyMs, source, body, accounts } of entries) {
       const entry = numberIn(laneFor(kind, priorityOf(source)), counters.nextEntry++);
-      const row = { entry, ready: Math.round(readyMs), accounts: JSON.stringify(accounts), body, source };
+      const ready = Math.round(Math.max(earliestMs, Math.min(latestMs, readyMs)));
+      const row = { entry, ready, accounts: JSON.stringify(accounts), body, source };
       this.#insert.run(entry, row.ready, row.accounts, body, source, entryChecksum(row));
       const size = Buffer.byteLength(body);
       counters.entries++;

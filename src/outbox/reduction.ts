@@ -65,7 +65,7 @@ export class Reduction {
         if (!last) break;
         let freed = 0;
         let next = last.entry + 1;
-        for (const group of groupsOf(rows.filter((row) => !this.#composed.spanAt(row.entry)))) {
+        for (const group of groupsOf(rows, (row) => this.#composed.spanAt(row.entry) !== undefined)) {
           if (freed < bytes) freed += this.#merge(source, group);
           // A single one has nobody to be merged with among those that were read.
           else if (group.length > 1) next = Math.min(next, group[0]?.entry ?? next);
@@ -78,22 +78,21 @@ export class Reduction {
   }
 
   /** Gives up the oldest entries of a source until `bytes` are freed or none is left; undefined when there was none. */
-  evict(source: string, bytes: number, spared: ReadonlySet<number>): Evicted | undefined {
-    const isSpared = (row: EntryRow) => spared.has(row.entry);
-    return this.#giveUp(source, bytes, this.#noneBelow, isSpared);
+  evict(source: string, bytes: number): Evicted | undefined {
+    return this.#giveUp(source, bytes, this.#noneBelow, () => false);
   }
 
-  /** Gives up the raw readings of a source; undefined when there was none. */
-  evictReadings(source: string): Evicted | undefined {
-    const isOther = (row: EntryRow) => (JSON.parse(row.body) as EntryBody).kind !== "reading";
-    return this.#giveUp(source, Number.POSITIVE_INFINITY, this.#noReadingBelow, isOther);
+  /** Gives up raw readings of a source like that. */
+  evictReadings(source: string, bytes: number): Evicted | undefined {
+    const isOther = ({ kind }: EntryBody) => kind !== "reading";
+    return this.#giveUp(source, bytes, this.#noReadingBelow, isOther);
   }
 
   #giveUp(
     source: string,
     bytes: number,
     below: Map<string, number>,
-    isSpared: (row: EntryRow) => boolean,
+    isSpared: (body: EntryBody) => boolean,
   ): Evicted | undefined {
     const counters = this.#counters;
     const accounts: Record<string, number> = {};
@@ -107,8 +106,9 @@ export class Reduction {
         for (const row of rows) {
           if (freed >= bytes) break;
           below.set(`${lane} ${source}`, row.entry + 1);
-          const isKept = isSpared(row) || this.#composed.spanAt(row.entry) !== undefined;
-          const span = isKept ? undefined : spanOf(JSON.parse(row.body) as EntryBody);
+          if (this.#composed.spanAt(row.entry)) continue;
+          const body = JSON.parse(row.body) as EntryBody;
+          const span = isSpared(body) ? undefined : spanOf(body);
           if (!span) continue;
           this.#remove(source, row);
           addAccounts(accounts, JSON.parse(row.accounts) as Accounts);
@@ -117,7 +117,11 @@ export class Reduction {
           fromMs = Math.min(fromMs, Date.parse(span[0]));
           toMs = Math.max(toMs, Date.parse(span[1]));
         }
-        if (rows.length < evictedRows) break;
+        if (rows.length < evictedRows) {
+          // Up to here there is none of it, also where no row of the source stands at the end.
+          if (freed < bytes) below.set(`${lane} ${source}`, numberIn(lane, this.#counters.nextEntry));
+          break;
+        }
       }
     }
     if (entries === 0) return undefined;
@@ -184,7 +188,7 @@ function spanOf(body: EntryBody): readonly [from: string, to: string] | undefine
 }
 
 /** Rows that may become one, at most `thinnedTo` together, in order. */
-function groupsOf(rows: readonly EntryRow[]): EntryRow[][] {
+function groupsOf(rows: readonly EntryRow[], isComposed: (row: EntryRow) => boolean): EntryRow[][] {
   const groups: EntryRow[][] = [];
   const open = new Map<string, EntryRow[]>();
   const told = new Map<string, number>();
@@ -193,8 +197,8 @@ function groupsOf(rows: readonly EntryRow[]): EntryRow[][] {
   for (const [i, row] of rows.entries()) {
     const body = bodies[i] as WindowEntryBody;
     const key = thinningKey(body);
-    // A window that waits here with a revision would be merged without it.
-    if (key === undefined || told.get(body.id) !== 1) continue;
+    // A window of which a revision waits, here or in a message, would be merged without it.
+    if (key === undefined || told.get(body.id) !== 1 || isComposed(row)) continue;
     const group = open.get(key);
     if (group && group.length < thinnedTo) group.push(row);
     else {

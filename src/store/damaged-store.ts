@@ -14,7 +14,7 @@ import type { PipelineSnapshot } from "../pipeline.ts";
 import { isStoreId } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
 
-/** A hole in a table is searched row by row up to this many numbers. */
+/** A hole in a table, or the holes of all lanes together, are searched row by row up to this many numbers. */
 const longestHole = 2_000_000;
 const longestList = 100;
 
@@ -78,10 +78,16 @@ export class DamagedStore {
     return batches;
   }
 
-  /** Entries that match their checksum, in order. `last`: the last place that was given. */
-  *entries(last: number, unchecked: Unchecked): Generator<EntryRow> {
-    for (const lane of [...allLanes].sort((a, b) => a - b)) {
-      for (const row of this.#rows<EntryRow>("outbox", "entry", numberIn(lane, 1), numberIn(lane, last))) {
+  /**
+   * Entries that match their checksum, in order. `last`: the last place that was given; `known`: the lanes that have
+   * entries, if that is known.
+   */
+  *entries(last: number, unchecked: Unchecked, known?: readonly number[]): Generator<EntryRow> {
+    const lanes = [...(known ?? allLanes)].sort((a, b) => a - b);
+    const longest = Math.floor(longestHole / lanes.length);
+    for (const lane of lanes) {
+      const from = numberIn(lane, 1);
+      for (const row of this.#rows<EntryRow>("outbox", "entry", from, numberIn(lane, last), longest)) {
         const whole = { ...row, source: row.source ?? null, checksum: row.checksum ?? null };
         if (this.#isGood(`entry ${row.entry}`, () => isSoundEntry(whole, unchecked) && isReadable(whole)))
           yield whole;
@@ -106,7 +112,13 @@ export class DamagedStore {
    * Rows of numbers between two: forward up to the first page that cannot be read, then number by number up to the last such page,
    * which finds every row whose own path through the pages is whole, and from there on in one go again.
    */
-  *#rows<R extends object>(table: string, key: string & keyof R, first: number, last: number): Generator<R> {
+  *#rows<R extends object>(
+    table: string,
+    key: string & keyof R,
+    first: number,
+    last: number,
+    longest = longestHole,
+  ): Generator<R> {
     const database = this.#database;
     if (!database) return;
     const select = `SELECT * FROM ${table}`;
@@ -123,7 +135,7 @@ export class DamagedStore {
     );
     for (const row of keys) until = Math.min(until, row[key] as number);
     const one = this.#try(select, () => database.prepare<[number], R>(`${select} WHERE ${key} = ?`));
-    for (let number = Math.max(reached + 1, until - longestHole); one && number < until; number++) {
+    for (let number = Math.max(reached + 1, until - longest); one && number < until; number++) {
       const row = this.#try(`${table} ${number}`, () => one.get(number));
       if (row) yield row;
     }

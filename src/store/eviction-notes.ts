@@ -3,7 +3,6 @@ import { gapEntry } from "../outbox/gap-entry.ts";
 import { laneFor, numberIn } from "../outbox/lanes.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import type { Memory } from "./memory.ts";
-import type { State } from "./state.ts";
 
 /** The store is full, or the day's budget used up. */
 export type GiveUpReason = "evicted" | "budget";
@@ -12,6 +11,8 @@ export interface GivenUp {
   readonly reason: GiveUpReason;
   readonly source: string;
   readonly priority: number;
+  /** When it is told, as the outbox takes it. */
+  readonly within: [number, number] | undefined;
 }
 
 /**
@@ -20,7 +21,7 @@ export interface GivenUp {
  */
 export function giveUp(
   { state, outbox, ledger, pipeline }: Pick<Memory, "state" | "outbox" | "ledger" | "pipeline">,
-  { reason, source, priority }: GivenUp,
+  { reason, source, priority, within }: GivenUp,
   { accounts, fromMs, toMs }: Evicted,
 ): void {
   for (const [name, count] of Object.entries(accounts)) countDiscard(accountOf(ledger, name), reason, count);
@@ -39,10 +40,5 @@ export function giveUp(
   state.evictions[key] = note;
   const gateway = pipeline.config?.gateway ?? "";
   const gap = { ...note, gateway, source, count: note.readings, reason };
-  outbox.insert([gapEntry(state.storeId, `${note.entry}`, gap)], () => priority);
-}
-
-/** Entries that tell of evictions and stand in no message yet; they must not be evicted themselves. */
-export function untoldEvictions(state: State): ReadonlySet<number> {
-  return new Set(Object.values(state.evictions).map(({ entry }) => entry));
+  outbox.insert([gapEntry(state.storeId, `${note.entry}`, gap)], () => priority, within);
 }

@@ -8,6 +8,7 @@ import { Outbox } from "../outbox/outbox.ts";
 import { Reduction } from "../outbox/reduction.ts";
 import type { Pipeline } from "../pipeline.ts";
 import type { Disk } from "./disk.ts";
+import { Economy } from "./economy.ts";
 import type { State } from "./state.ts";
 
 /** What the store knows in memory; all of it can be made again from the disk. */
@@ -17,6 +18,7 @@ export interface Memory {
   readonly outbox: Outbox;
   readonly composer: Composer;
   readonly reduction: Reduction;
+  readonly economy: Economy;
   readonly pipeline: Pipeline;
   /** Journal entries behind the snapshot. */
   sinceSnapshot: number;
@@ -78,6 +80,7 @@ export function recall(
     outbox,
     composer: new Composer(outbox),
     reduction: new Reduction(database, storeId, state.outbox, outbox.composed),
+    economy: new Economy(),
     pipeline,
     sinceSnapshot,
     replayed: position - from,

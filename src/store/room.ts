@@ -31,8 +31,6 @@ export interface RoomContext {
   readonly maxBytes: number;
   /** The disk is full: what is written must fit into the file as it is, of so many bytes. */
   readonly tightBytes: number | undefined;
-  /** Entries that tell of evictions, also of those made meanwhile; they stay. */
-  readonly spared: () => ReadonlySet<number>;
   /** Forgets what of the journal is kept for a replay by hand only. */
   readonly dropHistory: () => void;
 }
@@ -69,7 +67,7 @@ export function makeRoom(
     };
     while (excess() > 0 && less(reduction.thin(source, excess())) > 0);
     for (let more = excess(); more > 0; more = excess()) {
-      const what = reduction.evict(source, more, context.spared());
+      const what = reduction.evict(source, more);
       if (!what) break;
       less(what.bytes);
       evicted(source, what);

@@ -136,7 +136,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
   try {
     createTables(database, storeId);
     database.exec("BEGIN");
-    state.outbox = copyOutbox(database, damaged, state.outbox);
+    state.outbox = copyOutbox(database, damaged, state.outbox, isExact);
     // Numbers were given since then that nobody knows of; an acknowledgement under way must not meet another message.
     if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
@@ -192,12 +192,18 @@ function recoverMemory(damaged: DamagedStore, position: number) {
 }
 
 /** Messages that are all there keep their composition; of the others, the entries that can be read wait anew. */
-function copyOutbox(database: Database, damaged: DamagedStore, before: OutboxCounters): OutboxCounters {
+function copyOutbox(
+  database: Database,
+  damaged: DamagedStore,
+  before: OutboxCounters,
+  isExact: boolean,
+): OutboxCounters {
   const { nextEntry, nextMessage, unchecked, bill } = { ...emptyOutbox(), ...before };
   const counters = { ...emptyOutbox(), nextEntry, nextMessage, unchecked, bill };
   // A damaged tree may lead to one row on two ways.
   const insert = database.prepare("INSERT OR IGNORE INTO outbox VALUES (?, ?, ?, ?, ?, ?)");
-  for (const row of damaged.entries(nextEntry - 1, unchecked)) {
+  const known = isExact && before.lanes ? Object.keys(before.lanes).map(Number) : undefined;
+  for (const row of damaged.entries(nextEntry - 1, unchecked, known)) {
     const { changes } = insert.run(row.entry, row.ready, row.accounts, row.body, row.source, row.checksum);
     if (changes === 0) continue;
     counters.entries++;

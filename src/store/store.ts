@@ -13,8 +13,7 @@ import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
 import type { Commit, Opened, Retired, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
-import { economize } from "./economy.ts";
-import { type GiveUpReason, giveUp, untoldEvictions } from "./eviction-notes.ts";
+import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
@@ -306,7 +305,7 @@ export class Store {
   }
 
   #process(commit: Transaction): void {
-    const { state, outbox, ledger, pipeline, reduction } = this.#memory;
+    const { state, outbox, ledger, pipeline, reduction, economy } = this.#memory;
     for (const sequence of commit.acknowledged) {
       for (const [source, count] of Object.entries(outbox.remove(sequence))) {
         accountOf(ledger, source).published += count;
@@ -320,11 +319,11 @@ export class Store {
       }
     }
     if (commit.batch.length > 0) {
-      this.#makeRoom(commit.batch.length);
+      this.#makeRoom(commit);
       state.position++;
       this.#disk.journal.append(state.position, commit.batch);
       const output = pipeline.apply(commit.batch);
-      outbox.insert(output.entries, this.#priorityOf);
+      outbox.insert(output.entries, this.#priorityOf, this.#finishedWithin(commit));
       mergeLedger(ledger, output.ledger);
       this.#memory.sinceSnapshot += output.journalEntries;
       if (output.uncleanStops > 0) delete state.uncleanSinceMs;
@@ -339,7 +338,10 @@ export class Store {
         commit.nowMs,
       );
     if (commit.compose && this.#memory.composer.isShort(commit.compose, commit.nowMs, commit.demand))
-      economize({ counters: state.outbox, reduction, ...commit.compose }, this.#giveUp("budget"));
+      economy.economize(
+        { counters: state.outbox, reduction, ...commit.compose },
+        this.#giveUp("budget", commit),
+      );
     // Not while frames are held back: each snapshot would hold all of them again.
     const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;
     if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
@@ -353,7 +355,7 @@ export class Store {
   }
 
   /** @throws TransientError STORE_FULL */
-  #makeRoom(bytes: number): void {
+  #makeRoom(commit: Transaction): void {
     const { state, reduction } = this.#memory;
     const { reserve } = this.#disk;
     if (this.#tightBytes !== undefined && reserve.isPlenty) this.#tightBytes = undefined;
@@ -364,15 +366,22 @@ export class Store {
       retention: this.#settings.retention,
       maxBytes: this.#settings.maxBytes,
       tightBytes: this.#tightBytes,
-      spared: () => untoldEvictions(state),
       dropHistory: () => this.#snapshot(0),
     };
-    makeRoom(context, neededBytes(bytes), this.#giveUp("evicted"));
+    makeRoom(context, neededBytes(commit.batch.length), this.#giveUp("evicted", commit));
   }
 
-  #giveUp(reason: GiveUpReason) {
+  #giveUp(reason: GiveUpReason, commit: Transaction) {
+    const within = this.#finishedWithin(commit);
     return (source: string, what: Evicted): void =>
-      giveUp(this.#memory, { reason, source, priority: this.#priorityOf(source) }, what);
+      giveUp(this.#memory, { reason, source, priority: this.#priorityOf(source), within }, what);
+  }
+
+  /** Steady ms: what is made now has waited for company for as long as it may, at most. */
+  #finishedWithin({ monotonicMs, compose }: Transaction): [number, number] | undefined {
+    if (!compose) return undefined;
+    const nowMs = this.#memory.pipeline.time.steadyMs(monotonicMs);
+    return [nowMs - compose.maxDelayMs, nowMs];
   }
 
   #snapshot(keepBytes: number): void {

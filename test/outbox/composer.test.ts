@@ -106,6 +106,29 @@ describe("what goes first", () => {
     expect(second?.properties).toEqual({ class: "backfill" });
   });
 
+  test("what tells of long ago is new when it is made, as a late revision is", () => {
+    const { outbox, compose, messages } = box();
+    outbox.insert([entry(1_000)], undefined, [99_000, 100_000]);
+    compose(100_000);
+    expect(messages().map((m) => m.class)).toEqual(["live"]);
+  });
+
+  test("what may wait for company is no backlog meanwhile", () => {
+    const { insert, compose, messages } = box();
+    const waiting = { maxDelayMs: 60_000, backfillAfterMs: 10_000 };
+    insert(entry(1_000));
+    expect(compose(60_999, waiting)).toBe(61_000);
+    compose(61_000, waiting);
+    expect(messages().map((m) => m.class)).toEqual(["live"]);
+  });
+
+  test("what another clock finished later than now is backlog, and waits for no such time", () => {
+    const { insert, compose, messages } = box();
+    insert(entry(1e9));
+    compose(100_000);
+    expect(messages().map((m) => m.class)).toEqual(["backfill"]);
+  });
+
   test("of the backlog, and of what is new, higher priorities go first, in the order of their making", () => {
     const { insert, compose, messages } = box();
     const made = ["low", "high", "usual", "low", "high"].map((source) => entry(1_000, source, { pad: 700 }));

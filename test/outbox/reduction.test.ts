@@ -45,7 +45,7 @@ function full() {
   }
   const reduction = new Reduction(database, "00000000", counters, outbox.composed);
   const bodies = () => [...outbox.entries()].map(({ body }) => JSON.parse(body) as WindowEntryBody);
-  return { database, counters, reduction, bodies };
+  return { database, counters, outbox, reduction, bodies };
 }
 
 test("little by little the same is merged as in one go, each window once, and no reading is lost", () => {
@@ -68,4 +68,33 @@ test("little by little the same is merged as in one go, each window once, and no
   expect(parts.counters).toMatchObject({ entries: 8, bytes: whole.counters.bytes });
   whole.database.close();
   parts.database.close();
+});
+
+test("raw readings are given up by so many bytes, the oldest first, and windows among them stay", () => {
+  const { database, counters, outbox, reduction } = full();
+  const told = (index: number) => new Date(t0 + index).toISOString();
+  const reading = (index: number) => JSON.stringify({ kind: "reading", source: "s", time: told(index) });
+  const entries = Array.from({ length: 1_000 }, (_, index) => ({
+    kind: "reading" as const,
+    source: "s",
+    readyMs: t0 + index,
+    body: reading(index),
+    accounts: { s: 1 },
+  }));
+  outbox.insert(entries);
+  const size = reading(0).length;
+  expect(reduction.evictReadings("s", 10 * size)).toEqual({
+    accounts: { s: 10 },
+    entries: 10,
+    bytes: 10 * size,
+    fromMs: t0,
+    toMs: t0 + 9,
+  });
+  expect(reduction.evictReadings("s", Number.POSITIVE_INFINITY)?.entries).toBe(990);
+  expect(reduction.evictReadings("s", 1)).toBeUndefined();
+  expect(counters.entries).toBe(80);
+  // New ones are found behind the end of the search.
+  outbox.insert(entries.slice(0, 1));
+  expect(reduction.evictReadings("s", 1)?.entries).toBe(1);
+  database.close();
 });

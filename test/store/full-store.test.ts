@@ -38,7 +38,7 @@ function fill(store: Store, steps: number, from = 0): StoreStatus {
 /** Everything that the hub would get, taken away message by message. */
 function drain(store: Store): Body[] {
   const bodies: Body[] = [];
-  for (let nowMs = t0 + 10_000_000; ; nowMs += 10_000) {
+  for (let nowMs = t0 + 100_000_000; ; nowMs += 10_000) {
     const messages = messagesOf(store);
     const acknowledged = messages.map(({ sequence }) => sequence);
     for (const { body } of messages) bodies.push(...(JSON.parse(body) as Body[]));
@@ -145,7 +145,8 @@ test("when nothing may be evicted the batch waits, and what the hub takes makes 
     .map(({ sequence }) => sequence)
     .slice(0, 1);
   const large = Array.from({ length: 100 }, (_, i) => reading(i, { text: "x".repeat(1_000) }));
-  expect(await codeOf(() => store.commit(commitOf(large, t0, { acknowledged })))).toBe("STORE_FULL");
+  const nowMs = t0 + from * 1_000;
+  expect(await codeOf(() => store.commit(commitOf(large, nowMs, { acknowledged })))).toBe("STORE_FULL");
   expect(store.status().outbox.entries).toBeLessThan(before.outbox.entries);
   drain(store);
   expect(await codeOf(() => fill(store, 10, from))).toBe("none");
