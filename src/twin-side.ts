@@ -16,7 +16,7 @@ export interface TwinSideOptions {
   readonly log: Logger;
 }
 
-export interface ReportSettings extends ReporterSettings {
+interface ReportSettings extends ReporterSettings {
   readonly state: "on" | "off";
   readonly freeRam: "on" | "off";
 }

@@ -64,6 +64,10 @@ export const errorCodes = {
     cause: "The hub refused a message or a patch for good.",
     fix: "Read the reason; the message is counted as discarded and the rest goes on.",
   },
+  HUB_NO_TWIN: {
+    cause: "The hub in force has no twin, as any MQTT broker.",
+    fix: "Nothing to do; set another hub where a twin is wanted.",
+  },
   HUB_BUSY: {
     cause: "The hub answers that it is not available: it starts, or it throttles (CONNACK 3).",
     fix: "Nothing to do: it is tried again, with longer pauses than after a lost connection. If it persists, look at the hub's load and quotas.",

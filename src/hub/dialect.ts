@@ -21,7 +21,7 @@ export function usernameOf(identity: Identity, productInfo: string): string {
 }
 
 /** What a shared access signature is for: signed and sent in this encoded form. */
-export function resourceOf({ hubHost, deviceId, moduleId }: Identity): string {
+function resourceOf({ hubHost, deviceId, moduleId }: Identity): string {
   const module = moduleId === undefined ? "" : `/modules/${moduleId}`;
   return strictlyEncoded(`${hubHost}/devices/${deviceId}${module}`);
 }

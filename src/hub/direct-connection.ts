@@ -2,6 +2,7 @@ import type { Duplex } from "node:stream";
 import type mqtt from "mqtt";
 import { MqttClient } from "mqtt";
 import { within } from "../core/deadline.ts";
+import { catchPubacks } from "../core/pubacks.ts";
 import { unpooled } from "./unpooled.ts";
 
 export interface DirectConnectionOptions {
@@ -24,11 +25,6 @@ export interface DirectConnectionEvents {
 /** A dead link is noticed after one and a half of it. Hubs do not bill pings. */
 const defaultKeepAliveS = 60;
 const atLeastOnce = { qos: 1 } as const;
-
-/** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
-interface Sender {
-  _sendPacket(packet: { cmd: string; messageId?: number }, done?: () => void, ...more: unknown[]): void;
-}
 
 /** One MQTT 3.1.1 connection over a stream that stands, with a session that the hub keeps. */
 export class DirectConnection {
@@ -85,22 +81,16 @@ export class DirectConnection {
       client.on("message", (topic, payload, { qos, messageId }) => {
         const taken = this.#events.message(topic, payload);
         if (qos === 1 && messageId !== undefined) acknowledge(messageId, taken);
+        // At QoS 0 nobody waits for it, and whoever does not take it has nobody to tell.
+        else taken?.catch(() => undefined);
       });
       client.connect();
     });
   }
 
-  /**
-   * The library acknowledges on receipt, or lets no packet come before it has; so its PUBACK is caught on the way out,
-   * and sent later. How many wait is the hub's bound: edge hub has one in flight, IoT Hub fifty.
-   */
+  /** A PUBACK waits for its message to be taken. How many wait is the hub's bound: edge hub has one in flight, IoT Hub fifty. */
   #catchPubacks(): (messageId: number, taken: Promise<void> | undefined) => void {
-    const sender = this.#client as unknown as Sender;
-    const send = sender._sendPacket.bind(this.#client);
-    sender._sendPacket = (packet, done, ...more) => {
-      if (packet.cmd === "puback") done?.();
-      else send(packet, done, ...more);
-    };
+    const send = catchPubacks(this.#client, () => undefined);
     return (messageId, taken) => {
       const answer = taken?.then(
         () => true,
@@ -108,7 +98,7 @@ export class DirectConnection {
       );
       this.#acknowledged = this.#acknowledged.then(async () => {
         const isTaken = (await answer) ?? true;
-        if (isTaken && this.#state === "open") send({ cmd: "puback", messageId });
+        if (isTaken && this.#state === "open") send(messageId);
       });
     };
   }

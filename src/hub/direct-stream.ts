@@ -91,7 +91,8 @@ async function openTunnel(proxy: URL, host: string, port: number, signal: AbortS
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const request = proxy.protocol === "https:" ? httpsRequest : httpRequest;
   const outgoing = request({
-    hostname: proxy.hostname,
+    // A URL writes an address of IPv6 in brackets, a connection takes it without.
+    hostname: proxy.hostname.replace(/^\[(.*)\]$/, "$1"),
     port: proxy.port,
     method: "CONNECT",
     path: target,

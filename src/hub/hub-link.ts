@@ -95,18 +95,18 @@ export class HubLink {
    * a client that left one call unanswered is not trusted with another.
    */
   async send(message: HubMessage): Promise<void> {
-    await this.#use((client) => client.send(message));
+    await this.#call((client) => client.send(message));
   }
 
   /** Like `send`, for twin calls; rejects when the hub has no twins. */
   async withTwin<T>(call: (twin: NonNullable<HubClient["twin"]>) => Promise<T>): Promise<T> {
-    return await this.#use(async (client) => {
-      if (!client.twin) throw new PermanentError("HUB_REJECTED", "this hub has no twin");
+    return await this.#call(async (client) => {
+      if (!client.twin) throw new PermanentError("HUB_NO_TWIN", "this hub has no twin");
       return call(client.twin);
     });
   }
 
-  async #use<T>(call: (client: HubClient) => Promise<T>): Promise<T> {
+  async #call<T>(call: (client: HubClient) => Promise<T>): Promise<T> {
     const client = this.#client;
     const lose = this.#lose;
     if (!client || !lose) throw new TransientError("HUB_LOST", "not connected");

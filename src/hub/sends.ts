@@ -1,7 +1,7 @@
 import { HeadgateError, InvariantError, TransientError } from "../core/errors.ts";
 
 /** Calls back when the hub has confirmed the message; never, when the connection goes before. */
-export type Publish = (topic: string, payload: Buffer, confirmed: (error?: Error | null) => void) => void;
+type Publish = (topic: string, payload: Buffer, confirmed: (error?: Error | null) => void) => void;
 
 /** Far above what the publisher keeps in flight, far below what packet identifiers allow (65,535). */
 const maxPending = 4_096;

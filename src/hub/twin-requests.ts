@@ -3,7 +3,7 @@ import { TransientError } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 import { TwinStatusError } from "./failures.ts";
 
-export interface TwinAnswer {
+interface TwinAnswer {
   readonly status: number;
   readonly payload: Buffer;
 }

@@ -3,6 +3,7 @@ import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from 
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { catchPubacks } from "../core/pubacks.ts";
 
 export interface MqttConnectionOptions {
   readonly url: string;
@@ -31,11 +32,6 @@ export interface MqttInbox {
 interface Withheld {
   readonly committed: Promise<void>;
   readonly messageIds: number[];
-}
-
-/** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
-interface Sender {
-  _sendPacket(packet: { cmd: string; messageId?: number }, done?: () => void, ...more: unknown[]): void;
 }
 
 /** What is in flight at most; a broker can have 65,535 messages without an answer (packet identifiers are 16 bits). */
@@ -91,7 +87,10 @@ export class MqttConnection {
     signal.throwIfAborted();
     const client = mqtt.connect(url, options);
     this.#client = client;
-    this.#catchPubacks(client);
+    catchPubacks(client, (messageId) => {
+      this.#sawPuback = true;
+      if (this.#keepsPuback && messageId !== undefined) this.#withhold(messageId);
+    });
     client.handleMessage = (packet, done) => this.#receive(packet, done);
     let failure: Error | undefined;
     const connected = new Promise<void>((resolve, reject) => {
@@ -169,17 +168,6 @@ export class MqttConnection {
       ...(ca ? { ca } : {}),
       ...(cert ? { cert } : {}),
       ...(key ? { key } : {}),
-    };
-  }
-
-  #catchPubacks(client: MqttClient): void {
-    const sender = client as unknown as Sender;
-    const send = sender._sendPacket.bind(client);
-    sender._sendPacket = (packet, done, ...more) => {
-      if (packet.cmd !== "puback") return send(packet, done, ...more);
-      this.#sawPuback = true;
-      if (this.#keepsPuback && packet.messageId !== undefined) this.#withhold(packet.messageId);
-      done?.();
     };
   }
 

@@ -1,0 +1,30 @@
+import type { MqttClient } from "mqtt";
+
+interface Puback {
+  readonly cmd: "puback";
+  readonly messageId?: number;
+}
+
+/** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
+interface Sender {
+  _sendPacket(packet: { cmd: string } | Puback, done?: () => void, ...more: unknown[]): void;
+}
+
+/**
+ * The library acknowledges a message on receipt, or lets no packet come before it has; so its PUBACKs are caught on the
+ * way out. Returns what sends them later.
+ */
+export function catchPubacks(
+  client: MqttClient,
+  caught: (messageId: number | undefined) => void,
+): (messageId: number) => void {
+  const sender = client as unknown as Sender;
+  const send = sender._sendPacket.bind(client);
+  const isPuback = (packet: { cmd: string } | Puback): packet is Puback => packet.cmd === "puback";
+  sender._sendPacket = (packet, done, ...more) => {
+    if (!isPuback(packet)) return send(packet, done, ...more);
+    caught(packet.messageId);
+    done?.();
+  };
+  return (messageId) => send({ cmd: "puback", messageId });
+}
