@@ -1,5 +1,3 @@
-import type { MqttClient } from "mqtt";
-
 interface Puback {
   readonly cmd: "puback";
   readonly messageId?: number;
@@ -11,15 +9,15 @@ interface Sender {
 }
 
 /**
- * The library acknowledges a message on receipt, or lets no packet come before it has; so its PUBACKs are caught on the
+ * For a client of `mqtt`. The library acknowledges a message on receipt, or lets no packet come before it has; so its PUBACKs are caught on the
  * way out. Returns what sends them later.
  */
 export function catchPubacks(
-  client: MqttClient,
+  client: object,
   caught: (messageId: number | undefined) => void,
 ): (messageId: number) => void {
-  const sender = client as unknown as Sender;
-  const send = sender._sendPacket.bind(client);
+  const sender = client as Sender;
+  const send = sender._sendPacket.bind(sender);
   const isPuback = (packet: { cmd: string } | Puback): packet is Puback => packet.cmd === "puback";
   sender._sendPacket = (packet, done, ...more) => {
     if (!isPuback(packet)) return send(packet, done, ...more);
