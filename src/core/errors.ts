@@ -75,7 +75,7 @@ export const errorCodes = {
   HUB_TAKEN_OVER: {
     cause:
       "The hub ended eight connections in a row, each in its first minute: most likely another client has the same identity.",
-    fix: "Look for a second gateway with this connection string or module identity and stop one. It is tried again with pauses of minutes; data waits in the store.",
+    fix: "Look for a second gateway with this connection string or module identity and stop one. It is tried again with pauses of up to two minutes; data waits in the store.",
   },
   HUB_TRIAL_FAILED: {
     cause:
