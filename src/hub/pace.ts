@@ -54,7 +54,9 @@ export class Pace {
       this.#cutShort = code === "HUB_LOST" && stoodMs < healthyMs ? this.#cutShort + 1 : 0;
     }
     const wasHealthy = stoodMs !== undefined && stoodMs >= before.healthyMs;
-    if (this.#cutShort >= cutShortForTakeover || (this.isTakenOver && !wasHealthy)) {
+    // An end that was not the hub's doing was no other client's either.
+    const isOver = wasHealthy || (stoodMs !== undefined && code !== "HUB_LOST");
+    if (this.#cutShort >= cutShortForTakeover || (this.isTakenOver && !isOver)) {
       this.#schedule = this.#schedules.takeover;
     } else this.#schedule = code === "HUB_BUSY" ? this.#schedules.busy : this.#schedules.reconnect;
     this.#attempt = wasHealthy || this.#schedule !== before ? 0 : this.#attempt + 1;

@@ -63,3 +63,13 @@ test("a takeover has pauses of two minutes at most, and is over when a connectio
   pace.ended("HUB_LOST", 180_000);
   expect([pace.isTakenOver, longest(pace)]).toEqual([false, 500]);
 });
+
+test("a takeover is over, too, when a connection ended otherwise than by the hub's hand", () => {
+  const pace = new Pace(hubSchedules);
+  for (let i = 0; i < 8; i++) pace.ended("HUB_LOST", 100);
+  pace.ended("HUB_TIMEOUT", 2_000);
+  expect([pace.isTakenOver, longest(pace)]).toEqual([false, 500]);
+  // And seven more that the hub cuts short are none yet.
+  for (let i = 0; i < 7; i++) pace.ended("HUB_LOST", 100);
+  expect(pace.isTakenOver).toBe(false);
+});
