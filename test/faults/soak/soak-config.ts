@@ -1,13 +1,12 @@
 import { readFileSync } from "node:fs";
 
-/** How the image has the C library's allocator, which decides how much memory a process keeps that it does not use. */
-export function allocatorOfTheImage(): Record<string, string> {
+/** How the image has V8 and the C library's allocator, which decide how much memory a process keeps that it does not use. */
+export function memorySettingsOfTheImage(): Record<string, string> {
   const text = readFileSync(new URL("../../../Dockerfile.amd64", import.meta.url), "utf8");
-  const settings = [...text.matchAll(/^\s+(MALLOC_[A-Z_]+)=(\d+)/gm)].map(([, name = "", value = ""]) => [
-    name,
-    value,
-  ]);
-  if (settings.length === 0) throw new Error("the image says nothing of the allocator");
+  const settings = [...text.matchAll(/^\s+(MALLOC_[A-Z_]+|NODE_OPTIONS)=(\S+)/gm)].map(
+    ([, name = "", value = ""]) => [name, value],
+  );
+  if (settings.length === 0) throw new Error("the image says nothing of memory");
   return Object.fromEntries(settings);
 }
 

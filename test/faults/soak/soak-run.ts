@@ -16,7 +16,7 @@ import { Children } from "./children.ts";
 import { Outages } from "./outages.ts";
 import type { PublisherOrder, PublisherProgress } from "./publisher.ts";
 import { type KeptSample, Samples } from "./samples.ts";
-import { allocatorOfTheImage, soakConfig, sourceName } from "./soak-config.ts";
+import { memorySettingsOfTheImage, soakConfig, sourceName } from "./soak-config.ts";
 
 export interface SoakOptions {
   readonly folder: string;
@@ -58,11 +58,15 @@ export async function runSoak(options: SoakOptions): Promise<SoakRun> {
   const broker = await startBroker(folder, children);
   const hub = await startEmbeddedHub({ limits: { record: { maxMessages: 10, maxBytes: 1_000_000 } } });
   const arrivals = new Arrivals(hub);
+  const image = memorySettingsOfTheImage();
   const daemon = new RunningDaemon(folder, soakConfig({ store, brokerPort: broker.port, maxBytes }), {
     ...hub.environment("gateway"),
-    ...allocatorOfTheImage(),
+    ...image,
     ...(heap
-      ? { NODE_OPTIONS: `--import ${heapReport}`, HEADGATE_HEAP_REPORT: join(folder, "heap.jsonl") }
+      ? {
+          NODE_OPTIONS: `${image.NODE_OPTIONS ?? ""} --import ${heapReport}`,
+          HEADGATE_HEAP_REPORT: join(folder, "heap.jsonl"),
+        }
       : {}),
   });
   daemon.start();
