@@ -32,6 +32,7 @@ interface Content {
   readonly id: string;
   readonly revision: number;
   readonly kind: string;
+  readonly backfill?: true;
   readonly count: number;
 }
 
@@ -102,7 +103,9 @@ function drain(store: StoreKeeper | Store, nowMs: number): Map<string, string> {
     for (let message = again(() => store.next(behind(0))); message; ) {
       const { sequence } = message;
       acknowledged.push(sequence);
-      for (const body of JSON.parse(Buffer.from(message.body).toString("utf8")) as Content[]) {
+      const bodies = JSON.parse(Buffer.from(message.body).toString("utf8")) as readonly Content[];
+      // Whether it is marked as backlog tells of the hub, not of the field.
+      for (const { backfill: _, ...body } of bodies) {
         const key = `${body.id} ${body.revision}`;
         const text = JSON.stringify(body);
         const before = got.get(key);
