@@ -168,6 +168,11 @@ test.runIf(isRoot)("a folder of another user: it says so, and goes on when it ma
   const { keeper } = keeperOf(folder);
   const script = `
     import { StoreKeeper } from ${JSON.stringify(new URL("../../src/store/store-keeper.ts", import.meta.url).href)};
+    import { openDatabase } from ${JSON.stringify(new URL("../../src/core/database.ts", import.meta.url).href)};
+    // Loads what is loaded at first use.
+    openDatabase(":memory:").close();
+    // From here on as nobody, who may not be let into the folders of the program.
+    process.setgroups([]); process.setgid(65534); process.setuid(65534);
     const keeper = new StoreKeeper(process.argv[1], ${JSON.stringify(settings)}, () => undefined);
     try { keeper.open(); console.log("open"); } catch (error) { console.log(error.code); }
     keeper.close();`;
@@ -175,7 +180,7 @@ test.runIf(isRoot)("a folder of another user: it says so, and goes on when it ma
     spawnSync(
       process.execPath,
       ["--disable-warning=ExperimentalWarning", "--input-type=module", "-e", script, folder],
-      { encoding: "utf8", uid: 65_534, gid: 65_534 },
+      { encoding: "utf8" },
     ).stdout.trim();
   expect(asNobody()).toBe("STORE_UNUSABLE");
   chownSync(folder, 65_534, 65_534);
