@@ -1,11 +1,12 @@
-import type { PipelineConfig, WindowConfig } from "../config/schema.ts";
+import type { PipelineConfig } from "../config/schema.ts";
 import { addAccounts, type Entry } from "../core/entry.ts";
 import { canonicalJson, fingerprint } from "../core/json.ts";
 import type { Measurement, ReadingDiscard } from "../core/reading.ts";
 import type { Step } from "../core/steady-time.ts";
 import type { PartialReason } from "../outbox/entry-schema.ts";
-import { begunAnew, endAt, type LabelSchedule, labelsAt, relabeled } from "./labels.ts";
+import { begunAnew, endAt, relabeled } from "./labels.ts";
 import { addTo, type Origin } from "./open-window.ts";
+import { matches, placeOf, type RunningDefinition, windowsOf } from "./running-definition.ts";
 import { type Definition, type EntryContext, type OpenWindow, windowEntry } from "./window-entry.ts";
 import { openWindowOf, type WindowsSnapshot } from "./windows-snapshot.ts";
 
@@ -27,25 +28,13 @@ export interface InForce {
   readonly offsetMs: number;
 }
 
-interface Running {
-  readonly definition: Definition;
-  /**
-   * First time of each source with times of its own; of others the steady time at which they turned to that of receipt.
-   */
-  readonly since: Map<string, number>;
-  /** Of windows in steady time, those of sources stamped on receipt. */
-  labels: LabelSchedule;
-  /** Windows by source, device and end as the watermark counts: told times repeat when the clock steps back. */
-  readonly open: Map<string, Map<string, Map<number, OpenWindow>>>;
-}
-
 /**
  * Tumbling windows per source and device, driven by the source's watermark alone: it reads no clock.
  * Sources stamped on receipt are windowed in steady time, which never steps; what a window tells is wall time.
  * A window closes when the watermark passes its end, and is forgotten when it passes its end by the allowed lateness.
  */
 export class Windows {
-  #running: Running[] = [];
+  #running: RunningDefinition[] = [];
   readonly #watermarks = new Map<string, number>();
   /** Per source, the watermark at which its next window closes or is forgotten; always ahead of the watermark. */
   readonly #due = new Map<string, number>();
@@ -232,7 +221,7 @@ export class Windows {
     this.#openCount = 0;
     this.#running = snapshot.definitions.map(({ definition, since, windows, labels }) => {
       const { sinceMs: fromMs, sinceReason: reason, config } = definition;
-      const running: Running = {
+      const running: RunningDefinition = {
         definition,
         open: new Map(),
         since: new Map(since),
@@ -289,7 +278,7 @@ export class Windows {
   }
 
   #windowFor(
-    running: Running,
+    running: RunningDefinition,
     source: string,
     { device, timeMs }: Measurement,
     origin: Origin,
@@ -344,7 +333,7 @@ export class Windows {
     return entry;
   }
 
-  #put({ open }: Running, window: OpenWindow): void {
+  #put({ open }: RunningDefinition, window: OpenWindow): void {
     const ofSource = open.get(window.source) ?? new Map<string, Map<number, OpenWindow>>();
     const ofDevice = ofSource.get(window.device) ?? new Map<number, OpenWindow>();
     ofDevice.set(window.closesMs, window);
@@ -363,39 +352,4 @@ export class Windows {
     if (due === Number.POSITIVE_INFINITY) this.#due.delete(source);
     else this.#due.set(source, due);
   }
-}
-
-/**
- * What a window tells of its place, and whether it is whole. A source stamped on receipt shares the clock of the
- * definition; one with times of its own may be hours off, so there its first reading says where its windows begin.
- */
-function placeOf(
-  { definition, since, labels }: Running,
-  source: string,
-  timeMs: number,
-  closesMs: number,
-  { ownTime }: Origin,
-): Pick<OpenWindow, "startMs" | "epoch" | "partial"> {
-  const beginsMs = closesMs - definition.config.sizeMs;
-  if (ownTime) {
-    const sinceMs = since.get(source) ?? timeMs;
-    since.set(source, sinceMs);
-    return {
-      startMs: beginsMs,
-      epoch: 0,
-      partial: beginsMs < sinceMs ? definition.sinceReason : undefined,
-    };
-  }
-  const { offsetMs, epoch, fromMs, reason } = labelsAt(labels, timeMs);
-  const turnedMs = since.get(source) ?? Number.NEGATIVE_INFINITY;
-  const partial = beginsMs < fromMs ? reason : beginsMs < turnedMs ? "configuration" : undefined;
-  return { startMs: beginsMs + offsetMs, epoch, partial };
-}
-
-function matches({ sources, devices }: WindowConfig, source: string, device: string): boolean {
-  return (!sources || sources.includes(source)) && (!devices || devices.includes(device));
-}
-
-function* windowsOf(open: Running["open"]): Iterable<OpenWindow> {
-  for (const ofSource of open.values()) for (const ofDevice of ofSource.values()) yield* ofDevice.values();
 }
