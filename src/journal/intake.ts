@@ -4,6 +4,7 @@ import type { FrameDiscard, TimeQuality } from "../core/reading.ts";
 import { backoffMs } from "../core/retry.ts";
 import type { StoreStatus } from "../store/contract.ts";
 import { BatchWriter, type GapReason } from "./batch.ts";
+import { Hearing } from "./hearing.ts";
 import { HubAnswers } from "./hub-answers.ts";
 import {
   type IntakeOptions,
@@ -58,10 +59,7 @@ export class Intake {
   /** Shared by all who wait for the batch that is being collected. */
   #batchCommitted: Promise<void> | undefined;
   readonly #losses = new Losses();
-  /** The last clock entry. */
-  #clockTold: { readonly bootId: string; readonly quality: TimeQuality } | undefined;
-  /** Something was refused since the last tick, or nobody listened: who was not heard is not silent. */
-  #wasDeaf = false;
+  readonly #hearing = new Hearing();
   #retry: Taken | undefined;
   #prefix: Uint8Array | undefined;
   #attempt = 0;
@@ -130,7 +128,7 @@ export class Intake {
     const bytes = frames.reduce((sum, frame) => sum + frame.length + frameOverheadBytes, 0);
     if (bytes > maxQueueBytes) return "tooLarge";
     if (this.#queuedBytes + bytes > maxQueueBytes) {
-      this.#wasDeaf = true;
+      this.#hearing.missed();
       return "full";
     }
     for (const frame of frames) this.#writer.frame(source, wallMs, monotonicMs, frame);
@@ -142,7 +140,7 @@ export class Intake {
   /** Whether a frame of so many bytes would be taken now: for those who can wait, to whom a refusal is no gap. */
   hasRoom(bytes: number): boolean {
     const hasRoom = this.#queuedBytes + bytes + frameOverheadBytes <= this.#settings.maxQueueBytes;
-    this.#wasDeaf ||= !hasRoom;
+    if (!hasRoom) this.#hearing.missed();
     return hasRoom;
   }
 
@@ -178,8 +176,8 @@ export class Intake {
   clock(bootId: string, quality: TimeQuality): void {
     const { clock } = this.#options;
     const monotonicMs = clock.monotonic();
-    this.#clockTold = { bootId, quality };
-    this.#writer.rare({ type: "clock", wallMs: clock.wall(), monotonicMs, ...this.#clockTold });
+    this.#hearing.clock({ bootId, quality });
+    this.#writer.rare({ type: "clock", wallMs: clock.wall(), monotonicMs, bootId, quality });
     this.#added(monotonicMs);
   }
 
@@ -300,7 +298,7 @@ export class Intake {
     this.#wake = () => awake.abort();
     await this.#options.clock.sleep(sleepMs, awake.signal).catch(() => undefined);
     // The process stood still: what came meanwhile is yet to be read.
-    this.#wasDeaf ||= this.#options.clock.monotonic() - this.#wakeAtMs > stoodStillMs;
+    if (this.#options.clock.monotonic() - this.#wakeAtMs > stoodStillMs) this.#hearing.missed();
     this.#wake = undefined;
     this.#wakeAtMs = Number.POSITIVE_INFINITY;
   }
@@ -355,9 +353,8 @@ export class Intake {
   #take(): Taken {
     const { clock } = this.#options;
     this.#losses.writeTo(this.#writer);
-    // A clock entry says that listening begins here.
-    if (this.#wasDeaf && this.#clockTold) this.clock(this.#clockTold.bootId, this.#clockTold.quality);
-    this.#wasDeaf = false;
+    const anew = this.#hearing.takeAnew();
+    if (anew) this.clock(anew.bootId, anew.quality);
     // The tick says that nothing older follows; where nothing waits for that, nobody needs to know.
     const { openWindows = 0, holding = 0, windowDueMs } = this.#status ?? {};
     if (this.#writer.entryCount > 0 || openWindows > 0 || holding > 0 || windowDueMs !== undefined) {
