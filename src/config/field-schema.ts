@@ -45,3 +45,11 @@ export const brokerUrl = z
     "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
   );
 export const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
+/** How a client says to a broker who it is, and knows whom it speaks to. */
+export const brokerLogin = {
+  username: z.string().optional(),
+  password: secret.optional(),
+  caFile,
+  certFile: z.string().min(1).optional(),
+  keyFile: z.string().min(1).optional(),
+};

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { brokerUrl, caFile, ms, secret } from "./field-schema.ts";
+import { brokerLogin, brokerUrl, caFile, ms, secret } from "./field-schema.ts";
 
 const hubDeadlines = {
   connectTimeoutMs: ms(100, 29_000).default(20_000),
@@ -71,11 +71,7 @@ export const hub = z.discriminatedUnion("type", [
     url: brokerUrl,
     protocolVersion: z.union([z.literal(4), z.literal(5)]).default(4),
     clientId: z.string().min(1).max(128).optional().describe("Default: `headgate-` and the gateway's name"),
-    username: z.string().optional(),
-    password: secret.optional(),
-    caFile,
-    certFile: z.string().min(1).optional(),
-    keyFile: z.string().min(1).optional(),
+    ...brokerLogin,
     topic: z
       .string()
       .min(1)

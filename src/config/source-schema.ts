@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { brokerUrl, caFile, day, deviceName, ms, secret, state } from "./field-schema.ts";
+import { brokerLogin, brokerUrl, day, deviceName, ms, state } from "./field-schema.ts";
 
 const decodeTime = z
   .strictObject({
@@ -159,11 +159,7 @@ const mqttSource = z.strictObject({
     .max(128)
     .optional()
     .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
-  username: z.string().optional(),
-  password: secret.optional(),
-  caFile,
-  certFile: z.string().min(1).optional(),
-  keyFile: z.string().min(1).optional(),
+  ...brokerLogin,
   maxPayloadBytes: z
     .int()
     .min(16)
