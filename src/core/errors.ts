@@ -65,7 +65,7 @@ export const errorCodes = {
     fix: "Read the reason; the message is counted as discarded and the rest goes on.",
   },
   HUB_NO_TWIN: {
-    cause: "The hub in force has no twin, as any MQTT broker.",
+    cause: "The hub in force has no twin: it is a plain MQTT broker.",
     fix: "Nothing to do; set another hub where a twin is wanted.",
   },
   HUB_BUSY: {

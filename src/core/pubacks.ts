@@ -1,16 +1,11 @@
-interface Puback {
-  readonly cmd: "puback";
-  readonly messageId?: number;
-}
-
 /** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
 interface Sender {
-  _sendPacket(packet: { cmd: string } | Puback, done?: () => void, ...more: unknown[]): void;
+  _sendPacket(packet: { cmd: string; messageId?: number }, done?: () => void, ...more: unknown[]): void;
 }
 
 /**
- * For a client of `mqtt`. The library acknowledges a message on receipt, or lets no packet come before it has; so its PUBACKs are caught on the
- * way out. Returns what sends them later.
+ * `client`: one of `mqtt`, which acknowledges a message on receipt, or lets no packet come before it has; so its PUBACKs
+ * are caught on the way out. Returns what sends them later.
  */
 export function catchPubacks(
   client: object,
@@ -18,9 +13,8 @@ export function catchPubacks(
 ): (messageId: number) => void {
   const sender = client as Sender;
   const send = sender._sendPacket.bind(sender);
-  const isPuback = (packet: { cmd: string } | Puback): packet is Puback => packet.cmd === "puback";
   sender._sendPacket = (packet, done, ...more) => {
-    if (!isPuback(packet)) return send(packet, done, ...more);
+    if (packet.cmd !== "puback") return send(packet, done, ...more);
     caught(packet.messageId);
     done?.();
   };

@@ -8,7 +8,7 @@ export interface DeadLetter {
   readonly reason: string;
   /** ISO 8601, UTC. */
   readonly rejectedAt: string;
-  /** As it was sent, decompressed: entries in the format of the message. Absent where it is too large to be shown. */
+  /** As it was sent, decompressed: entries in the format of the message. Absent where it is too large, or damaged. */
   readonly body?: string;
 }
 
