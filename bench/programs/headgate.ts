@@ -4,6 +4,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { askStatus } from "../../src/api/status-socket.ts";
 import type { GatewayStatus } from "../../src/gateway-status.ts";
+import { memorySettingsOfTheImage } from "../../test/faults/soak/soak-config.ts";
 import { inFilter, notChannels, outPrefix } from "../reading.ts";
 import { resultsFolder } from "../results.ts";
 import { type Place, type Program, type RunningProgram, startNode } from "./program.ts";
@@ -62,7 +63,10 @@ function start(place: Place, launcher: string, options: HeadgateOptions): Runnin
   writeFileSync(config, JSON.stringify(configOf(place.url, store, options)));
   const args = ["--disable-warning=ExperimentalWarning", ...(options.nodeArgs ?? []), launcher];
   return {
-    child: startNode(place, [...args, "run", "--config", config], options.environment),
+    child: startNode(place, [...args, "run", "--config", config], {
+      ...memorySettingsOfTheImage(),
+      ...options.environment,
+    }),
     counters: async () => {
       const { intake, store: told } = (await askStatus(store, 20_000)) as unknown as GatewayStatus;
       const frames = Object.values(told.books).reduce((sum, book) => sum + book.frames, 0);
