@@ -4,6 +4,7 @@ import { messageOf } from "../../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../../src/embedded-hub/embedded-hub.ts";
 import { imbalances } from "../../../src/ledger/ledger.ts";
 import { type ArrivedEntry, arrivedOf, readArrived } from "../../kill/arrived.ts";
+import { branch } from "../../support/random.ts";
 import type { PartOptions } from "../part.ts";
 import { type DaemonStatus, RunningDaemon } from "../running-daemon.ts";
 import { daemonConfig } from "../shared-config.ts";
@@ -59,39 +60,48 @@ export async function killOnStores(
   { random, folder }: Pick<PartOptions, "random" | "folder">,
   tally: Tally,
 ): Promise<void> {
-  for (const scenario of scenarios) {
-    const own = join(folder, scenario.phase);
-    const model = join(own, "model");
-    const waiting = scenario.make(model, configFor(scenario, model));
-    const unkilled = join(own, "unkilled");
-    if (scenario.loses === "nothing") cpSync(model, unkilled, { recursive: true });
-    const reference = scenario.loses === "nothing" ? await run(scenario, unkilled, waiting) : undefined;
-    let killed = 0;
-    const wanted = counts[scenario.phase] ?? 0;
-    // One that misses its phase is repeated; where all do, the phase does not exist.
-    for (let round = 0; killed < wanted && round < 2 * wanted + enoughMisses; round++) {
-      const order = {
-        phase: scenario.phase,
-        occurrence: 1 + Math.floor(random() * scenario.occurrences),
-        waitMs: random() < 0.5 ? 0 : random() * 3,
-      };
-      const place = join(own, `${round}`);
-      cpSync(join(model, "store"), join(place, "store"), { recursive: true });
-      scenario.prepare?.(join(place, "store"), random);
-      try {
-        const arrived = await run(scenario, place, waiting, { order, tally });
-        if (!arrived) continue;
-        killed++;
-        const missing = reference?.filter((key) => !arrived.includes(key)) ?? [];
-        const more = reference ? arrived.filter((key) => !reference.includes(key)) : [];
-        for (const key of missing)
-          tally.problem(`a kill in ${scenario.phase}: ${key} is missing; see ${place}`);
-        for (const key of more)
-          tally.problem(`a kill in ${scenario.phase}: ${key} is too much; see ${place}`);
-        rmSync(join(place, "store"), { recursive: true, force: true });
-      } catch (error) {
-        tally.problem(`a kill in ${scenario.phase}: ${messageOf(error)}; see ${place}`);
-      }
+  // Most of their time they wait. Each draws its own, or their order would depend on which one is quicker.
+  const all = scenarios.map((scenario) => {
+    const own = { folder: join(folder, scenario.phase), random: branch(random) };
+    return killIn(scenario, counts[scenario.phase] ?? 0, own, tally);
+  });
+  await Promise.all(all);
+}
+
+async function killIn(
+  scenario: StoreScenario,
+  wanted: number,
+  { random, folder }: Pick<PartOptions, "random" | "folder">,
+  tally: Tally,
+): Promise<void> {
+  const model = join(folder, "model");
+  const waiting = scenario.make(model, configFor(scenario, model));
+  const unkilled = join(folder, "unkilled");
+  if (scenario.loses === "nothing") cpSync(model, unkilled, { recursive: true });
+  const reference = scenario.loses === "nothing" ? await run(scenario, unkilled, waiting) : undefined;
+  let killed = 0;
+  // One that misses its phase is repeated; where all do, the phase does not exist.
+  for (let round = 0; killed < wanted && round < 2 * wanted + enoughMisses; round++) {
+    const order = {
+      phase: scenario.phase,
+      occurrence: 1 + Math.floor(random() * scenario.occurrences),
+      waitMs: random() < 0.5 ? 0 : random() * 3,
+    };
+    const place = join(folder, `${round}`);
+    cpSync(join(model, "store"), join(place, "store"), { recursive: true });
+    scenario.prepare?.(join(place, "store"), random);
+    try {
+      const arrived = await run(scenario, place, waiting, { order, tally });
+      if (!arrived) continue;
+      killed++;
+      const missing = reference?.filter((key) => !arrived.includes(key)) ?? [];
+      const more = reference ? arrived.filter((key) => !reference.includes(key)) : [];
+      for (const key of missing)
+        tally.problem(`a kill in ${scenario.phase}: ${key} is missing; see ${place}`);
+      for (const key of more) tally.problem(`a kill in ${scenario.phase}: ${key} is too much; see ${place}`);
+      rmSync(join(place, "store"), { recursive: true, force: true });
+    } catch (error) {
+      tally.problem(`a kill in ${scenario.phase}: ${messageOf(error)}; see ${place}`);
     }
   }
 }
