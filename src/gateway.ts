@@ -21,7 +21,7 @@ import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledge
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
-import { ApiDoor } from "./sources/http-source.ts";
+import { Door } from "./sources/door.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
@@ -127,7 +127,7 @@ export class Gateway {
       },
       intakeSettings(config),
     );
-    const door = new ApiDoor();
+    const door = new Door();
     const place = { gateway: config.gateway.name, environment: options.environment, door };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);

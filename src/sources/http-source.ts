@@ -1,22 +1,5 @@
-import type { Source, SourceSink, SourceStatus } from "./source.ts";
-
-/** Whether callers can reach the local API now, for the sources whose readings come through it. */
-export class ApiDoor {
-  #status: SourceStatus = { state: "opening", reason: undefined };
-  readonly #watchers = new Set<(status: SourceStatus) => void>();
-
-  set(status: SourceStatus): void {
-    this.#status = status;
-    for (const watcher of this.#watchers) watcher(status);
-  }
-
-  /** Calls `watcher` with what is so now, and at every change. Returns what ends that. */
-  watch(watcher: (status: SourceStatus) => void): () => void {
-    this.#watchers.add(watcher);
-    watcher(this.#status);
-    return () => this.#watchers.delete(watcher);
-  }
-}
+import type { Door } from "./door.ts";
+import type { Source, SourceSink } from "./source.ts";
 
 /**
  * A source whose readings callers bring to the local API, which checks them and takes them itself:
@@ -24,10 +7,10 @@ export class ApiDoor {
  */
 export class HttpSource implements Source {
   readonly #sink: SourceSink;
-  readonly #door: ApiDoor;
+  readonly #door: Door;
   #unwatch: (() => void) | undefined;
 
-  constructor(sink: SourceSink, door: ApiDoor) {
+  constructor(sink: SourceSink, door: Door) {
     this.#sink = sink;
     this.#door = door;
   }

@@ -3,7 +3,8 @@ import type { Clock } from "../core/clock.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
-import { type ApiDoor, HttpSource } from "./http-source.ts";
+import type { Door } from "./door.ts";
+import { HttpSource } from "./http-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
 
@@ -21,7 +22,7 @@ export interface Place {
   readonly gateway: string;
   readonly environment: NodeJS.ProcessEnv;
   /** Where readings come in that callers of the API bring. */
-  readonly door: ApiDoor;
+  readonly door: Door;
 }
 
 interface Running {

@@ -4,7 +4,7 @@ import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
-import { ApiDoor } from "../../src/sources/http-source.ts";
+import { Door } from "../../src/sources/door.ts";
 import { SourceSet } from "../../src/sources/source-set.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { recordingLog } from "../core/recording-log.ts";
@@ -15,13 +15,13 @@ import { until } from "../support/until.ts";
 let devices: SerialDevice[];
 let set: SourceSet;
 let frames: string[];
-let door: ApiDoor;
+let door: Door;
 
 beforeEach(() => {
   devices = [new SerialDevice(), new SerialDevice()];
   for (const { line } of devices) line.plug();
   frames = [];
-  door = new ApiDoor();
+  door = new Door();
   set = new SourceSet(
     {
       frame: (source, bytes) => {
