@@ -19,7 +19,12 @@ export interface GatewayStatus {
   readonly lastDesiredVersion: number | undefined;
   readonly lastDesiredStatus: DesiredStatus | undefined;
   /** `type` is that of the configuration in force; while another hub is on trial, the rest is about that one. */
-  readonly hub: HubLinkState & { readonly type: string; readonly onTrial: boolean };
+  readonly hub: HubLinkState & {
+    readonly type: string;
+    readonly onTrial: boolean;
+    /** Messages of the hub that no source took, since the start. */
+    readonly unclaimed: number;
+  };
   /** Edge hub's way to the cloud; undefined for other hubs, and when nobody asks. */
   readonly upstream: UpstreamStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;

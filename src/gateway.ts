@@ -1,4 +1,5 @@
 import { AlarmPeek } from "./alarm-peek.ts";
+import { directMethods } from "./api/direct-methods.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
@@ -22,6 +23,7 @@ import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
 import { Door } from "./sources/door.ts";
+import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
@@ -127,24 +129,27 @@ export class Gateway {
       },
       intakeSettings(config),
     );
-    const door = new Door();
-    const place = { gateway: config.gateway.name, environment: options.environment, door };
+    const apiDoor = new Door();
+    const inbox = new HubInbox(clock, log.child({ stage: "source" }));
+    const { environment } = options;
+    const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
+    const views = {
+      status: () => this.status,
+      ledger: () => this.ledger,
+      deadLetters: async () => ({ deadLetters: await store.deadLetters() }),
+      metrics: () => metricsText(this.status, storeFolder, clock.wall()),
+    };
     this.#api = new LocalApi({
       config: config.api,
       maxQueueBytes: config.store.maxQueueBytes,
       storeFolder,
-      environment: options.environment,
+      environment,
       readings: this.#readings,
-      views: {
-        status: () => this.status,
-        ledger: () => this.ledger,
-        deadLetters: async () => ({ deadLetters: await store.deadLetters() }),
-        metrics: () => metricsText(this.status, storeFolder, clock.wall()),
-      },
-      onStatus: ({ state, reason }) => door.set({ state: state === "off" ? "failed" : state, reason }),
+      views,
+      onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,
       log: log.child({ stage: "api" }),
     });
@@ -154,10 +159,12 @@ export class Gateway {
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
         compose: () => this.#intake.compose(),
-        hub: (to) => hubOf(to, config.gateway.name, options.environment),
+        hub: (to) => hubOf(to, config.gateway.name, environment),
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
+        method: directMethods(views),
+        inbox,
         onOtherTwin: () => this.#twin.forget(),
         onFatal,
         clock,
@@ -195,7 +202,7 @@ export class Gateway {
       healthy: intake.state === "ok",
       configHash: hash,
       ...this.#twin.answered,
-      hub: { type: config.hub.type, onTrial: this.#hub.move.isTrying, ...this.#hub.link.state },
+      hub: { type: config.hub.type, ...this.#hub.status },
       upstream: this.#hub.upstream.status,
       sources: this.#sources.status,
       clock: this.#clockWatch.quality,

@@ -1,12 +1,13 @@
 import type { Clock } from "./core/clock.ts";
 import type { Logger } from "./core/logger.ts";
-import type { HubClient } from "./hub/hub-client.ts";
-import { HubLink, type HubLinkOptions } from "./hub/hub-link.ts";
+import type { HubClient, HubClientEvents } from "./hub/hub-client.ts";
+import { HubLink, type HubLinkOptions, type HubLinkState } from "./hub/hub-link.ts";
 import { UpstreamWatch, upstreamSettings } from "./hub/upstream-watch.ts";
 import { type HubInForce, HubMove, type HubMoveOptions } from "./hub-move.ts";
 import { type Demand, fullDemand, noDemand } from "./outbox/composer.ts";
 import { HoldBack } from "./publish/hold-back.ts";
 import { Publisher, type PublisherOptions, type PublishSettings } from "./publish/publisher.ts";
+import type { HubInbox } from "./sources/hub-inbox.ts";
 
 export interface HubSideOptions
   extends Pick<PublisherOptions, "next" | "acknowledge" | "reject" | "onFatal">,
@@ -16,6 +17,9 @@ export interface HubSideOptions
   /** A connection stands, and its twin may be used. */
   readonly onConnected: (client: HubClient) => Promise<void>;
   readonly onDesired: HubLinkOptions["onDesired"];
+  readonly method: NonNullable<HubClientEvents["method"]>;
+  /** Where what the hub brings goes. */
+  readonly inbox: HubInbox;
   readonly clock: Clock;
   readonly log: Logger;
 }
@@ -29,7 +33,7 @@ export class HubSide {
   readonly #options: HubSideOptions;
 
   constructor(options: HubSideOptions, inForce: HubInForce, settings: PublishSettings) {
-    const { clock, compose } = options;
+    const { clock, compose, method, inbox } = options;
     const log = options.log.child({ stage: "hub" });
     this.#options = options;
     this.link = new HubLink({
@@ -44,6 +48,8 @@ export class HubSide {
         // After a trial that goes well the whole twin is read.
         if (!this.move.isTrying) options.onDesired(patch);
       },
+      calls: { method, input: (message) => inbox.receive(message) },
+      onState: (state) => inbox.follow(state),
     });
     const wake = () => {
       compose();
@@ -73,6 +79,12 @@ export class HubSide {
       },
       settings,
     );
+  }
+
+  /** While another hub is on trial, of that one. */
+  get status(): HubLinkState & { readonly onTrial: boolean; readonly unclaimed: number } {
+    const { link, move } = this;
+    return { ...link.state, onTrial: move.isTrying, unclaimed: this.#options.inbox.unclaimed };
   }
 
   /** While messages are held back one may pass now and then, to see whether that is right. */

@@ -127,6 +127,9 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
   metric("hub_connected", "gauge", "1 while the hub is connected.", [
     [{ type: hub.type }, Number(hub.state === "connected")],
   ]);
+  metric("hub_unclaimed_messages_total", "counter", "Messages of the hub that no source took.", [
+    [{}, hub.unclaimed],
+  ]);
   const { upstream } = status;
   metric(
     "upstream_state",

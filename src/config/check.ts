@@ -111,6 +111,7 @@ function sourceContradictions({ sources, store, hub, gateway, api }: Config): Pr
   const problems: Problem[] = [];
   const ports = new Map<string, string>();
   const sessions = new Map<string, string>();
+  const inputs = new Map<string | undefined, string>();
   if (hub.type === "mqtt")
     sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
   const twice = (bytes: number, what: string, path: string) => {
@@ -134,6 +135,26 @@ function sourceContradictions({ sources, store, hub, gateway, api }: Config): Pr
         message: "its readings have no time of their own, only that of their receipt",
         hint: "set decode.time, or choose another criterion",
       });
+    }
+    if (source.type === "hub") {
+      if (hub.type === "mqtt") {
+        problems.push({
+          path: `${path}.type`,
+          message: "a hub of type mqtt brings no messages",
+          hint: "read its topics with a source of type mqtt",
+        });
+      }
+      const other = inputs.get(source.input);
+      if (other !== undefined) {
+        const what = source.input === undefined ? "what no other source takes" : `input ${source.input}`;
+        problems.push({
+          path: `${path}.input`,
+          message: `source ${other} takes ${what} already`,
+          hint: `switch one off with "state": "off", or give it another input`,
+        });
+      }
+      inputs.set(source.input, name);
+      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
     }
     if (source.type === "serial") {
       const other = ports.get(source.path);

@@ -172,6 +172,7 @@ export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config["sources"][string];
 export type SerialSourceConfig = Extract<SourceConfig, { type: "serial" }>;
 export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
+export type HubSourceConfig = Extract<SourceConfig, { type: "hub" }>;
 export type DedupeConfig = SourceConfig["dedupe"];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];

@@ -31,12 +31,10 @@ const decode = z
   ])
   .describe("How a frame becomes a reading");
 
-const device = z
-  .union([
-    deviceName,
-    z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
-  ])
-  .describe("The device's name, or the field that holds it");
+const deviceField = z.strictObject({
+  field: z.string().min(1).describe("Field of the frame that names the device"),
+});
+const device = z.union([deviceName, deviceField]).describe("The device's name, or the field that holds it");
 
 const remembered = z
   .int()
@@ -137,6 +135,13 @@ const serialSource = z.strictObject({
   device,
 });
 
+const maxPayloadBytes = z
+  .int()
+  .min(16)
+  .max(1_048_576)
+  .default(65_536)
+  .describe("A larger payload is a discard (`overlong`)");
+
 const mqttSource = z.strictObject({
   ...sourceCommon,
   type: z.literal("mqtt"),
@@ -160,16 +165,11 @@ const mqttSource = z.strictObject({
     .optional()
     .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
   ...brokerLogin,
-  maxPayloadBytes: z
-    .int()
-    .min(16)
-    .max(1_048_576)
-    .default(65_536)
-    .describe("A larger payload is a discard (`overlong`)"),
+  maxPayloadBytes,
   device: z
     .union([
       deviceName,
-      z.strictObject({ field: z.string().min(1).describe("Field of the frame that names the device") }),
+      deviceField,
       z.strictObject({
         topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
       }),
@@ -183,5 +183,35 @@ const httpSource = z.strictObject({
   device,
 });
 
+const hubSource = z.strictObject({
+  ...sourceCommon,
+  type: z
+    .literal("hub")
+    .describe("What the hub brings to this gateway: messages of other modules, and cloud-to-device messages"),
+  input: z
+    .string()
+    .min(1)
+    .max(128)
+    .regex(/^[^/#+\p{C}]*$/u, "must be a name without / # +")
+    .optional()
+    .describe(
+      "The module input, as edge hub's routes name it; without it all that no other source takes, and what the cloud sends to a device",
+    ),
+  maxPayloadBytes,
+  device: z
+    .union([
+      deviceName,
+      deviceField,
+      z.strictObject({
+        property: z
+          .string()
+          .min(1)
+          .max(128)
+          .describe("Property of the message that names the device; `$.cmid` is the module that sent it"),
+      }),
+    ])
+    .describe("The device's name, or where it stands"),
+});
+
 /** Where bytes come from. */
-export const source = z.discriminatedUnion("type", [serialSource, mqttSource, httpSource]);
+export const source = z.discriminatedUnion("type", [serialSource, mqttSource, httpSource, hubSource]);

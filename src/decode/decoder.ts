@@ -17,7 +17,7 @@ type Split = (text: string) => readonly Fields[] | { readonly discard: FrameDisc
 
 export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
-  const place = typeof source.device === "string" ? { name: source.device } : source.device;
+  const nameOf = compileDevice(source.device);
   const reader = new ReadingReader(source, names);
   return (bytes, receivedMs, origin = "") => {
     if (bytes.length === 0) return { discard: "empty" };
@@ -28,8 +28,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     if ("discard" in frames) return frames;
     const notes: ValueNote[] = [];
     const readings: Reading[] = [];
-    const named =
-      "name" in place ? place.name : "topicLevel" in place ? origin.split("/")[place.topicLevel] : undefined;
+    const named = nameOf(origin);
     for (const fields of frames) {
       // A frame counts as decoded or as discarded, never as both: one bad reading in it discards it whole.
       const reading = reader.read(fields, receivedMs, named, notes);
@@ -38,6 +37,15 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     }
     return readings.length > 0 ? { readings, notes } : { discard: "noChannels" };
   };
+}
+
+/** The device's name by the frame's origin; undefined where a field names it, or nothing does. */
+function compileDevice(device: Source["device"]): (origin: string) => string | undefined {
+  if (typeof device === "string") return () => device;
+  if ("topicLevel" in device) return (origin) => origin.split("/")[device.topicLevel];
+  // The source looked it up: the origin is the property's value.
+  if ("property" in device) return (origin) => (origin === "" ? undefined : origin);
+  return () => undefined;
 }
 
 function compileFormat(decode: Source["decode"]): Split {

@@ -126,7 +126,7 @@ export class AzureClient implements HubClient {
         lost: (reason) => this.#lost(reason),
         desired: (patch) => this.#desired(patch),
         called: (topic, payload, respond) => {
-          const call = callFromHub(incoming(topic), payload, this.#events, respond);
+          const call = callFromHub(incoming(topic), payload, this.#events, respond, false);
           // The SDK has acknowledged already: nothing follows from a message that was not taken.
           call?.catch(() => undefined);
           return call !== undefined;

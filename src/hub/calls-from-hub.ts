@@ -13,6 +13,7 @@ export function callFromHub(
   payload: Buffer,
   events: HubClientEvents,
   respond: (topic: string, body: string) => void,
+  waits: boolean,
 ): Promise<void> | undefined {
   if (packet.kind === "method" && events.method) {
     const { name, requestId } = packet;
@@ -20,7 +21,7 @@ export function callFromHub(
       respond(methodAnswerTopic(status, requestId), JSON.stringify(answer)),
     );
   }
-  if (packet.kind === "input" && events.input) return events.input(inputMessage(packet, payload));
+  if (packet.kind === "input" && events.input) return events.input(inputMessage(packet, payload, waits));
   return undefined;
 }
 
@@ -41,7 +42,11 @@ async function methodAnswer(
 /** System properties of the bag that have a place of their own, or that mean nothing to a receiver. */
 const known = new Set(["$.mid", "$.ct", "$.ce", "$.to", "$.exp"]);
 
-function inputMessage(packet: Extract<Incoming, { kind: "input" }>, body: Buffer): InputMessage {
+function inputMessage(
+  packet: Extract<Incoming, { kind: "input" }>,
+  body: Buffer,
+  waits: boolean,
+): InputMessage {
   const bag = bagOf(packet.bag);
   return {
     input: packet.input,
@@ -50,5 +55,6 @@ function inputMessage(packet: Extract<Incoming, { kind: "input" }>, body: Buffer
     contentEncoding: bag.get("$.ce"),
     properties: Object.fromEntries([...bag].filter(([name]) => !known.has(name))),
     body,
+    waits,
   };
 }

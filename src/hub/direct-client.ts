@@ -155,7 +155,7 @@ export class DirectClient implements HubClient {
       },
       {
         gone: (reason) => this.#lost(reason),
-        message: (topic, payload) => this.#received(topic, payload),
+        message: (topic, payload, waits) => this.#received(topic, payload, waits),
       },
     );
     this.#connection = connection;
@@ -211,7 +211,7 @@ export class DirectClient implements HubClient {
     this.#subscriptions.add(topic);
   }
 
-  #received(topic: string, payload: Buffer): Promise<void> | undefined {
+  #received(topic: string, payload: Buffer, waits: boolean): Promise<void> | undefined {
     const packet = incoming(topic);
     if (packet.kind === "twinAnswer") {
       this.#twinRequests.answered(packet.requestId, { status: packet.status, payload });
@@ -221,9 +221,8 @@ export class DirectClient implements HubClient {
       else this.#lost(new Error("the hub sent a desired patch that is not an object"));
     } else {
       // The connection of then: it may have been replaced meanwhile, and the hub takes the answer all the same.
-      return callFromHub(packet, payload, this.#events, (answer, body) =>
-        this.#connection?.request(answer, body),
-      );
+      const respond = (answer: string, body: string) => this.#connection?.request(answer, body);
+      return callFromHub(packet, payload, this.#events, respond, waits);
     }
     return undefined;
   }

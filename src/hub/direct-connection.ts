@@ -19,7 +19,7 @@ export interface DirectConnectionEvents {
   /** The connection ended without our asking. Called at most once, and not before it stood. */
   gone(reason: Error): void;
   /** A message of QoS 1 is acknowledged when this resolves, and not at all when it rejects. */
-  message(topic: string, payload: Buffer): Promise<void> | undefined;
+  message(topic: string, payload: Buffer, waits: boolean): Promise<void> | undefined;
 }
 
 /** A dead link is noticed after one and a half of it. Hubs do not bill pings. */
@@ -79,7 +79,7 @@ export class DirectConnection {
         this.#state = "ended";
       });
       client.on("message", (topic, payload, { qos, messageId }) => {
-        const taken = this.#events.message(topic, payload);
+        const taken = this.#events.message(topic, payload, qos === 1);
         if (qos === 1 && messageId !== undefined) acknowledge(messageId, taken);
         // At QoS 0 nobody waits for it, and whoever does not take it has nobody to tell.
         else taken?.catch(() => undefined);

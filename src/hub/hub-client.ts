@@ -40,6 +40,8 @@ export interface InputMessage {
   /** The application's; edge hub's own begin with `$.`. */
   readonly properties: Readonly<Record<string, string>>;
   readonly body: Uint8Array;
+  /** The hub waits for the acknowledgement; false when it has it already, or wants none. */
+  readonly waits: boolean;
 }
 
 export interface HubClientEvents {

@@ -1,7 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { type ErrorCode, HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
-import type { HubClient, HubClientFactory, HubMessage } from "./hub-client.ts";
+import type { HubClient, HubClientEvents, HubClientFactory, HubMessage } from "./hub-client.ts";
 import { hubSchedules, Pace, type Schedules } from "./pace.ts";
 
 export interface HubLinkState {
@@ -18,7 +18,10 @@ export interface HubLinkOptions {
   readonly log: Logger;
   /** Runs once per connection, right after it stands; a rejection means that the connection is of no use. */
   readonly onConnected: (client: HubClient) => Promise<void>;
-  readonly onDesired: (patch: Parameters<Parameters<HubClientFactory>[0]["desired"]>[0]) => void;
+  readonly onDesired: HubClientEvents["desired"];
+  /** What the hub asks of the gateway, and brings to it. */
+  readonly calls?: Pick<HubClientEvents, "method" | "input">;
+  readonly onState?: (state: HubLinkState) => void;
   readonly schedules?: Schedules;
 }
 
@@ -126,7 +129,7 @@ export class HubLink {
   }
 
   async #run(): Promise<void> {
-    const { clock, onConnected, onDesired } = this.#options;
+    const { clock, onConnected, onDesired, calls: taken } = this.#options;
     const { signal } = this.#stop;
     let clients = 0;
     while (!signal.aborted) {
@@ -144,7 +147,7 @@ export class HubLink {
         };
       });
       lost.catch(() => undefined);
-      const client = factory({ lost: lose, desired: onDesired });
+      const client = factory({ lost: lose, desired: onDesired, ...taken });
       let connectedAt: number | undefined;
       let reason = new Error();
       try {
@@ -195,7 +198,8 @@ export class HubLink {
   #set(next: HubLinkState): void {
     const before = this.#state;
     this.#state = next;
-    const { log } = this.#options;
+    const { log, onState } = this.#options;
+    onState?.(next);
     if (next.state === "connected" && before.state !== "connected")
       log.info({ clients: next.clients }, "hub connected");
     if (next.state === "disconnected" && next.reason !== before.reason) {

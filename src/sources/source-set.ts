@@ -5,6 +5,8 @@ import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
+import type { HubInbox } from "./hub-inbox.ts";
+import { HubSource } from "./hub-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
 
@@ -22,7 +24,9 @@ export interface Place {
   readonly gateway: string;
   readonly environment: NodeJS.ProcessEnv;
   /** Where readings come in that callers of the API bring. */
-  readonly door: Door;
+  readonly api: Door;
+  /** Where messages of the hub come in. */
+  readonly inbox: HubInbox;
 }
 
 interface Running {
@@ -56,6 +60,7 @@ export class SourceSet {
 
   /** Stops the sources that a configuration no longer has or wants to read differently. */
   async retire(config: Config["sources"]): Promise<void> {
+    this.#place.inbox.hold();
     const gone = [...this.#running].filter(([name, { transport }]) => {
       const next = config[name];
       return next === undefined || next.state === "off" || transportOf(next) !== transport;
@@ -73,19 +78,21 @@ export class SourceSet {
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
-    if (this.#stopped) return;
     for (const [name, source] of Object.entries(config)) {
       if (source.state === "off" || this.#running.has(name)) continue;
+      if (this.#stopped) return;
       const made = await this.#make(name, source);
       if (this.#stopped) return;
       this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
       made.start();
     }
+    this.#place.inbox.release();
   }
 
   /** For good: what comes afterwards starts nothing. */
   async stop(): Promise<void> {
     this.#stopped = true;
+    this.#place.inbox.close();
     await this.retire({});
   }
 
@@ -111,7 +118,9 @@ export class SourceSet {
         return new MqttSource(name, config, sink, this.#clock, this.#place);
       }
       case "http":
-        return new HttpSource(sink, this.#place.door);
+        return new HttpSource(sink, this.#place.api);
+      case "hub":
+        return new HubSource(config, sink, this.#place.inbox);
       default:
         return config satisfies never;
     }
@@ -133,7 +142,10 @@ const beyondTransport = [
 ];
 
 function transportOf(config: SourceConfig): string {
-  return fingerprint(Object.entries(config).filter(([key]) => !beyondTransport.includes(key)));
+  const isBeyond = (key: string) =>
+    // Only the source still knows the properties of a message, of which one may name the device.
+    beyondTransport.includes(key) && !(config.type === "hub" && key === "device");
+  return fingerprint(Object.entries(config).filter(([key]) => !isBeyond(key)));
 }
 
 /** Undefined when nothing is kept. */

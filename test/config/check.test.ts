@@ -255,6 +255,24 @@ describe("sources that contradict themselves or each other", () => {
     expect(paths(sections(50_001))).toEqual(["sources.m.maxPayloadBytes"]);
   });
 
+  test("an input goes to one source, and only a hub that has inputs brings messages", () => {
+    const line = (more: JsonObject = {}): JsonObject => ({
+      type: "hub",
+      input: "line",
+      decode: { format: "json" },
+      device: { property: "$.cmid" },
+      ...more,
+    });
+    const { input: _, ...rest } = line();
+    const edge = { type: "edge" };
+    expect(paths({ hub: edge, sources: { a: line(), b: line({ input: "other" }), rest } })).toEqual([]);
+    expect(paths({ hub: edge, sources: { a: line(), b: line() } })).toEqual(["sources.b.input"]);
+    expect(paths({ hub: edge, sources: { rest, b: rest } })).toEqual(["sources.b.input"]);
+    expect(paths({ hub: edge, sources: { a: line({ input: "a/b" }) } })).toEqual(["sources.a.input"]);
+    const mqtt = { type: "mqtt", url: "mqtt://broker" };
+    expect(paths({ hub: mqtt, sources: { a: line() } })).toEqual(["sources.a.type"]);
+  });
+
   test("two connections of one client id at one broker would throw each other out", () => {
     const two = (a: JsonObject, b: JsonObject, hub: JsonObject = { type: "edge" }) =>
       paths({ hub, sources: { a: mqttSource(a), b: mqttSource(b) } });

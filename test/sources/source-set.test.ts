@@ -5,6 +5,7 @@ import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { Door } from "../../src/sources/door.ts";
+import { HubInbox } from "../../src/sources/hub-inbox.ts";
 import { SourceSet } from "../../src/sources/source-set.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { recordingLog } from "../core/recording-log.ts";
@@ -34,7 +35,7 @@ beforeEach(() => {
     },
     systemClock,
     recordingLog(),
-    { gateway: "box", environment: {}, door },
+    { gateway: "box", environment: {}, api: door, inbox: new HubInbox(systemClock, recordingLog()) },
   );
 });
 afterEach(async () => {

@@ -1,0 +1,42 @@
+import { messageOf } from "../core/errors.ts";
+import type { JsonValue } from "../core/json.ts";
+import type { HubClientEvents } from "../hub/hub-client.ts";
+import type { ApiViews } from "./local-api.ts";
+
+/** A request or an answer has at most 128 KB (learn.microsoft.com, "Understand and invoke direct methods from IoT Hub"). */
+const maxAnswerBytes = 128_000;
+
+/**
+ * What can be asked from the cloud: the local API's views, and nothing that changes the box; that is the twin's.
+ * Answers of status 200 are the view; others have a `message`.
+ */
+export function directMethods(
+  views: Pick<ApiViews, "status" | "ledger" | "deadLetters">,
+): NonNullable<HubClientEvents["method"]> {
+  const methods: Readonly<Record<string, () => object | Promise<object>>> = {
+    getStatus: views.status,
+    getLedger: views.ledger,
+    getDeadLetters: views.deadLetters,
+  };
+  return async (name) => {
+    const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
+    if (!method) {
+      const known = Object.keys(methods).join(", ");
+      return refusal(404, `there is no method ${JSON.stringify(name)}, but ${known}`);
+    }
+    let text: string;
+    try {
+      text = JSON.stringify(await method());
+    } catch (error) {
+      return refusal(500, messageOf(error));
+    }
+    const bytes = Buffer.byteLength(text);
+    if (bytes > maxAnswerBytes) {
+      const message = `the answer has ${bytes} bytes, and a direct method's at most ${maxAnswerBytes}: ask the local API`;
+      return refusal(413, message);
+    }
+    return { status: 200, payload: JSON.parse(text) as JsonValue };
+  };
+}
+
+const refusal = (status: number, message: string) => ({ status, payload: { message } });

@@ -1,0 +1,28 @@
+/** Direct methods whose answers are not the view; the daemon's own are in `gateway-hub-source.test.ts`. */
+import { expect, test } from "vitest";
+import { directMethods } from "../../src/api/direct-methods.ts";
+
+const views = {
+  status: () => ({ text: "x".repeat(128_000) }),
+  ledger: () => ({ text: "é".repeat(60_000) }),
+  deadLetters: () => Promise.reject(new Error("the store is closed")),
+};
+
+test("an answer beyond a direct method's bound is refused, not cut", async () => {
+  const method = directMethods(views);
+  expect(await method("getLedger", null)).toEqual({ status: 200, payload: views.ledger() });
+  expect(await method("getStatus", null)).toMatchObject({
+    status: 413,
+    payload: { message: expect.stringContaining("128011 bytes") },
+  });
+});
+
+test("a view that fails, and a method of no name, are answered", async () => {
+  const method = directMethods(views);
+  expect(await method("getDeadLetters", null)).toEqual({
+    status: 500,
+    payload: { message: "the store is closed" },
+  });
+  for (const name of ["toString", "constructor", ""])
+    expect(await method(name, null)).toMatchObject({ status: 404 });
+});

@@ -1,0 +1,193 @@
+/** The whole daemon with what the hub brings as its source, and asked by direct methods: the embedded hub, both clients. */
+import { type ChildProcess, spawn } from "node:child_process";
+import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { askStatus } from "../src/api/status-socket.ts";
+import { systemClock } from "../src/core/clock.ts";
+import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
+import { Gateway } from "../src/gateway.ts";
+import type { GatewayStatus } from "../src/gateway-status.ts";
+import { imbalances } from "../src/ledger/ledger.ts";
+import { recordingLog } from "./core/recording-log.ts";
+import { until } from "./support/until.ts";
+
+const launcher = fileURLToPath(new URL("../bin/headgate.js", import.meta.url));
+let folder: string;
+let hub: EmbeddedHub;
+let log: ReturnType<typeof recordingLog>;
+let daemon: ChildProcess | undefined;
+let gateway: Gateway | undefined;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "headgate-hub-source-"));
+  hub = await startEmbeddedHub({ inputRedeliveryMs: 60_000 });
+  log = recordingLog();
+});
+afterEach(async () => {
+  daemon?.kill("SIGKILL");
+  daemon = undefined;
+  const left = gateway;
+  gateway = undefined;
+  if (left) {
+    expect(imbalances(await left.audit())).toEqual([]);
+    await left.stop(AbortSignal.timeout(8_000));
+  }
+  await hub.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const line = { type: "hub", input: "line", decode: { format: "json" }, device: { field: "id" } };
+
+function configure(sources: object, { store = {}, client = "direct" } = {}): string {
+  const config = {
+    gateway: { name: "box" },
+    sources,
+    publish: { maxDelayMs: 0, readings: "all" },
+    clock: { maxHoldMs: 0 },
+    store: { path: join(folder, "store"), ...store },
+    hub: { type: "edge", client },
+  };
+  const file = join(folder, "headgate.json");
+  writeFileSync(file, JSON.stringify(config));
+  return file;
+}
+async function start(configFile: string): Promise<Gateway> {
+  const environment = hub.environment("gateway");
+  Object.assign(process.env, environment);
+  const onFatal = (error: unknown) => expect.fail(String(error));
+  gateway = await Gateway.start({ configFile, environment, clock: systemClock, log, onFatal });
+  await until("the hub is connected", () => gateway?.status.hub.state === "connected");
+  return gateway;
+}
+const send = (input: string, body: string | Buffer, properties: Record<string, string> = {}) =>
+  hub.sendInput("gateway", input, { body, properties });
+const entries = () =>
+  hub.messages.flatMap(
+    (message) => JSON.parse(message.body.toString("utf8")) as { [key: string]: unknown }[],
+  );
+
+test("messages of an input become readings, and are acknowledged; what is no reading is a discard", async () => {
+  const running = await start(configure({ oven: { ...line, maxPayloadBytes: 1_000 } }));
+  expect(running.status.sources.oven?.state).toBe("open");
+  expect(await send("line", `{"id":"kiln","temperature":21.5}`)).toBe(true);
+  expect(await send("line", "{torn")).toBe(true);
+  expect(await send("line", Buffer.alloc(5_000, "x"))).toBe(true);
+  expect((await running.audit()).oven).toMatchObject({
+    frames: 3,
+    ingested: 1,
+    frameDiscards: { malformed: 1, overlong: 1 },
+  });
+  await until("the reading is at the hub", () => entries().length > 0);
+  expect(entries()[0]).toMatchObject({ source: "oven", device: "kiln" });
+});
+
+test("a message that no source takes is acknowledged, counted and named once, and holds nobody up", async () => {
+  const running = await start(configure({ oven: line }));
+  for (let i = 0; i < 3; i++) expect(await send("other", "{}")).toBe(true);
+  expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
+  expect(running.status.hub.unclaimed).toBe(3);
+  expect(log.lines.filter(({ object }) => "input" in object && object.input === "other")).toHaveLength(1);
+});
+
+test("a source without an input takes what no other does, and a property names the device", async () => {
+  const rest = { type: "hub", decode: { format: "json" }, device: { property: "sensor" } };
+  const running = await start(configure({ oven: line, rest }));
+  await send("line", `{"id":"kiln","temperature":1}`);
+  await send("other", `{"temperature":2}`, { sensor: "roof" });
+  await send("other", `{"temperature":3}`);
+  await until("both are at the hub", () => entries().length === 2);
+  expect(entries()).toMatchObject([
+    { source: "oven", device: "kiln" },
+    { source: "rest", device: "roof" },
+  ]);
+  expect((await running.audit()).rest).toMatchObject({ frames: 2, frameDiscards: { noDevice: 1 } });
+  expect(running.status.hub.unclaimed).toBe(0);
+});
+
+test("while a twin gives the input to another source, no message is lost", async () => {
+  const running = await start(configure({ oven: line }, { store: { minCommitMs: 1 } }));
+  let sent = 0;
+  let isOver = false;
+  const sending = (async () => {
+    while (!isOver) expect(await send("line", `{"id":"kiln","temperature":${sent++}}`)).toBe(true);
+  })();
+  for (const [gone, come] of [
+    ["oven", "hall"],
+    ["hall", "yard"],
+  ] as const) {
+    hub.updateDesired(hub.deviceId, "gateway", { sources: { [gone]: { state: "off" }, [come]: line } });
+    await until("the twin is in force", () => running.status.sources[come]?.state === "open");
+    const before = sent;
+    await until("messages come through", () => sent > before + 20);
+  }
+  isOver = true;
+  await sending;
+  const books = await running.audit();
+  const ingested = [books.oven, books.hall, books.yard].map((book) => book?.ingested ?? 0);
+  expect(ingested.reduce((sum, one) => sum + one)).toBe(sent);
+  expect(ingested.every((one) => one > 0)).toBe(true);
+  expect(running.status.hub.unclaimed).toBe(0);
+});
+
+test("a kill between receipt and commit loses nothing: the hub sends again what was not acknowledged", async () => {
+  // Commits are as far apart as can be, so that the kill comes between them.
+  const store = { maxLossMs: 600_000, minCommitMs: 10_000 };
+  const env = { ...process.env, ...hub.environment("gateway") };
+  const config = configure({ oven: line }, { store });
+  const killed = spawn(process.execPath, [launcher, "run", "--config", config], { env, stdio: "ignore" });
+  daemon = killed;
+  const status = async () => {
+    try {
+      return (await askStatus(join(folder, "store"), 5_000)) as unknown as GatewayStatus;
+    } catch {
+      // It is not there yet: the caller asks again.
+      return undefined;
+    }
+  };
+  await until("the source is open", async () => (await status())?.sources.oven?.state === "open");
+  const delivered = send("line", `{"id":"kiln","temperature":1}`);
+  await until("it is received", async () => ((await status())?.intake.queuedBytes ?? 0) > 25);
+  expect((await status())?.store.books.oven?.ingested ?? 0).toBe(0);
+  expect(hub.counter("inputsAcknowledged")).toBe(0);
+  const ended = new Promise((resolve) => killed.once("exit", resolve));
+  killed.kill("SIGKILL");
+  await ended;
+  const again = await start(configure({ oven: line }));
+  expect(await delivered).toBe(true);
+  expect((await again.audit()).oven).toMatchObject({ ingested: 1, discards: {} });
+});
+
+test("with the SDK's client messages come in as well", async () => {
+  const running = await start(configure({ oven: line }, { client: "sdk", store: { maxLossMs: 100 } }));
+  expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
+  expect(await send("other", "{}")).toBe(true);
+  await until("it is stored", async () => (await running.audit()).oven?.ingested === 1);
+  expect(running.status.hub.unclaimed).toBe(1);
+});
+
+test("without a hub the source is absent, and with it open again", async () => {
+  const running = await start(configure({ oven: line }));
+  await hub.stopListening({ keepSessions: true });
+  await until("the source is absent", () => running.status.sources.oven?.state === "absent");
+  expect(running.status.sources.oven?.reason).toBe(running.status.hub.reason);
+  await hub.startListening();
+  await until("the source is open", () => running.status.sources.oven?.state === "open");
+  expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
+});
+
+test.each(["direct", "sdk"])("direct methods answer with the views of the API (%s)", async (client) => {
+  const running = await start(configure({ oven: line }, { client }));
+  const call = (methodName: string) => hub.invokeMethod(hub.deviceId, "gateway", { methodName, payload: {} });
+  const status = await call("getStatus");
+  expect(status).toMatchObject({ status: 200, payload: { gateway: "box", hub: { state: "connected" } } });
+  expect(await call("getLedger")).toEqual({
+    status: 200,
+    payload: JSON.parse(JSON.stringify(running.ledger)),
+  });
+  expect(await call("getDeadLetters")).toEqual({ status: 200, payload: { deadLetters: [] } });
+  const unknown = await call("reboot");
+  expect(unknown).toMatchObject({ status: 404, payload: { message: expect.stringContaining("getStatus") } });
+});
