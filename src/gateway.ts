@@ -74,16 +74,20 @@ export class Gateway {
   static async start(options: GatewayOptions): Promise<Gateway> {
     const { configFile, environment, clock, log } = options;
     enterPhase("start");
-    const configuration = new Configuration(configFile, environment, log);
-    const folder = configuration.current.config.store.path;
+    const store = options.store ?? new StoreClient(options.onFatal);
     const openings: Opened[] = [];
     let onOpened = (opened: Opened): void => {
       openings.push(opened);
     };
-    const store = new StoreClient((opened) => onOpened(opened), options.onFatal);
     try {
+      const configuration = new Configuration(configFile, environment, log);
+      const folder = configuration.current.config.store.path;
       await refuseSecond(folder);
-      const isOpen = await opens(store.open(folder, storeSettings(configuration.current.config)), log);
+      const settings = storeSettings(configuration.current.config);
+      const isOpen = await opens(
+        store.open(folder, settings, (opened) => onOpened(opened)),
+        log,
+      );
       // Behind the store's lock: a second process on the same store must not count as a crash of the first.
       if (isOpen) configuration.begin(clock.wall());
       for (const { path, message } of configuration.startProblems)

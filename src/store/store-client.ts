@@ -32,18 +32,16 @@ export class StoreClient {
     number,
     { resolve: (result: unknown) => void; reject: (error: Error) => void }
   >();
+  #onOpened: (opened: Opened) => void = () => undefined;
   #nextId = 1;
   #dead: Error | undefined;
 
-  /**
-   * `onOpened`: the store was opened, the first time or again.
-   * `onCrash`: the thread died by a bug; nothing can be stored any more, so the process must end.
-   */
-  constructor(onOpened: (opened: Opened) => void, onCrash: (error: Error) => void) {
+  /** `onCrash`: the thread died by a bug; nothing can be stored any more, so the process must end. */
+  constructor(onCrash: (error: Error) => void) {
     const file = import.meta.url.endsWith(".ts") ? "./store-thread.ts" : "./store-thread.js";
     this.#worker = new Worker(new URL(file, import.meta.url), { name: "store" });
     this.#worker.on("message", (reply: ReplyMessage) => {
-      if ("opened" in reply) onOpened(reply.opened);
+      if ("opened" in reply) this.#onOpened(reply.opened);
       else this.#settle(reply);
     });
     const crash = (error: Error) => {
@@ -61,8 +59,12 @@ export class StoreClient {
     });
   }
 
-  /** @throws TransientError when it cannot be opened now; each request that needs it tries again. */
-  async open(folder: string, settings: StoreSettings): Promise<void> {
+  /**
+   * `onOpened`: the store was opened, the first time or again.
+   * @throws TransientError when it cannot be opened now; each request that needs it tries again.
+   */
+  async open(folder: string, settings: StoreSettings, onOpened: (opened: Opened) => void): Promise<void> {
+    this.#onOpened = onOpened;
     await this.#request("open", { folder, settings });
   }
 

@@ -13,18 +13,16 @@ import { commitOf, configuration, openStore, reading, settings, t0 } from "./sto
 function client() {
   const crashes: Error[] = [];
   const openings: Opened[] = [];
-  const store = new StoreClient(
-    (opened) => openings.push(opened),
-    (error) => crashes.push(error),
-  );
+  const store = new StoreClient((error) => crashes.push(error));
+  const onOpened = (opened: Opened) => openings.push(opened);
   onTestFinished(() => store.close().catch(() => undefined));
-  return { store, crashes, openings };
+  return { store, crashes, openings, onOpened };
 }
 
 test("the store on its thread does what the store does", async () => {
   const folder = temporaryFolder();
-  const { store, crashes, openings } = client();
-  await store.open(folder, settings);
+  const { store, crashes, openings, onOpened } = client();
+  await store.open(folder, settings, onOpened);
   expect(openings).toMatchObject([{ replayed: 0, status: { position: 0 } }]);
   await store.commit(commitOf([configuration(-5_000), reading(0, { t: 1 })], t0));
   const status = await store.commit(commitOf([tick(t0 + 1_000)], t0 + 9_000));
@@ -43,13 +41,13 @@ test("the store on its thread does what the store does", async () => {
 test("an error of the store keeps its code on the way", async () => {
   const folder = temporaryFolder();
   openStore(folder);
-  const { store } = client();
-  expect(await codeOf(() => store.open(folder, settings))).toBe("STORE_BUSY");
+  const { store, onOpened } = client();
+  expect(await codeOf(() => store.open(folder, settings, onOpened))).toBe("STORE_BUSY");
 });
 
 test("after close every request is refused, and a second close does nothing", async () => {
-  const { store } = client();
-  await store.open(temporaryFolder(), settings);
+  const { store, onOpened } = client();
+  await store.open(temporaryFolder(), settings, onOpened);
   await store.close();
   await store.close();
   expect(await codeOf(() => store.next(behind(0)))).toBe("INVARIANT");
@@ -60,8 +58,8 @@ test.runIf(process.platform === "linux")(
   "a commit that failed gives its batch back, to be repeated",
   async () => {
     const folder = temporaryFolder();
-    const { store, crashes } = client();
-    await store.open(folder, settings);
+    const { store, crashes, onOpened } = client();
+    await store.open(folder, settings, onOpened);
     await store.commit(commitOf([configuration(-5_000)], t0));
     const limit = (soft: string) => execFileSync("prlimit", ["--pid", `${process.pid}`, `--fsize=${soft}:`]);
     const commit = commitOf([reading(0, { t: 1 })], t0);
