@@ -36,9 +36,9 @@ export interface HeadgateOptions {
 export function buildHeadgate(): void {
   rmSync(buildFolder, { recursive: true, force: true });
   mkdirSync(join(buildFolder, "bin"), { recursive: true });
-  const tsc = join(project, "node_modules/.bin/tsc");
-  const args = ["-p", join(project, "tsconfig.build.json"), "--outDir", join(buildFolder, "dist")];
-  execFileSync(tsc, args, { stdio: ["ignore", 2, 2] });
+  const bundler = join(project, "node_modules/.bin/rolldown");
+  const args = ["-c", "rolldown.config.js", "--dir", join(buildFolder, "dist")];
+  execFileSync(bundler, args, { cwd: project, stdio: ["ignore", "ignore", 2] });
   for (const file of ["package.json", "bin/headgate.js"])
     copyFileSync(join(project, file), join(buildFolder, file));
 }
