@@ -84,7 +84,10 @@ async function mqttRate(folder: string, ms: number, children: Children) {
   const broker = await startMosquitto(folder, children);
   const raw = new Answering<RawProgress>("raw-subscriber", [String(broker.port), inFilter], children);
   await broker.subscribed(inFilter);
-  const devices = new Devices({ port: broker.port, rate: 0, devices: 10, qos: 1 }, children);
+  const devices = new Devices(
+    { target: { way: "mqtt", port: broker.port, qos: 1 }, rate: 0, devices: 10 },
+    children,
+  );
   await sleep(500);
   const beganMs = monotonicMs();
   const first = await raw.ask("tell");

@@ -9,6 +9,7 @@ import { nodeRed } from "./programs/node-red.ts";
 import type { Program } from "./programs/program.ts";
 import { bareImport, measureIdle, measureStart } from "./start.ts";
 import { sustainedRate } from "./sustained.ts";
+import { gatewayOf, type Way } from "./ways.ts";
 
 const ceiling: Member = {
   name: "ceiling",
@@ -195,6 +196,24 @@ const start: Cell = {
   ],
 };
 
+const ways: readonly Way[] = ["mqtt", "serial", "http"];
+
+/** The main job on each way in, and on a disk of slow syncs. */
+const waysIn: Cell = {
+  name: "ways-10000",
+  title: "10,000 readings/s of 10 devices, on each way in, with syncs as they are and 50 ms longer",
+  members: [0, 50].flatMap((syncDelayMs) =>
+    ways.map((way) => ({
+      name: `${way}Sync${syncDelayMs}`,
+      run: (setting: Setting) => {
+        const load = { rate: 10_000, devices: 10, qos: 1, ...spans(setting) } as const;
+        return runLoad(gatewayOf(way, load.devices, syncDelayMs, setting), load, setting.children);
+      },
+    })),
+  ),
+  ratios: [],
+};
+
 const delays = [0, 50, 500];
 
 /** An alarm from its sensor to the hub's acknowledgement. */
@@ -263,6 +282,7 @@ export const cells: readonly Cell[] = [
   cost(40_000, 100),
   cost(10_000, 1),
   cost(10_000, 10_000),
+  waysIn,
   sustained(10),
   sustained(100),
   diskFast,

@@ -33,14 +33,13 @@ export class Answering<Answer> {
   }
 }
 
-/** The devices' process; it sends from its start on. */
+/** The devices' process; it sends from its start on, and over a serial line when somebody listens. */
 export class Devices {
   readonly #process: Answering<GeneratorProgress>;
 
   constructor(order: GeneratorOrder, children: Children) {
     this.#process = new Answering("generator", [], children);
-    const { port, rate, devices, qos } = order;
-    this.#process.tell({ port, rate, devices, qos } satisfies GeneratorOrder);
+    this.#process.tell(order);
   }
 
   progress(): Promise<GeneratorProgress> {

@@ -35,6 +35,7 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   const place = join(folder, "program");
   mkdirSync(place);
   const broker = await startMosquitto(folder, children);
+  const target = { way: "mqtt", port: broker.port, qos: 1 } as const;
   const hubPort = await freePort();
   const program = headgate({
     from: setting.from,
@@ -53,7 +54,7 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   const running = program.start({ folder: place, url: broker.url, children });
   await broker.subscribed(inFilter);
   if (backlog > 0) {
-    const filling = new Devices({ port: broker.port, rate: fillRate, devices: 10, qos: 1 }, children);
+    const filling = new Devices({ target, rate: fillRate, devices: 10 }, children);
     while ((await filling.progress()).acked < backlog) await sleep(500);
     await filling.stop();
     // What is older than this is backlog (`publish.backfill.afterMs`).
@@ -78,7 +79,7 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
     }
   });
   await hub.subscribeAsync(`${outPrefix}/#`, { qos: 1 });
-  const devices = new Devices({ port: broker.port, rate: liveRate, devices: 10, qos: 1 }, children);
+  const devices = new Devices({ target, rate: liveRate, devices: 10 }, children);
   const endMs = monotonicMs() + (quick ? 20_000 : 60_000);
   const giveUpMs = monotonicMs() + 1_200_000;
   const isDone = () => monotonicMs() > endMs && drained >= backlog;

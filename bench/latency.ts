@@ -87,7 +87,10 @@ export async function measureLatency(
   });
   const running = program.start({ folder: place, url: broker.url, children });
   await broker.subscribed(inFilter);
-  const load = rate > 0 ? new Devices({ port: broker.port, rate, devices: 10, qos: 1 }, children) : undefined;
+  const load =
+    rate > 0
+      ? new Devices({ target: { way: "mqtt", port: broker.port, qos: 1 }, rate, devices: 10 }, children)
+      : undefined;
   await sleep(3_000);
   const endMs = monotonicMs() + (quick ? 15_000 : 120_000);
   let sent = 0;

@@ -8,6 +8,7 @@ import { monotonicMs, sleep } from "../test/faults/time.ts";
 import { Arrivals } from "./arrivals.ts";
 import { Devices } from "./devices.ts";
 import { startMosquitto } from "./mosquitto.ts";
+import type { Target } from "./processes/generator.ts";
 import type { Counters, Program } from "./programs/program.ts";
 import { firstSeq, inFilter, readingText } from "./reading.ts";
 import { median } from "./statistics.ts";
@@ -20,6 +21,13 @@ export interface Load {
   readonly measuredMs: number;
   /** Size of the windows that the program is set up with; 1,000 unless told. Whether they come in time is looked at then. */
   readonly windowMs?: number;
+}
+
+/** A program, and where its devices send to when that is not the broker. */
+export interface Job {
+  readonly program: Program;
+  /** Resolves when they may. */
+  readonly target?: () => Promise<Target>;
 }
 
 export interface LoadFigures {
@@ -59,11 +67,19 @@ export const workFolder = (): string => {
   return realpathSync(mkdtempSync(join(system, "headgate-bench-")));
 };
 
-/** One program under a constant load, with a broker, devices and a hub of its own. */
-export async function runLoad(program: Program, load: Load, children: Children): Promise<LoadFigures> {
+/**
+ * One program under a constant load, with a broker, devices and a hub of its own. A job is made for the folder that the
+ * program runs in.
+ */
+export async function runLoad(
+  made: Program | ((place: string) => Promise<Job>),
+  load: Load,
+  children: Children,
+): Promise<LoadFigures> {
   const folder = workFolder();
   const place = join(folder, "program");
   mkdirSync(place);
+  const { program, target }: Job = typeof made === "function" ? await made(place) : { program: made };
   let isGood = false;
   try {
     const broker = await startMosquitto(folder, children);
@@ -77,11 +93,15 @@ export async function runLoad(program: Program, load: Load, children: Children):
       );
     });
     ended.catch(() => undefined);
-    const readyMs = await Promise.race([
-      within(broker.subscribed(inFilter), `${program.name} subscribes; see ${place}`),
-      ended,
-    ]);
-    const devices = new Devices({ port: broker.port, ...load }, children);
+    const readyTarget = async (): Promise<Target> => {
+      await within(broker.subscribed(inFilter), `${program.name} subscribes; see ${place}`);
+      return { way: "mqtt", port: broker.port, qos: load.qos };
+    };
+    const sendTo = await Promise.race([(target ?? readyTarget)(), ended]);
+    const startToReadyMs = monotonicMs() - beganMs;
+    const devices = new Devices({ target: sendTo, rate: load.rate, devices: load.devices }, children);
+    // They answer when they send.
+    await Promise.race([devices.progress(), ended]);
     await Promise.race([sleep(load.warmUpMs), ended]);
 
     const look = async () => ({
@@ -118,7 +138,7 @@ export async function runLoad(program: Program, load: Load, children: Children):
       last.counters.commits === undefined ? undefined : last.counters.commits - (first.counters.commits ?? 0);
     const lateness = arrivals.lateness(fromMs, toMs);
     const problems: string[] = [];
-    if (total.acked !== total.sent) problems.push(`the broker took ${total.acked} of ${total.sent} readings`);
+    if (total.acked !== total.sent) problems.push(`${total.acked} of ${total.sent} readings were taken`);
     if (arrivals.counted !== total.acked)
       problems.push(`${arrivals.counted} of ${total.acked} readings are in windows`);
     if (total.skipped > 0) problems.push(`the devices could not send ${total.skipped} readings in time`);
@@ -140,7 +160,7 @@ export async function runLoad(program: Program, load: Load, children: Children):
       behindMs,
       latenessMs: lateness[lateness.length >> 1],
       latestMs,
-      startToReadyMs: readyMs - beganMs,
+      startToReadyMs,
       problems,
     };
   } finally {

@@ -22,6 +22,13 @@ const columns: readonly (readonly [figure: string, heading: string, divisor: num
   ["writtenPerByte", "written per byte received", 1],
   ["bytesPerCommit", "written per commit, bytes", 1],
   ["megabytesPerDay", "MB a day", 1],
+  ["p50Ms", "p50, ms", 1],
+  ["p99Ms", "p99, ms", 1],
+  ["p999Ms", "p99.9, ms", 1],
+  ["p99BeyondTwoSyncsMs", "p99 without two syncs, ms", 1],
+  ["drainSeconds", "drained in, s", 1],
+  ["liveP50Ms", "live p50, ms", 1],
+  ["liveP99Ms", "live p99, ms", 1],
   ["startMs", "start, ms", 1],
   ["startCpuMs", "CPU of the start, ms", 1],
   ["syncsPerSecond", "syncs/s", 1],
@@ -33,6 +40,7 @@ const columns: readonly (readonly [figure: string, heading: string, divisor: num
 /** Columns of the quick look that a kind of cell does not need. */
 const uninteresting: Readonly<Record<string, readonly string[]>> = {
   cost: ["writtenPerByte", "bytesPerCommit", "megabytesPerDay", "commits"],
+  ways: ["writtenPerByte", "bytesPerCommit", "megabytesPerDay"],
   growth: ["writtenPerByte", "bytesPerCommit", "megabytesPerDay"],
   memory: [
     "behindMs",

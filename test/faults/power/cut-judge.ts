@@ -11,7 +11,7 @@ import { storeSettings } from "../../../src/store/store-settings.ts";
 import { type ArrivedEntry, arrivedOf } from "../../kill/arrived.ts";
 import { numbersIn, readStore } from "../kept-journal.ts";
 import { promisesBroken } from "../numbered-device.ts";
-import { type Gathered, type Life, maxLossMs } from "./gather.ts";
+import { easyLossMs, type Gathered, type Life } from "./gather.ts";
 
 export interface Cut {
   readonly name: string;
@@ -47,7 +47,9 @@ export class CutJudge {
       commitsLost: 0,
       otherContents: 0,
       readingsLostLaterThanPromised: 0,
-      latestLossMs: 0,
+      cutsOfEasyPromises: 0,
+      ofThemReadingsLostLater: 0,
+      longestBeyondMs: 0,
       imbalances: 0,
       integrityProblems: 0,
     },
@@ -134,6 +136,7 @@ export class CutJudge {
       problems.push(`${cut.name}: SQLite's check says ${left.integrity}`);
     }
     if (journal) {
+      const { maxLossMs } = cut.life;
       const upTo = journal.linesUpTo[left.position] ?? 0;
       const broken = promisesBroken(sent, new Set(numbersIn(journal.lines.slice(0, upTo))), {
         sinceMs: at(cut.life.operations, 0).monotonicMs,
@@ -143,7 +146,12 @@ export class CutJudge {
         maxLossMs,
       });
       counts.readingsLostLaterThanPromised += broken.count;
-      counts.latestLossMs = Math.max(counts.latestLossMs, Math.round(broken.longestMs));
+      if (maxLossMs === easyLossMs) {
+        counts.cutsOfEasyPromises++;
+        counts.ofThemReadingsLostLater += broken.count;
+      }
+      if (broken.count > 0)
+        counts.longestBeyondMs = Math.max(counts.longestBeyondMs, Math.round(broken.longestMs - maxLossMs));
       if (broken.longestMs > maxLossMs + tolerableMs) {
         problems.push(`${cut.name}: a reading is lost that was ${Math.round(broken.longestMs)} ms old`);
       }

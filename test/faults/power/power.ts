@@ -18,7 +18,7 @@ const cutsPerRecoveryCut = 2;
 const recoveredCuts = [0.4, 0.9];
 
 /** Commits of each life: long enough for checkpoints, each of 1,000 pages; short, for a store made or recovered. */
-const longLives = [5, 800, 200, 20];
+const longLives = [5, 800, 200, 60];
 const shortLives = [5, 300, 60, 10];
 
 /**
@@ -152,7 +152,7 @@ function total(all: readonly Readonly<Record<string, number>>[]): Record<string,
   const sum: Record<string, number> = {};
   for (const counts of all) {
     for (const [name, count] of Object.entries(counts)) {
-      sum[name] = name.startsWith("latest") ? Math.max(sum[name] ?? 0, count) : (sum[name] ?? 0) + count;
+      sum[name] = name.startsWith("longest") ? Math.max(sum[name] ?? 0, count) : (sum[name] ?? 0) + count;
     }
   }
   return sum;
