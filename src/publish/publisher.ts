@@ -156,6 +156,7 @@ export class Publisher {
     this.#open.clear();
     this.#aside = undefined;
     this.#isLost = false;
+    this.#suspicion.connected();
     const { clock } = this.#options;
     while (!this.#stop.signal.aborted && !this.#isLost) {
       this.#awake = false;

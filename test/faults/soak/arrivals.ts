@@ -29,10 +29,10 @@ export interface ArrivalCounts {
 }
 
 /**
- * Repeats come soon after the first: one message is in flight at a time. Far more entries than a message holds, and
- * far fewer than a run has, because the harness must not grow either.
+ * A message that seemed to end connections is repeated up to half an hour after it first came; so many entries come in
+ * an hour and more. Not all of them, because the harness must not grow either.
  */
-const remembered = 20_000;
+const remembered = 200_000;
 const shownProblems = 20;
 
 /** Counts what arrives at a hub and forgets it. */
