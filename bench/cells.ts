@@ -242,6 +242,27 @@ const drain: Cell = {
   ratios: [{ name: "liveP99Ratio", figure: "liveP99Ms", of: "backlog", to: "without", atMost: 2 }],
 };
 
+/** What it costs to send a backlog, against its size. */
+const growthBacklog = ((): Cell => {
+  const points = [50_000, 100_000, 200_000, 400_000];
+  const ratio = (of: number, to: number): Ratio => ({
+    name: `growth${to}to${of}`,
+    figure: "drainCpuSeconds",
+    of: `at${of}`,
+    to: `at${to}`,
+    atMost: of / to,
+  });
+  return {
+    name: "growth-backlog",
+    title: "the cost of sending a backlog against its size, while 1,000 readings a second come in",
+    members: points.map((size) => ({
+      name: `at${size}`,
+      run: (setting) => measureDrain(setting.quick ? size / 10 : size, setting),
+    })),
+    ratios: [ratio(400_000, 200_000), ratio(400_000, 50_000)],
+  };
+})();
+
 /** One quantity grows, the rest stays; the processor's time may grow no faster than that quantity. */
 function growth(
   what: string,
@@ -292,6 +313,7 @@ export const cells: readonly Cell[] = [
   latency(0),
   latency(10_000),
   drain,
+  growthBacklog,
   growth("rate", [1_000, 5_000, 10_000, 20_000, 40_000], (rate) => ({ rate, devices: 10 })),
   growth("devices", [10, 100, 1_000, 10_000], (devices) => ({ rate: 10_000, devices })),
   growth("windows", [1, 2, 4, 8], (count) => ({

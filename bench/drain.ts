@@ -1,6 +1,7 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import mqtt from "mqtt";
+import { figuresOf } from "../test/faults/soak/process-figures.ts";
 import { freePort } from "../test/faults/start-time/measured-start.ts";
 import { monotonicMs, sleep } from "../test/faults/time.ts";
 import type { Figures, Setting } from "./cell.ts";
@@ -14,6 +15,8 @@ export interface DrainFigures extends Figures {
   readonly backlog: number;
   /** From the first message behind the outage until the backlog is at the hub; 0 without one. */
   readonly drainSeconds: number;
+  /** What the gateway computed meanwhile, for what came in then as well. */
+  readonly drainCpuSeconds: number;
   /** From a reading's receipt until the hub has it, of those that came in while the backlog went out. */
   readonly liveP50Ms: number;
   readonly liveP99Ms: number;
@@ -82,8 +85,11 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   const devices = new Devices({ target, rate: liveRate, devices: 10 }, children);
   const endMs = monotonicMs() + (quick ? 20_000 : 60_000);
   const giveUpMs = monotonicMs() + 1_200_000;
-  const isDone = () => monotonicMs() > endMs && drained >= backlog;
-  while (!isDone() && monotonicMs() < giveUpMs) await sleep(200);
+  const cpuMs = () => figuresOf(running.child.pid ?? 0).cpuMs;
+  const beforeMs = cpuMs();
+  while (drained < backlog && monotonicMs() < giveUpMs) await sleep(50);
+  const drainCpuMs = cpuMs() - beforeMs;
+  while (monotonicMs() < endMs) await sleep(200);
   await devices.stop();
   await children.end(running.child);
   await hub.endAsync(true);
@@ -96,6 +102,7 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   return {
     backlog: drained,
     drainSeconds: firstMs === undefined || drained === 0 ? 0 : (lastMs - firstMs) / 1_000,
+    drainCpuSeconds: backlog === 0 ? 0 : drainCpuMs / 1_000,
     liveP50Ms: at(0.5),
     liveP99Ms: at(0.99),
     problems,

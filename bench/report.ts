@@ -27,6 +27,7 @@ const columns: readonly (readonly [figure: string, heading: string, divisor: num
   ["p999Ms", "p99.9, ms", 1],
   ["p99BeyondTwoSyncsMs", "p99 without two syncs, ms", 1],
   ["drainSeconds", "drained in, s", 1],
+  ["drainCpuSeconds", "CPU meanwhile, s", 1],
   ["liveP50Ms", "live p50, ms", 1],
   ["liveP99Ms", "live p99, ms", 1],
   ["startMs", "start, ms", 1],
@@ -160,12 +161,16 @@ function plots(measured: readonly Measured[]): string[] {
   }
   for (const { cell, summary } of measured.filter(({ cell }) => cell.name.startsWith("growth-"))) {
     const what = cell.name.slice("growth-".length);
+    const [figure, unit, factor] =
+      what === "backlog"
+        ? (["drainCpuSeconds", "CPU seconds", 1] as const)
+        : (["cpuShare", "% of one core", 100] as const);
     const points = cell.members.flatMap(({ name }) => {
-      const share = summary.figures[name]?.cpuShare;
-      return share === undefined ? [] : [{ x: Number(name.slice(2)), y: share * 100 }];
+      const value = summary.figures[name]?.[figure];
+      return value === undefined ? [] : [{ x: Number(name.slice(2)), y: value * factor }];
     });
     const title = `Growth with ${what}`;
-    if (points.length > 1) put(cell.name, title, growthPlot(title, what, "% of one core", points));
+    if (points.length > 1) put(cell.name, title, growthPlot(title, what, unit, points));
   }
   return shown;
 }

@@ -7,6 +7,7 @@ import { runLoad } from "../../bench/load-run.ts";
 import { startMosquitto } from "../../bench/mosquitto.ts";
 import { bare } from "../../bench/programs/bare.ts";
 import { headgate } from "../../bench/programs/headgate.ts";
+import { gatewayOf } from "../../bench/ways.ts";
 import { Children } from "../faults/soak/children.ts";
 
 const hasMosquitto = existsSync("/usr/sbin/mosquitto") || spawnSync("mosquitto", ["-h"]).error === undefined;
@@ -14,8 +15,10 @@ const hasMosquitto = existsSync("/usr/sbin/mosquitto") || spawnSync("mosquitto",
 async function aSecondOfTheMainJob() {
   const children = new Children();
   const load = { rate: 200, devices: 3, qos: 1, warmUpMs: 500, measuredMs: 1_500 } as const;
-  for (const program of [bare, headgate({ from: "sources" })]) {
-    await program.prepare();
+  const setting = { from: "sources", quick: true, children, say: () => undefined } as const;
+  await bare.prepare();
+  const ways = (["serial", "http"] as const).map((way) => gatewayOf(way, load.devices, 5, setting));
+  for (const program of [bare, headgate({ from: "sources" }), ...ways]) {
     const figures = await runLoad(program, load, children);
     // Whether they came in time is the machine's affair.
     expect(figures.problems.filter((problem) => /of \d+ readings/.test(problem))).toEqual([]);
@@ -32,7 +35,7 @@ async function withoutABroker() {
 
 test(
   hasMosquitto
-    ? "a second of the main job: every reading is in a window, of the bare program and of the gateway"
+    ? "a second of the main job: every reading is in a window, of the bare program and of the gateway on each way in"
     : "without Mosquitto the benchmark says what to do",
   hasMosquitto ? aSecondOfTheMainJob : withoutABroker,
   90_000,
