@@ -17,6 +17,9 @@ export function readJournal(path: string, position: number): { lines: string[]; 
   // Not read-only: a write-ahead log that a kill left behind has to be replayed to be seen.
   const database = new DatabaseSync(path);
   try {
+    const tables = database.prepare("SELECT count(*) AS n FROM sqlite_master").get() as { n: number };
+    // Killed while it made its first store.
+    if (tables.n === 0 && position === 0) return { lines: [], position };
     const rows = database
       .prepare("SELECT position, batch FROM journal WHERE position > ? ORDER BY position")
       .all(position) as { position: number; batch: Uint8Array }[];
