@@ -1,4 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
+import type { SourceConfig } from "../config/schema.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import type { Decode } from "../decode/decoder.ts";
 import { ApiError } from "./api-error.ts";
@@ -12,7 +13,7 @@ const lineTypes = ["application/x-ndjson", "application/jsonl", "text/plain"];
  * How a body is cut into frames. Formats that are not JSON know nothing but lines.
  * @throws ApiError 415
  */
-export function formOf(contentType: string | undefined, format: "json" | "csv" | "keyValue"): BodyForm {
+export function formOf(contentType: string | undefined, format: SourceConfig["decode"]["format"]): BodyForm {
   const type = contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
   if (format !== "json") {
     if (["", "text/plain", "text/csv"].includes(type)) return "lines";
@@ -128,6 +129,8 @@ const explanations: Record<FrameDiscard, string> = {
   invalidUtf8: "is not UTF-8",
   malformed: "is not of the source's format",
   columnCount: "has another number of columns than `decode.columns`",
+  badChecksum: "has another checksum than its bytes",
+  otherSentence: "is of a kind that is not read",
   noDevice: "the field that names the device is missing",
   badDevice: "the device's name is not a text of 1 to 128 characters without control characters",
   noTime: "the field that holds the time is missing, not of its unit, or before the year 2000",

@@ -28,6 +28,9 @@ const decode = z
       time: decodeTime.optional(),
       ignore,
     }),
+    z
+      .strictObject({ format: z.literal("nmea"), time: decodeTime.optional(), ignore })
+      .describe("NMEA 0183 sentences GGA, RMC and XDR; the time is the field `utc`, of unit `iso`"),
   ])
   .describe("How a frame becomes a reading");
 

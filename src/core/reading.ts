@@ -45,6 +45,8 @@ export type FrameDiscard =
   | "invalidUtf8"
   | "malformed"
   | "columnCount"
+  | "badChecksum"
+  | "otherSentence"
   | "noDevice"
   | "badDevice"
   | "noTime"

@@ -3,6 +3,7 @@ import type { PipelineConfig } from "../config/schema.ts";
 import { isObject } from "../core/json.ts";
 import type { FrameDiscard, Reading } from "../core/reading.ts";
 import type { ChannelNames } from "./channel-names.ts";
+import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
 
 export type Decoded =
@@ -13,7 +14,7 @@ export type Decoded =
 export type Decode = (bytes: Uint8Array, receivedMs: number, origin?: string) => Decoded;
 
 type Source = PipelineConfig["sources"][string];
-type Split = (text: string) => readonly Fields[] | { readonly discard: FrameDiscard };
+type Split = (text: string, receivedMs: number) => readonly Fields[] | { readonly discard: FrameDiscard };
 
 export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
@@ -24,7 +25,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
     if (bytes.includes(0)) return { discard: "nul" };
     if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const frames = split(buffer.toString("utf8"));
+    const frames = split(buffer.toString("utf8"), receivedMs);
     if ("discard" in frames) return frames;
     const notes: ValueNote[] = [];
     const readings: Reading[] = [];
@@ -56,6 +57,10 @@ function compileFormat(decode: Source["decode"]): Split {
       return (text) => splitCsv(text, decode.columns, decode.separator);
     case "keyValue":
       return (text) => splitKeyValue(text, decode.separator);
+    case "nmea": {
+      const withTime = decode.time !== undefined;
+      return (text, receivedMs) => splitNmea(text, receivedMs, withTime);
+    }
     default:
       return decode satisfies never;
   }
