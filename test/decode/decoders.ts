@@ -18,7 +18,7 @@ export function decoder(decode: JsonObject, { device = "d", channels = {} }: Opt
   if (!source) throw new Error("the configuration lost its source");
   const compiled = compileDecoder(source, new ChannelNames(config.channels));
   return {
-    bytes: (bytes: Uint8Array) => compiled(bytes, now),
+    bytes: (bytes: Uint8Array, receivedMs = now) => compiled(bytes, receivedMs),
     hex: (hex: string) => compiled(Buffer.from(hex.replaceAll(" ", ""), "hex"), now),
     text: (text: string) => compiled(Buffer.from(text), now),
   };

@@ -63,7 +63,10 @@ describe("NMEA 0183", () => {
     // It is noon of 1 January 2025 at the receipt.
     expect(now).toBe(Date.UTC(2025, 0, 1, 12));
     expect(time(sentence("GPGGA,115959.00,,,,,0,03,,,M,,M,,"))).toBe(now - 1_000);
-    expect(time(sentence("GPGGA,235959.00,,,,,0,03,,,M,,M,,"))).toBe(Date.UTC(2024, 11, 31, 23, 59, 59));
+    const midnight = Buffer.from(sentence("GPGGA,235959.00,,,,,0,03,,,M,,M,,"));
+    expect(timed.bytes(midnight, Date.UTC(2025, 0, 2, 0, 0, 3))).toMatchObject({
+      readings: [{ timeMs: Date.UTC(2025, 0, 1, 23, 59, 59) }],
+    });
     expect(time(sentence("GPRMC,123519,A,,,,,1.0,,310299,,"))).toBe("noTime");
     expect(time(sentence("WIXDR,C,21.5,C,AIR"))).toBe("noTime");
   });
