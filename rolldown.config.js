@@ -9,7 +9,6 @@ export default {
   external: ["better-sqlite3", "koffi", "@serialport/bindings-cpp", /^azure-iot-/, "pino-pretty"],
   output: {
     dir: "dist",
-    cleanDir: true,
     format: "esm",
     // Beside `main.js`: `new Worker` looks for its file there, and `version.ts` for `package.json` one folder up.
     entryFileNames: "[name].js",

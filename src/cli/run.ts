@@ -17,7 +17,7 @@ export async function run({ config, logLevel }: RunOptions, signal: Promise<unkn
   process.on("unhandledRejection", onFatal);
   const reload = hangup();
   const { env: environment } = process;
-  // Its thread starts while this one loads the rest: a quarter less until the first reading on two cores.
+  // Its thread starts while this one loads the rest: a sixth less until the first reading on two cores.
   const store = new StoreClient(onFatal);
   const { Gateway } = await import("../gateway.ts");
   const options = { configFile: config, environment, clock: systemClock, log, onFatal, store };

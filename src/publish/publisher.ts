@@ -63,8 +63,8 @@ export class Publisher {
   /** Handed over and not confirmed, in that order; and confirmed behind one that is not. */
   readonly #open = new Map<number, MessageClass>();
   readonly #confirmed = new Map<number, MessageClass>();
-  /** The message that was passed over because it ends connections. */
-  #aside: { readonly sequence: number; readonly class: MessageClass } | undefined;
+  /** Messages that were passed over because they end connections. */
+  readonly #aside = new Map<number, MessageClass>();
   #offered: readonly OutboxMessage[] = [];
   #sending = 0;
   #isLost = false;
@@ -102,7 +102,7 @@ export class Publisher {
     this.#reached = { alarm: 0, live: 0, backfill: 0 };
     this.#confirmed.clear();
     this.#offered = [];
-    this.#aside = undefined;
+    this.#aside.clear();
     // What was suspected may not be there any more.
     this.#suspicion = new Suspicion();
     this.#round++;
@@ -154,7 +154,7 @@ export class Publisher {
   async #stream(): Promise<void> {
     for (const name of classes) this.#reached[name] = this.#doneOf(name);
     this.#open.clear();
-    this.#aside = undefined;
+    this.#aside.clear();
     this.#isLost = false;
     this.#suspicion.connected();
     const { clock } = this.#options;
@@ -185,7 +185,8 @@ export class Publisher {
   #doneOf(of: MessageClass): number {
     let done = this.#reached[of];
     for (const [sequence, openClass] of this.#open) if (openClass === of) done = Math.min(done, sequence - 1);
-    if (this.#aside?.class === of) done = Math.min(done, this.#aside.sequence - 1);
+    for (const [sequence, asideClass] of this.#aside)
+      if (asideClass === of) done = Math.min(done, sequence - 1);
     return done;
   }
 
@@ -204,15 +205,13 @@ export class Publisher {
       try {
         const message = this.#takeOffered() ?? (await next(this.#reached, isBackfillWanted));
         if (round !== this.#round) continue;
-        const leftOut = this.#suspicion.leftOut(clock.monotonic());
         if (!message) {
-          // Whether others pass cannot be seen then.
-          this.#suspicion.tryAgain();
-          if (this.#suspicion.leftOut(clock.monotonic()) === leftOut || !this.#takeBack()) return undefined;
+          if (this.#aside.size === 0 || !this.#suspicion.tryAgain()) return undefined;
+          this.#takeBack();
           continue;
         }
         const { sequence } = message;
-        if (sequence === leftOut) this.#aside = message;
+        if (this.#suspicion.isLeftOut(sequence, clock.monotonic())) this.#aside.set(sequence, message.class);
         else if (!this.#open.has(sequence) && !this.#confirmed.has(sequence)) return message;
         this.#reached[message.class] = sequence;
       } catch (error) {
@@ -234,12 +233,10 @@ export class Publisher {
     return first.previous <= reached && reached < first.sequence ? first : undefined;
   }
 
-  /** What was passed over is to be sent, and so comes next in its class. */
-  #takeBack(): boolean {
-    if (!this.#aside) return false;
-    this.#reached[this.#aside.class] = this.#aside.sequence - 1;
-    this.#aside = undefined;
-    return true;
+  /** Of what was passed over something is to be sent, and so is looked at anew. */
+  #takeBack(): void {
+    for (const [sequence, of] of this.#aside) this.#reached[of] = Math.min(this.#reached[of], sequence - 1);
+    this.#aside.clear();
   }
 
   #handOver(message: OutboxMessage): void {

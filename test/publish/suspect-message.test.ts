@@ -52,6 +52,28 @@ describe("a message at which the hub ends the connection", () => {
     expect(r.events.filter((event) => event === "send m4").length).toBeLessThan(6);
   });
 
+  test.each([
+    ["two", [3, 8]],
+    ["three", [3, 7, 11]],
+    ["two in a row", [3, 4]],
+    ["seven in a row", [3, 4, 5, 6, 7, 8, 9]],
+  ])("%s are rejected, and block nothing", async (_, bad) => {
+    for (const maxInFlight of [1, 4, 32]) {
+      const r = running({ ...one, maxInFlight }, new ManualClock());
+      r.put(...Array.from({ length: 12 }, (_none, i) => i + 1));
+      r.publisher.start();
+      await setImmediate();
+      await onward(r, (sequence) => !bad.includes(sequence), 1_500, 13);
+      const rejected = answers(r).filter((event) => event.startsWith("reject"));
+      expect(new Set(rejected)).toEqual(new Set(bad.map((sequence) => `reject ${sequence}`)));
+      // All others, those behind the bad ones long before these are given up.
+      expect(new Set(answers(r)).size).toBe(12 + 150);
+      expect(answers(r).indexOf("acknowledge 12")).toBeLessThan(answers(r).indexOf(rejected[0] ?? ""));
+      // Each connection that ends costs a repeat or two, not a flood.
+      expect(r.events.length).toBeLessThan(3_000);
+    }
+  });
+
   test("is kept when nothing passes, for however long", async () => {
     const r = running(four, new ManualClock());
     r.put(1, 2, 3);
