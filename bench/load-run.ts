@@ -49,7 +49,8 @@ export interface LoadFigures {
   /** Middle and largest time from a window's end to its arrival. */
   readonly latenessMs: number | undefined;
   readonly latestMs: number | undefined;
-  readonly startToReadyMs: number;
+  /** Undefined where the devices wait for it, and not this process. */
+  readonly startToReadyMs: number | undefined;
   /** Why it counts for nothing; empty when it counts. */
   readonly problems: readonly string[];
 }
@@ -98,7 +99,7 @@ export async function runLoad(
       return { way: "mqtt", port: broker.port, qos: load.qos };
     };
     const sendTo = await Promise.race([(target ?? readyTarget)(), ended]);
-    const startToReadyMs = monotonicMs() - beganMs;
+    const startToReadyMs = sendTo.way === "serial" ? undefined : monotonicMs() - beganMs;
     const devices = new Devices({ target: sendTo, rate: load.rate, devices: load.devices }, children);
     // They answer when they send.
     await Promise.race([devices.progress(), ended]);

@@ -38,9 +38,9 @@ export class AlarmPeek implements FrameTarget {
     this.#clock = clock;
   }
 
-  configure(config: PipelineConfig, sources: Config["sources"]): void {
+  configure(config: PipelineConfig, { sources, hub }: Pick<Config, "sources" | "hub">): void {
     const peeked = Object.keys(config.alarms ? config.sources : {}).filter((name) =>
-      waitsForNobody(sources[name]),
+      waitsForNobody(sources[name], hub),
     );
     this.#sources = new Map(
       peeked.map((name) => [name, { hastenedMs: Number.NEGATIVE_INFINITY, isOwed: false }]),
@@ -106,6 +106,7 @@ export class AlarmPeek implements FrameTarget {
   }
 }
 
-function waitsForNobody(source: Config["sources"][string] | undefined): boolean {
-  return source?.type === "serial" || (source?.type === "mqtt" && source.qos === 0);
+function waitsForNobody(source: Config["sources"][string] | undefined, hub: Config["hub"]): boolean {
+  if (source?.type === "mqtt") return source.qos === 0;
+  return source?.type === "serial" || (source?.type === "hub" && hub.type !== "mqtt" && hub.client === "sdk");
 }

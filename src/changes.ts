@@ -5,10 +5,13 @@ import { ConfigError, HeadgateError, messageOf, TransientError } from "./core/er
 import type { JsonObject } from "./core/json.ts";
 import type { Logger } from "./core/logger.ts";
 import type { HubMove } from "./hub-move.ts";
+import type { HubInbox } from "./sources/hub-inbox.ts";
 
 export interface ChangesOptions {
   readonly configuration: Configuration;
   readonly move: HubMove;
+  /** Where messages of the hub wait meanwhile: their source may be part of the change. */
+  readonly inbox: Pick<HubInbox, "hold" | "release">;
   /** Brings the stages to what was adopted. */
   readonly enforce: (checked: CheckedConfig) => Promise<void>;
   readonly clock: Clock;
@@ -68,9 +71,15 @@ export class Changes {
   }
 
   async #inTurn(change: () => Promise<void>): Promise<void> {
-    const turn = this.#last.then(() => {
+    const { inbox } = this.#options;
+    const turn = this.#last.then(async () => {
       if (this.#isClosed) throw new TransientError("HUB_LOST", "the gateway stops");
-      return change();
+      inbox.hold();
+      try {
+        await change();
+      } finally {
+        inbox.release();
+      }
     });
     this.#last = turn.catch(() => undefined);
     await turn;

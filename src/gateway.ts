@@ -35,7 +35,7 @@ import { version } from "./version.ts";
 const housekeepingMs = 10_000;
 /** While the clock was never known good, because readings may wait for that. */
 const impatientMs = 1_000;
-/** Of an orderly stop's time, how long finished messages may still go out. */
+/** Of a stop's time, how long finished messages may still go out. */
 const drainMs = 3_000;
 /** How long callers of the API that wait for a commit may keep a stop waiting. */
 const apiStopMs = 1_500;
@@ -180,6 +180,7 @@ export class Gateway {
     this.#changes = new Changes({
       configuration,
       move: this.#hub.move,
+      inbox,
       enforce: (checked) => this.#enforce(checked),
       clock,
       log,
@@ -341,7 +342,7 @@ export class Gateway {
     const journaled = isKnown ? undefined : this.#intake.configuration(pipeline);
     // In the same breath: what callers bring from here on is checked with what the pipeline will have then.
     this.#readings.configure(pipeline, current.config.sources);
-    this.#peek.configure(pipeline, current.config.sources);
+    this.#peek.configure(pipeline, current.config);
     await journaled;
     this.#pipelineHash = pipeline.hash;
   }

@@ -31,6 +31,9 @@ export class HubSide {
   readonly move: HubMove;
   readonly publisher: Publisher;
   readonly #options: HubSideOptions;
+  readonly #refusals = new Set<string>();
+  /** The present connection has subscribed to messages of the hub. */
+  #takesInputs = false;
 
   constructor(options: HubSideOptions, inForce: HubInForce, settings: PublishSettings) {
     const { clock, compose, method, inbox } = options;
@@ -48,8 +51,19 @@ export class HubSide {
         // After a trial that goes well the whole twin is read.
         if (!this.move.isTrying) options.onDesired(patch);
       },
-      calls: { method, input: (message) => inbox.receive(message) },
+      calls: () => {
+        // Who wants none leaves them where they are.
+        this.#takesInputs = inbox.isWanted;
+        return {
+          method,
+          ...(inbox.isWanted ? { input: (message) => inbox.receive(message) } : {}),
+          refused: (what, reason) => this.#refused(what, reason),
+        };
+      },
       onState: (state) => inbox.follow(state),
+    });
+    inbox.whenWanted(() => {
+      if (!this.#takesInputs) this.link.anew();
     });
     const wake = () => {
       compose();
@@ -91,6 +105,14 @@ export class HubSide {
   get demand(): Demand {
     if (this.link.state.state !== "connected") return noDemand;
     return this.upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
+  }
+
+  /** Once in the log: it is so with each connection. */
+  #refused(what: "methods" | "inputs", reason: string): void {
+    const { inbox, log } = this.#options;
+    if (what === "inputs") inbox.refused(`the hub refuses the subscription: ${reason}`);
+    if (!this.#refusals.has(what)) log.warn({ reason }, `the hub refuses the subscription to ${what}`);
+    this.#refusals.add(what);
   }
 
   start(): void {

@@ -40,7 +40,7 @@ function peeking(sections: JsonObject = {}) {
       ...sections,
       ...more,
     });
-    peek.configure(pipelineConfig(checked), checked.config.sources);
+    peek.configure(pipelineConfig(checked), checked.config);
   };
   configure();
   const send = async (values: number | string, source = "s", passMs = 0) => {

@@ -23,7 +23,7 @@ let gateway: Gateway | undefined;
 
 beforeEach(async () => {
   folder = mkdtempSync(join(tmpdir(), "headgate-hub-source-"));
-  hub = await startEmbeddedHub({ inputRedeliveryMs: 60_000 });
+  hub = await startEmbeddedHub({ inputRedeliveryMs: 300 });
   log = recordingLog();
 });
 afterEach(async () => {
@@ -108,7 +108,8 @@ test("a source without an input takes what no other does, and a property names t
 });
 
 test("while a twin gives the input to another source, no message is lost", async () => {
-  const running = await start(configure({ oven: line }, { store: { minCommitMs: 1 } }));
+  const rest = { type: "hub", decode: { format: "json" }, device: "other" };
+  const running = await start(configure({ oven: line, rest }, { store: { minCommitMs: 1 } }));
   let sent = 0;
   let isOver = false;
   const sending = (async () => {
@@ -129,6 +130,7 @@ test("while a twin gives the input to another source, no message is lost", async
   const ingested = [books.oven, books.hall, books.yard].map((book) => book?.ingested ?? 0);
   expect(ingested.reduce((sum, one) => sum + one)).toBe(sent);
   expect(ingested.every((one) => one > 0)).toBe(true);
+  expect(books.rest?.frames ?? 0).toBe(0);
   expect(running.status.hub.unclaimed).toBe(0);
 });
 
@@ -159,6 +161,48 @@ test("a kill between receipt and commit loses nothing: the hub sends again what 
   expect(await delivered).toBe(true);
   expect((await again.audit()).oven).toMatchObject({ ingested: 1, discards: {} });
 });
+
+test("what the hub repeats because a commit takes long is one reading", async () => {
+  const store = { maxLossMs: 600_000, minCommitMs: 2_000 };
+  const running = await start(configure({ oven: line }, { store }));
+  for (let i = 0; i < 2; i++) expect(await send("line", `{"id":"kiln","temperature":${i}}`)).toBe(true);
+  expect(hub.counter("inputsRedelivered")).toBeGreaterThan(2);
+  expect((await running.audit()).oven).toMatchObject({ frames: 2, ingested: 2 });
+});
+
+test("a source that a twin brings later subscribes, and what waited comes", async () => {
+  const running = await start(configure({}));
+  const delivered = send("line", `{"id":"kiln","temperature":1}`);
+  hub.updateDesired(hub.deviceId, "gateway", { sources: { oven: line } });
+  expect(await delivered).toBe(true);
+  expect((await running.audit()).oven).toMatchObject({ ingested: 1 });
+  expect(running.status.hub.unclaimed).toBe(0);
+});
+
+test.each(["direct", "sdk"])(
+  "an orderly stop loses nothing of what was acknowledged (%s)",
+  async (client) => {
+    const config = configure({ oven: line }, { client, store: { maxLossMs: 100 } });
+    const first = await start(config);
+    let acknowledged = 0;
+    let isOver = false;
+    const sending = (async () => {
+      for (let i = 0; !isOver; i++)
+        if (await send("line", `{"id":"kiln","temperature":${i}}`).catch(() => false)) acknowledged++;
+    })();
+    await until("messages come through", () => acknowledged > 50);
+    gateway = undefined;
+    await first.stop(AbortSignal.timeout(8_000));
+    const stopped = acknowledged;
+    // The one under way is the next process's.
+    isOver = true;
+    const second = await start(config);
+    await sending;
+    await until("all are stored", async () => ((await second.audit()).oven?.ingested ?? 0) >= acknowledged);
+    expect((await second.audit()).oven?.ingested).toBe(acknowledged);
+    expect(acknowledged - stopped).toBeLessThanOrEqual(1);
+  },
+);
 
 test("with the SDK's client messages come in as well", async () => {
   const running = await start(configure({ oven: line }, { client: "sdk", store: { maxLossMs: 100 } }));

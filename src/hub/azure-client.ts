@@ -170,10 +170,20 @@ export class AzureClient implements HubClient {
     if (!transport) return;
     const enabled = (enable: (done: (error?: Error) => void) => void) =>
       new Promise<void>((resolve, reject) => enable((error) => (error ? reject(error) : resolve())));
-    if (method) await enabled((done) => transport.enableMethods(done));
-    if (!input) return;
+    const offer = async (what: "methods" | "inputs", enable: Parameters<typeof enabled>[0]) => {
+      try {
+        await enabled(enable);
+      } catch (error) {
+        // After a loss the events tell.
+        if (!this.#done) this.#events.refused?.(what, messageOf(error));
+      }
+    };
+    if (method) await offer("methods", (done) => transport.enableMethods(done));
     const isModule = client instanceof ModuleClient;
-    await enabled((done) => (isModule ? transport.enableInputMessages(done) : transport.enableC2D(done)));
+    if (input)
+      await offer("inputs", (done) =>
+        isModule ? transport.enableInputMessages(done) : transport.enableC2D(done),
+      );
   }
 
   #connected(): SdkClient {

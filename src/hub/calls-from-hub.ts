@@ -6,7 +6,7 @@ import { parsed } from "./twin-requests.ts";
 
 /**
  * Hands a method request or an input message to the gateway; what resolves may be acknowledged.
- * Undefined when the packet is neither, or when nobody takes it.
+ * Undefined when the packet is neither, or a method that nobody takes.
  */
 export function callFromHub(
   packet: Incoming,
@@ -21,8 +21,10 @@ export function callFromHub(
       respond(methodAnswerTopic(status, requestId), JSON.stringify(answer)),
     );
   }
-  if (packet.kind === "input" && events.input) return events.input(inputMessage(packet, payload, waits));
-  return undefined;
+  if (packet.kind !== "input") return undefined;
+  // Of a session that subscribed once: the hub keeps it.
+  if (!events.input) return Promise.reject(new Error("nobody takes messages of the hub"));
+  return events.input(inputMessage(packet, payload, waits));
 }
 
 async function methodAnswer(

@@ -160,17 +160,20 @@ export class DirectClient implements HubClient {
     );
     this.#connection = connection;
     if (signal.aborted) stream.destroy();
-    await connection.open().catch((error: unknown) => {
+    const hasSession = await connection.open().catch((error: unknown) => {
       // The day tells a clock that is years off; more would make each attempt another reason, and a line in the log.
       const day = new Date(expiresAtS * 1000).toISOString().slice(0, 10);
       throw connectFailure(error, `${messageOf(error)} (token until ${day})`);
     });
     signal.throwIfAborted();
     const { method, input } = this.#events;
+    const inputs = inputMessages(credentials);
     await Promise.all([
       ...Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)),
-      ...(method ? [connection.subscribe(methodCalls, 0)] : []),
-      ...(input ? [connection.subscribe(inputMessages(credentials), 1)] : []),
+      ...(method ? [this.#offer(connection, "methods", methodCalls, 0)] : []),
+      ...(input ? [this.#offer(connection, "inputs", inputs, 1)] : []),
+      // The hub remembers what was subscribed once.
+      ...(!input && hasSession ? [connection.unsubscribe(inputs)] : []),
     ]);
     this.#credentials = credentials;
     this.#sends.open((topic, payload, confirmed) => connection.publish(topic, payload, confirmed));
@@ -209,6 +212,16 @@ export class DirectClient implements HubClient {
     if (this.#subscriptions.has(topic)) return;
     await connection.subscribe(topic, 0);
     this.#subscriptions.add(topic);
+  }
+
+  /** A hub that refuses this still takes messages. */
+  async #offer(connection: DirectConnection, what: "methods" | "inputs", topic: string, qos: 0 | 1) {
+    try {
+      await connection.subscribe(topic, qos);
+    } catch (error) {
+      if (!connection.isOpen) throw error;
+      this.#events.refused?.(what, messageOf(error));
+    }
   }
 
   #received(topic: string, payload: Buffer, waits: boolean): Promise<void> | undefined {
@@ -268,6 +281,7 @@ export class DirectClient implements HubClient {
       const underWay = Promise.all([this.#sends.pause(), Promise.allSettled([...this.#twinCalls])]);
       // Each has its own deadline; a subscription that nobody confirms has none.
       await within(underWay, Math.max(sendTimeoutMs, twinTimeoutMs) + closeTimeoutMs, "renewing the token");
+      await this.#connection?.settle();
       signal.throwIfAborted();
       await this.#connection?.close();
       await within(this.#establish(ticket), connectTimeoutMs, "renewing the token");

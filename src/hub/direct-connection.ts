@@ -32,6 +32,7 @@ export class DirectConnection {
   readonly #client: MqttClient;
   readonly #events: DirectConnectionEvents;
   #state: "opening" | "open" | "ended" = "opening";
+  #isSettling = false;
   #failure: Error | undefined;
   /** The last acknowledgement; they leave in the order of the messages (MQTT 3.1.1 section 4.6). */
   #acknowledged: Promise<void> = Promise.resolve();
@@ -57,14 +58,21 @@ export class DirectConnection {
     });
   }
 
-  /** @throws the library's error; of a refusal it has the CONNACK's return code as `code` */
-  async open(): Promise<void> {
+  get isOpen(): boolean {
+    return this.#state === "open";
+  }
+
+  /**
+   * Resolves with whether the hub had kept the session.
+   * @throws the library's error; of a refusal it has the CONNACK's return code as `code`
+   */
+  async open(): Promise<boolean> {
     const client = this.#client;
     const acknowledge = this.#catchPubacks();
-    await new Promise<void>((resolve, reject) => {
-      client.on("connect", () => {
+    return await new Promise<boolean>((resolve, reject) => {
+      client.on("connect", ({ sessionPresent }) => {
         this.#state = "open";
-        resolve();
+        resolve(sessionPresent);
       });
       client.on("error", (error) => {
         this.#failure ??= error;
@@ -79,6 +87,8 @@ export class DirectConnection {
         this.#state = "ended";
       });
       client.on("message", (topic, payload, { qos, messageId }) => {
+        // Its acknowledgement would come too late; the next connection brings it again.
+        if (qos === 1 && this.#isSettling) return;
         const taken = this.#events.message(topic, payload, qos === 1);
         if (qos === 1 && messageId !== undefined) acknowledge(messageId, taken);
         // At QoS 0 nobody waits for it, and whoever does not take it has nobody to tell.
@@ -119,6 +129,16 @@ export class DirectConnection {
   async subscribe(topic: string, qos: 0 | 1): Promise<void> {
     if (this.#state !== "open") throw new Error("the connection has ended");
     await this.#client.subscribeAsync(topic, { qos });
+  }
+
+  async unsubscribe(topic: string): Promise<void> {
+    await this.#client.unsubscribeAsync(topic);
+  }
+
+  /** Takes no more messages that wait, and ends when those that were taken are acknowledged, if that can be done in time. */
+  async settle(): Promise<void> {
+    this.#isSettling = true;
+    await within(this.#acknowledged, this.#options.closeTimeoutMs, "acknowledging").catch(() => undefined);
   }
 
   /** Says goodbye when that can be done in time. Never rejects. */

@@ -55,6 +55,8 @@ export interface HubClientEvents {
    * hub sends it again; the SDK acknowledges on receipt. Absent: inputs are not subscribed.
    */
   readonly input?: (message: InputMessage) => Promise<void>;
+  /** The hub does not let this identity subscribe; the connection stands all the same. */
+  readonly refused?: (what: "methods" | "inputs", reason: string) => void;
 }
 
 /**

@@ -19,8 +19,8 @@ export interface HubLinkOptions {
   /** Runs once per connection, right after it stands; a rejection means that the connection is of no use. */
   readonly onConnected: (client: HubClient) => Promise<void>;
   readonly onDesired: HubClientEvents["desired"];
-  /** What the hub asks of the gateway, and brings to it. */
-  readonly calls?: Pick<HubClientEvents, "method" | "input">;
+  /** What the hub asks of the gateway, and brings to it, on the connection that is made now. */
+  readonly calls?: () => Pick<HubClientEvents, "method" | "input" | "refused">;
   readonly onState?: (state: HubLinkState) => void;
   readonly schedules?: Schedules;
 }
@@ -66,6 +66,12 @@ export class HubLink {
     this.#pace = new Pace(this.#options.schedules ?? hubSchedules);
     this.#client = undefined;
     this.#lose?.(new TransientError("HUB_LOST", "other settings of the hub are taken"));
+    this.#pause.abort();
+  }
+
+  /** Makes the connection anew, because another one would subscribe to more. */
+  anew(): void {
+    this.#lose?.(new TransientError("HUB_LOST", "another subscription is needed"));
     this.#pause.abort();
   }
 
@@ -129,7 +135,7 @@ export class HubLink {
   }
 
   async #run(): Promise<void> {
-    const { clock, onConnected, onDesired, calls: taken } = this.#options;
+    const { clock, onConnected, onDesired, calls: offered } = this.#options;
     const { signal } = this.#stop;
     let clients = 0;
     while (!signal.aborted) {
@@ -147,7 +153,7 @@ export class HubLink {
         };
       });
       lost.catch(() => undefined);
-      const client = factory({ lost: lose, desired: onDesired, ...taken });
+      const client = factory({ lost: lose, desired: onDesired, ...offered?.() });
       let connectedAt: number | undefined;
       let reason = new Error();
       try {

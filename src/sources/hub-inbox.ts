@@ -16,8 +16,6 @@ export interface InputTaker {
 const maxUnderWay = 200;
 /** Between looks for room, and for the end of a change of the configuration. */
 const lookMs = 20;
-/** A change that takes longer has failed. */
-const maxHoldMs = 30_000;
 /** Inputs that the log names; messages of others are counted all the same. */
 const maxNamed = 100;
 
@@ -30,11 +28,15 @@ export class HubInbox extends Door {
   readonly #log: Logger;
   readonly #takers = new Map<string | undefined, InputTaker>();
   #last: Promise<unknown> = Promise.resolve();
-  #underWay = 0;
-  #heldSinceMs: number | undefined;
-  #unclaimed = 0;
+  /** What becomes of the messages under way, by what tells a repeat. */
+  readonly #underWay = new Map<string, Promise<void>>();
+  #waiting = 0;
+  #isHeld = false;
   #isClosed = false;
+  #unclaimed = 0;
   readonly #named = new Set<string>();
+  #refusal: string | undefined;
+  #onWanted: () => void = () => undefined;
 
   constructor(clock: Clock, log: Logger) {
     super();
@@ -47,70 +49,101 @@ export class HubInbox extends Door {
     return this.#unclaimed;
   }
 
+  /** Some source takes messages of the hub. */
+  get isWanted(): boolean {
+    return this.#takers.size > 0;
+  }
+
+  /** `onWanted`: the first source came that takes any. */
+  whenWanted(onWanted: () => void): void {
+    this.#onWanted = onWanted;
+  }
+
   /** The way in is open while the hub is connected. An attempt to connect is no change. */
   follow({ state, reason }: HubLinkState): void {
-    if (state === "connected") this.set({ state: "open", reason: undefined });
-    else if (state !== "connecting") this.set({ state: "absent", reason });
+    const refusal = this.#refusal;
+    if (state === "connecting") this.#refusal = undefined;
+    else if (state !== "connected") this.set({ state: "absent", reason });
+    else if (refusal !== undefined) this.set({ state: "failed", reason: refusal });
+    else this.set({ state: "open", reason: undefined });
+  }
+
+  /** The hub of the connection that is made does not let this gateway take its messages. */
+  refused(reason: string): void {
+    this.#refusal = reason;
   }
 
   /** `input` undefined: what no other source names, and what comes from the cloud to a device. Returns what ends it. */
   attach(input: string | undefined, taker: InputTaker): () => void {
+    const wasWanted = this.isWanted;
     this.#takers.set(input, taker);
+    if (!wasWanted) this.#onWanted();
     return () => {
-      if (this.#takers.get(input) === taker) this.#takers.delete(input);
+      // After the close there is nobody to follow, and what the hub has its answer of must go somewhere.
+      if (this.#takers.get(input) === taker && !this.#isClosed) this.#takers.delete(input);
     };
   }
 
   /** Messages wait: one source may go now, and another come for the same input. */
   hold(): void {
-    this.#heldSinceMs ??= this.#clock.monotonic();
+    this.#isHeld = true;
   }
 
   release(): void {
-    this.#heldSinceMs = undefined;
+    this.#isHeld = false;
   }
 
-  /** Nothing is taken any more; what is not acknowledged comes again. */
+  /** What waits for an acknowledgement is not taken any more: it comes again. */
   close(): void {
     this.#isClosed = true;
   }
 
   /**
-   * Resolves when the message may be acknowledged, which is after the commit.
+   * Resolves when the message may be acknowledged, which is after the commit. A message that the hub repeats because its
+   * commit takes long is the same one.
    * @throws TransientError when the hub should send it again
    */
-  async receive(message: InputMessage): Promise<void> {
-    if (this.#underWay >= maxUnderWay) {
+  receive(message: InputMessage): Promise<void> {
+    const key = repeatKey(message);
+    const known = key === undefined ? undefined : this.#underWay.get(key);
+    if (known) return known;
+    const received = this.#receive(message);
+    if (key === undefined) return received;
+    this.#underWay.set(key, received);
+    const done = () => this.#underWay.delete(key);
+    received.then(done, done);
+    return received;
+  }
+
+  async #receive(message: InputMessage): Promise<void> {
+    if (this.#waiting >= maxUnderWay) {
       if (message.waits) throw new TransientError("STORE_FULL", "too many messages of the hub wait already");
       this.#discard(message, "too many messages of the hub wait");
       return;
     }
-    this.#underWay++;
+    this.#waiting++;
     try {
       const turn = this.#last.then(() => this.#admit(message));
       this.#last = turn.catch(() => undefined);
       const taker = await turn;
       if (message.waits) await taker?.committed();
     } finally {
-      this.#underWay--;
+      this.#waiting--;
     }
   }
 
   async #admit(message: InputMessage): Promise<InputTaker | undefined> {
     for (;;) {
-      if (this.#isClosed) throw new TransientError("HUB_LOST", "the gateway stops");
-      const taker = this.#takers.get(message.input) ?? this.#takers.get(undefined);
+      if (this.#isClosed && message.waits) throw new TransientError("HUB_LOST", "the gateway stops");
+      const mayWait = this.#isHeld && !this.#isClosed;
+      const taker = this.#takers.get(message.input) ?? (mayWait ? undefined : this.#takers.get(undefined));
       if (taker?.take(message)) return taker;
-      if (!taker && !this.#isHeld) {
+      if (!taker && !mayWait) {
         this.#discard(message, "no source takes messages of this input");
         return undefined;
       }
       await this.#clock.sleep(lookMs);
     }
-  }
-
-  get #isHeld(): boolean {
-    return this.#heldSinceMs !== undefined && this.#clock.monotonic() - this.#heldSinceMs < maxHoldMs;
   }
 
   #discard({ input = "(cloud to device)" }: InputMessage, why: string): void {
@@ -119,4 +152,13 @@ export class HubInbox extends Door {
     this.#named.add(input);
     this.#log.warn({ input }, `${why}: they are counted and discarded`);
   }
+}
+
+/**
+ * What edge hub sends again when it had no acknowledgement for a while has the same body; of one input it has only one
+ * under way, so another message cannot be meant. Of the other properties some change with each try.
+ */
+function repeatKey({ waits, input, id = "", body }: InputMessage): string | undefined {
+  if (!waits || input === undefined) return undefined;
+  return `${input}\n${id}\n${Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1")}`;
 }

@@ -60,7 +60,6 @@ export class SourceSet {
 
   /** Stops the sources that a configuration no longer has or wants to read differently. */
   async retire(config: Config["sources"]): Promise<void> {
-    this.#place.inbox.hold();
     const gone = [...this.#running].filter(([name, { transport }]) => {
       const next = config[name];
       return next === undefined || next.state === "off" || transportOf(next) !== transport;
@@ -86,7 +85,6 @@ export class SourceSet {
       this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
       made.start();
     }
-    this.#place.inbox.release();
   }
 
   /** For good: what comes afterwards starts nothing. */

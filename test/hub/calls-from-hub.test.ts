@@ -125,6 +125,55 @@ describe("a direct client", () => {
     expect(await delivered).toBe(true);
   });
 
+  test("a token renewal waits for what is being taken, so that it does not come again", async () => {
+    const held = heldInputs();
+    const { client, id } = lab.subject("direct", "iothub", {
+      events: held.events,
+      token: { validMs: 2_500, marginMs: 2_000 },
+    });
+    await client.connect();
+    const connects = lab.hub.counter("connects");
+    let isRenewed = false;
+    while (!isRenewed) {
+      const count = held.messages.length;
+      const delivered = lab.hub.sendInput(id, "i", { body: String(count) });
+      await until("the message", () => held.messages.length > count);
+      isRenewed = lab.hub.counter("connects") > connects;
+      await pause(100);
+      held.waiting[count]?.take();
+      expect(await delivered).toBe(true);
+    }
+    const bodies = held.messages.map(({ body }) => Buffer.from(body).toString());
+    expect(new Set(bodies).size).toBe(bodies.length);
+  });
+
+  test("a session that subscribed once is ended for inputs that nobody takes, and nothing is acknowledged", async () => {
+    const held = heldInputs();
+    const first = lab.subject("direct", "iothub", { events: held.events });
+    await first.client.connect();
+    await first.client.close();
+    let delivered = false;
+    lab.hub.sendInput(first.id, "i", { body: "1" }).then(
+      () => (delivered = true),
+      () => undefined,
+    );
+    const connectionString = () => lab.hub.connectionString("edge", first.id, { gateway: true });
+    const next = lab.subject("direct", "iothub", { events: silent, connectionString });
+    await next.client.connect();
+    await pause(500);
+    expect(delivered).toBe(false);
+    const status = lab.hub.status() as { connections: { clientId: string; subscriptions: string[] }[] };
+    expect(status.connections.find(({ clientId }) => clientId === `edge/${first.id}`)?.subscriptions).toEqual(
+      [],
+    );
+    await next.client.close();
+    const last = lab.subject("direct", "iothub", { events: held.events, connectionString });
+    await last.client.connect();
+    await until("the message", () => held.messages.length === 1);
+    held.waiting[0]?.take();
+    await until("it is acknowledged", () => delivered);
+  });
+
   test("methods and inputs go on after a token renewal, also when the hub forgot the session", async () => {
     const held = heldInputs();
     const { client, id } = lab.subject("direct", "iothub", {

@@ -92,22 +92,51 @@ test("while one source gives way to another the message waits for the other", as
   expect([taken, inbox.unclaimed]).toEqual([["1"], 0]);
 });
 
-test("a change that takes its input from every source holds nothing up for good", async () => {
-  let nowMs = 0;
-  const clock = {
-    ...systemClock,
-    monotonic: () => nowMs,
-    sleep: async (ms: number) => {
-      nowMs += ms;
-    },
-  };
-  const held = new HubInbox(clock, recordingLog());
-  held.hold();
-  await held.receive(message("1"));
-  expect([held.unclaimed, nowMs]).toEqual([1, 30_000]);
+test("while a source gives way, its messages do not go to the one that takes the rest", async () => {
+  const rest: string[] = [];
+  inbox.attach(undefined, { ...taker, take: ({ id = "" }) => rest.push(id) > 0 });
+  const detach = inbox.attach("a", taker);
+  commit();
+  inbox.hold();
+  detach();
+  const received = inbox.receive(message("1"));
+  await turns();
+  inbox.attach("a", taker);
+  inbox.release();
+  await received;
+  await inbox.receive(message("2", true, "b"));
+  expect([taken, rest]).toEqual([["1"], ["2"]]);
 });
 
-test("after the close nothing is taken, and nothing answered", async () => {
+test("what the hub repeats because a commit takes long is taken once, and answered each time", async () => {
+  inbox.attach("a", taker);
+  const copies = Array.from({ length: 500 }, () => inbox.receive(message("1")));
+  await turns();
+  expect(taken).toEqual(["1"]);
+  commit();
+  await Promise.all(copies);
+  await inbox.receive(message("1"));
+  expect(taken).toEqual(["1", "1"]);
+});
+
+test("what the cloud sends twice comes twice", async () => {
+  inbox.attach(undefined, taker);
+  commit();
+  const { input: _, ...toDevice } = message("1");
+  await Promise.all([0, 1].map(() => inbox.receive({ ...toDevice, input: undefined })));
+  expect(taken).toEqual(["1", "1"]);
+});
+
+test("after the close what waits is not taken and not answered; what has its answer is taken", async () => {
+  const detach = inbox.attach("a", taker);
+  inbox.close();
+  detach();
+  await expect(inbox.receive(message("1"))).rejects.toMatchObject({ code: "HUB_LOST" });
+  await inbox.receive(message("2", false));
+  expect([taken, inbox.unclaimed]).toEqual([["2"], 0]);
+});
+
+test("a message that waits for room when the close comes is not answered", async () => {
   inbox.attach("a", taker);
   hasRoom = false;
   const waiting = inbox.receive(message("1"));
