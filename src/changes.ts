@@ -71,22 +71,16 @@ export class Changes {
   }
 
   async #inTurn(change: () => Promise<void>): Promise<void> {
-    const { inbox } = this.#options;
-    const turn = this.#last.then(async () => {
+    const turn = this.#last.then(() => {
       if (this.#isClosed) throw new TransientError("HUB_LOST", "the gateway stops");
-      inbox.hold();
-      try {
-        await change();
-      } finally {
-        inbox.release();
-      }
+      return change();
     });
     this.#last = turn.catch(() => undefined);
     await turn;
   }
 
   async #take(candidate: Candidate, twinVersion: number | undefined): Promise<void> {
-    const { configuration, move, enforce, clock } = this.#options;
+    const { configuration, move, inbox, enforce, clock } = this.#options;
     const before = configuration.current;
     const adopt = () => configuration.adopt(candidate, twinVersion, clock.wall());
     if (candidate.isOtherHub) {
@@ -99,7 +93,12 @@ export class Changes {
       }
     } else adopt();
     if (candidate.hash === this.#enforced) return;
-    await enforce(candidate);
-    this.#enforced = candidate.hash;
+    inbox.hold();
+    try {
+      await enforce(candidate);
+      this.#enforced = candidate.hash;
+    } finally {
+      inbox.release();
+    }
   }
 }

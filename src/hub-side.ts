@@ -56,14 +56,16 @@ export class HubSide {
         this.#takesInputs = inbox.isWanted;
         return {
           method,
-          ...(inbox.isWanted ? { input: (message) => inbox.receive(message) } : {}),
+          input: (message) => inbox.receive(message),
+          wantsInputs: inbox.isWanted,
           refused: (what, reason) => this.#refused(what, reason),
         };
       },
       onState: (state) => inbox.follow(state),
+      isEndExpected: () => this.publisher.isTryingSuspect,
     });
-    inbox.whenWanted(() => {
-      if (!this.#takesInputs) this.link.anew();
+    inbox.onRelease(() => {
+      if (this.#takesInputs !== inbox.isWanted) this.link.anew();
     });
     const wake = () => {
       compose();
@@ -73,7 +75,10 @@ export class HubSide {
     this.upstream = new UpstreamWatch({ holdBack, clock, log, wake }, upstreamSettings(inForce.config));
     const { hub, outbox, onOtherTwin } = options;
     const { link, upstream } = this;
-    const onOtherHub = () => this.publisher.otherHub();
+    const onOtherHub = () => {
+      inbox.otherHub();
+      this.publisher.otherHub();
+    };
     this.move = new HubMove({ link, upstream, hub, outbox, onOtherHub, onOtherTwin, clock, log }, inForce);
     const { next, acknowledge, reject, onFatal } = options;
     this.publisher = new Publisher(

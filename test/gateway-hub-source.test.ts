@@ -162,6 +162,25 @@ test("a kill between receipt and commit loses nothing: the hub sends again what 
   expect((await again.audit()).oven).toMatchObject({ ingested: 1, discards: {} });
 });
 
+test("when a twin takes the last source of the hub away, messages stay at the hub until there is one again", async () => {
+  const running = await start(configure({ oven: line }));
+  expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
+  const { clients } = running.status.hub;
+  hub.updateDesired(hub.deviceId, "gateway", { sources: { oven: { state: "off" } } });
+  await until("the connection is made anew", () => running.status.hub.clients > clients);
+  await until("it stands", () => running.status.hub.state === "connected");
+  let isDelivered = false;
+  const delivered = send("line", `{"id":"kiln","temperature":2}`).then(() => {
+    isDelivered = true;
+  });
+  await new Promise((resolve) => setTimeout(resolve, 500));
+  expect(isDelivered).toBe(false);
+  hub.updateDesired(hub.deviceId, "gateway", { sources: { oven: null } });
+  await delivered;
+  expect((await running.audit()).oven).toMatchObject({ ingested: 2 });
+  expect(running.status.hub.unclaimed).toBe(0);
+});
+
 test("what the hub repeats because a commit takes long is one reading", async () => {
   const store = { maxLossMs: 600_000, minCommitMs: 2_000 };
   const running = await start(configure({ oven: line }, { store }));

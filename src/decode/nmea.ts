@@ -34,7 +34,7 @@ export function splitNmea(
 
 function checksumOf(text: string): number {
   let sum = 0;
-  for (let i = 0; i < text.length; i++) sum ^= text.charCodeAt(i);
+  for (const byte of Buffer.from(text)) sum ^= byte;
   return sum;
 }
 
@@ -78,8 +78,8 @@ const sentences: Readonly<Record<string, (fields: readonly string[], receivedMs:
 
 /** None when it is empty or no plain decimal. */
 function number(name: string, text: string | undefined, factor = 1): Field[] {
-  if (name === "" || text === undefined || !/^[+-]?\d+(\.\d*)?$/.test(text)) return [];
-  return [[name, factor === 1 ? text.replace(/\.$/, "") : Number(text) * factor]];
+  if (name === "" || text === undefined || !/^[+-]?(\d+\.?\d*|\.\d+)$/.test(text)) return [];
+  return [[name, Number(text) * factor]];
 }
 
 const negative = (text: string | undefined) => (text === undefined ? undefined : `-${text}`);

@@ -166,7 +166,7 @@ export class AzureClient implements HubClient {
   /** Subscribes to what the gateway takes from the hub. */
   async #offer(client: SdkClient): Promise<void> {
     const transport = this.#transport;
-    const { method, input } = this.#events;
+    const { method, input, wantsInputs = true } = this.#events;
     if (!transport) return;
     const enabled = (enable: (done: (error?: Error) => void) => void) =>
       new Promise<void>((resolve, reject) => enable((error) => (error ? reject(error) : resolve())));
@@ -180,7 +180,7 @@ export class AzureClient implements HubClient {
     };
     if (method) await offer("methods", (done) => transport.enableMethods(done));
     const isModule = client instanceof ModuleClient;
-    if (input)
+    if (input && wantsInputs)
       await offer("inputs", (done) =>
         isModule ? transport.enableInputMessages(done) : transport.enableC2D(done),
       );

@@ -23,7 +23,8 @@ export function callFromHub(
   }
   if (packet.kind !== "input") return undefined;
   // Of a session that subscribed once: the hub keeps it.
-  if (!events.input) return Promise.reject(new Error("nobody takes messages of the hub"));
+  if (!events.input || (waits && events.wantsInputs === false))
+    return Promise.reject(new Error("nobody takes messages of the hub"));
   return events.input(inputMessage(packet, payload, waits));
 }
 

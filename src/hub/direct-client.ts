@@ -166,15 +166,16 @@ export class DirectClient implements HubClient {
       throw connectFailure(error, `${messageOf(error)} (token until ${day})`);
     });
     signal.throwIfAborted();
-    const { method, input } = this.#events;
+    const { method, input, wantsInputs = true } = this.#events;
+    const takesInputs = input !== undefined && wantsInputs;
     const inputs = inputMessages(credentials);
     await Promise.all([
       ...Array.from(this.#subscriptions, (topic) => connection.subscribe(topic, 0)),
       ...(method ? [this.#offer(connection, "methods", methodCalls, 0)] : []),
-      ...(input ? [this.#offer(connection, "inputs", inputs, 1)] : []),
-      // The hub remembers what was subscribed once.
-      ...(!input && hasSession ? [connection.unsubscribe(inputs)] : []),
+      ...(takesInputs ? [this.#offer(connection, "inputs", inputs, 1)] : []),
     ]);
+    // The hub remembers what was subscribed once. A connection must not fail for it: what comes is not acknowledged.
+    if (!takesInputs && hasSession) connection.unsubscribe(inputs).catch(() => undefined);
     this.#credentials = credentials;
     this.#sends.open((topic, payload, confirmed) => connection.publish(topic, payload, confirmed));
     this.#armRenewal();

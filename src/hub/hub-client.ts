@@ -55,6 +55,8 @@ export interface HubClientEvents {
    * hub sends it again; the SDK acknowledges on receipt. Absent: inputs are not subscribed.
    */
   readonly input?: (message: InputMessage) => Promise<void>;
+  /** False: inputs are not subscribed, and what a kept session brings stays at the hub if it can, or goes to `input`. */
+  readonly wantsInputs?: boolean;
   /** The hub does not let this identity subscribe; the connection stands all the same. */
   readonly refused?: (what: "methods" | "inputs", reason: string) => void;
 }

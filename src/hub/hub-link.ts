@@ -20,8 +20,10 @@ export interface HubLinkOptions {
   readonly onConnected: (client: HubClient) => Promise<void>;
   readonly onDesired: HubClientEvents["desired"];
   /** What the hub asks of the gateway, and brings to it, on the connection that is made now. */
-  readonly calls?: () => Pick<HubClientEvents, "method" | "input" | "refused">;
+  readonly calls?: () => Pick<HubClientEvents, "method" | "input" | "wantsInputs" | "refused">;
   readonly onState?: (state: HubLinkState) => void;
+  /** A message is being sent at which the hub is known to end the connection. */
+  readonly isEndExpected?: () => boolean;
   readonly schedules?: Schedules;
 }
 
@@ -156,6 +158,7 @@ export class HubLink {
       const client = factory({ lost: lose, desired: onDesired, ...offered?.() });
       let connectedAt: number | undefined;
       let reason = new Error();
+      let isExplained = false;
       try {
         // A stop ends the wait for a connection as well.
         this.#lose = lose;
@@ -171,6 +174,8 @@ export class HubLink {
         await lost;
       } catch (error) {
         reason = error instanceof Error ? error : new Error(messageOf(error));
+        // Before the calls under way hear of it, and think otherwise.
+        isExplained = this.#options.isEndExpected?.() ?? false;
         // Also when the twin failed and not the connection: calls under way must not wait for a client that goes.
         lose(reason);
       }
@@ -178,7 +183,7 @@ export class HubLink {
       this.#lose = undefined;
       const stoodMs = connectedAt === undefined ? undefined : clock.monotonic() - connectedAt;
       const code = reason instanceof HeadgateError ? reason.code : undefined;
-      pace.ended(code, stoodMs);
+      pace.ended(code, stoodMs, isExplained);
       this.#set({
         state: signal.aborted ? "stopped" : "disconnected",
         ...(pace.isTakenOver && code === "HUB_LOST" ? takenOver : { reason: reason.message, code }),

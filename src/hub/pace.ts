@@ -45,17 +45,21 @@ export class Pace {
     return this.#schedule === this.#schedules.takeover;
   }
 
-  /** A client ended, with this code, so long after its connection stood; undefined when it never did. */
-  ended(code: ErrorCode | undefined, stoodMs: number | undefined): void {
+  /**
+   * A client ended, with this code, so long after its connection stood; undefined when it never did. `isExplained`: a
+   * message is known to have ended it, and so no other client.
+   */
+  ended(code: ErrorCode | undefined, stoodMs: number | undefined, isExplained = false): void {
     const before = this.#schedule;
     // What brought no connection says nothing of another client.
     if (stoodMs !== undefined) {
       const { healthyMs } = this.#schedules.reconnect;
-      this.#cutShort = code === "HUB_LOST" && stoodMs < healthyMs ? this.#cutShort + 1 : 0;
+      const isCutShort = code === "HUB_LOST" && stoodMs < healthyMs && !isExplained;
+      this.#cutShort = isCutShort ? this.#cutShort + 1 : 0;
     }
     const wasHealthy = stoodMs !== undefined && stoodMs >= before.healthyMs;
     // An end that was not the hub's doing was no other client's either.
-    const isOver = wasHealthy || (stoodMs !== undefined && code !== "HUB_LOST");
+    const isOver = wasHealthy || (stoodMs !== undefined && (code !== "HUB_LOST" || isExplained));
     if (this.#cutShort >= cutShortForTakeover || (this.isTakenOver && !isOver)) {
       this.#schedule = this.#schedules.takeover;
     } else this.#schedule = code === "HUB_BUSY" ? this.#schedules.busy : this.#schedules.reconnect;

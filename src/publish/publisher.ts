@@ -87,6 +87,11 @@ export class Publisher {
     return { ...this.#status, inFlight: this.#sending };
   }
 
+  /** A message is being tried that may well end the connection. */
+  get isTryingSuspect(): boolean {
+    return this.#suspicion.isTrying(this.#options.clock.monotonic());
+  }
+
   configure(settings: PublishSettings): void {
     this.#settings = settings;
     this.#allowance.configure(settings.backfill);
@@ -206,7 +211,8 @@ export class Publisher {
         const message = this.#takeOffered() ?? (await next(this.#reached, isBackfillWanted));
         if (round !== this.#round) continue;
         if (!message) {
-          if (this.#aside.size === 0 || !this.#suspicion.tryAgain()) return undefined;
+          // What is under way may pass yet, and then this one is tried behind it.
+          if (this.#aside.size === 0 || this.#sending > 0 || !this.#suspicion.tryAgain()) return undefined;
           this.#takeBack();
           continue;
         }

@@ -61,6 +61,11 @@ export class Suspicion {
     return suspect !== undefined && suspect.failures >= skipped && this.due(nowMs) !== sequence;
   }
 
+  /** A message is tried that ends connections while others pass: what ends now, ends for its sake. */
+  isTrying(nowMs: number): boolean {
+    return this.#isProven && this.due(nowMs) !== undefined;
+  }
+
   /** A message whose turn has come again. */
   due(nowMs: number): number | undefined {
     if (!this.#isProven && !this.#isOnlyOne) return undefined;
@@ -113,6 +118,9 @@ export class Suspicion {
     this.#isProven = true;
     this.#mostUnproven = 1;
     this.#passed++;
+    const acquitted = this.#suspects.get(sequence);
+    // It was the line after all.
+    if (acquitted && acquitted.failures >= skipped) this.#failed += acquitted.failures + acquitted.tries;
     this.settled(sequence);
     for (const suspect of this.#unproven) {
       suspect.retryMs = nowMs + pauseMs(0);

@@ -36,7 +36,7 @@ export class HubInbox extends Door {
   #unclaimed = 0;
   readonly #named = new Set<string>();
   #refusal: string | undefined;
-  #onWanted: () => void = () => undefined;
+  #onRelease: () => void = () => undefined;
 
   constructor(clock: Clock, log: Logger) {
     super();
@@ -54,9 +54,14 @@ export class HubInbox extends Door {
     return this.#takers.size > 0;
   }
 
-  /** `onWanted`: the first source came that takes any. */
-  whenWanted(onWanted: () => void): void {
-    this.#onWanted = onWanted;
+  /** Called at the end of each change of the sources. */
+  onRelease(listener: () => void): void {
+    this.#onRelease = listener;
+  }
+
+  /** What is under way is no repeat of what comes from now on. */
+  otherHub(): void {
+    this.#underWay.clear();
   }
 
   /** The way in is open while the hub is connected. An attempt to connect is no change. */
@@ -75,9 +80,7 @@ export class HubInbox extends Door {
 
   /** `input` undefined: what no other source names, and what comes from the cloud to a device. Returns what ends it. */
   attach(input: string | undefined, taker: InputTaker): () => void {
-    const wasWanted = this.isWanted;
     this.#takers.set(input, taker);
-    if (!wasWanted) this.#onWanted();
     return () => {
       // After the close there is nobody to follow, and what the hub has its answer of must go somewhere.
       if (this.#takers.get(input) === taker && !this.#isClosed) this.#takers.delete(input);
@@ -91,6 +94,7 @@ export class HubInbox extends Door {
 
   release(): void {
     this.#isHeld = false;
+    this.#onRelease();
   }
 
   /** What waits for an acknowledgement is not taken any more: it comes again. */
@@ -110,7 +114,9 @@ export class HubInbox extends Door {
     const received = this.#receive(message);
     if (key === undefined) return received;
     this.#underWay.set(key, received);
-    const done = () => this.#underWay.delete(key);
+    const done = () => {
+      if (this.#underWay.get(key) === received) this.#underWay.delete(key);
+    };
     received.then(done, done);
     return received;
   }
@@ -158,7 +164,8 @@ export class HubInbox extends Door {
  * What edge hub sends again when it had no acknowledgement for a while has the same body; of one input it has only one
  * under way, so another message cannot be meant. Of the other properties some change with each try.
  */
-function repeatKey({ waits, input, id = "", body }: InputMessage): string | undefined {
+function repeatKey({ waits, input, id, properties, body }: InputMessage): string | undefined {
   if (!waits || input === undefined) return undefined;
-  return `${input}\n${id}\n${Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1")}`;
+  const from = JSON.stringify([input, id, properties["$.cdid"], properties["$.cmid"]]);
+  return `${from}\n${Buffer.from(body.buffer, body.byteOffset, body.length).toString("latin1")}`;
 }

@@ -71,6 +71,19 @@ describe("NMEA 0183", () => {
     expect(time(sentence("WIXDR,C,21.5,C,AIR"))).toBe("noTime");
   });
 
+  test("numbers may lack their leading or trailing zeros, and names may be of any letters", () => {
+    expect(values(nmea.text(sentence("GPGGA,,,,,,1,08.,.9,-.5,M,,M,,")))).toEqual({
+      fixQuality: 1,
+      satellites: 8,
+      hdop: 0.9,
+      altitude: -0.5,
+    });
+    const bytes = Buffer.from("WIXDR,C,21.5,C,Küche");
+    const sum = bytes.reduce((all, byte) => all ^ byte, 0);
+    expect(values(nmea.text(`$${bytes}*${sum.toString(16).padStart(2, "0")}`))).toEqual({ Küche: 21.5 });
+    expect(values(nmea.text(sentence("WIXDR,C,.,C,A,C,+,C,B,C,1e3,C,D,C,2,C,E")))).toEqual({ E: 2 });
+  });
+
   test("what the device calls invalid is no value", () => {
     expect(nmea.text(sentence("GPRMC,123519,V,4807.038,N,01131.000,E,022.4,084.4,230394,003.1,W"))).toEqual({
       discard: "noChannels",

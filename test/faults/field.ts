@@ -165,8 +165,14 @@ export class Field {
     const { truncated = 0 } = oven?.frameDiscards ?? {};
     if (truncated >= this.daemon.starts)
       problems.push(`${truncated} lines are cut off, and the daemon was started ${this.daemon.starts} times`);
+    // And of a frame that was at hand in three deaths in a row and more, each of a part of its batch.
+    const { pipelineFault = 0 } = oven?.frameDiscards ?? {};
+    if (pipelineFault > this.daemon.starts / 4)
+      problems.push(
+        `${pipelineFault} frames are blamed, and the daemon was started ${this.daemon.starts} times`,
+      );
     const told = oven && {
-      frames: oven.frames - truncated,
+      frames: oven.frames - truncated - pipelineFault,
       decoded: oven.decoded,
       ingested: oven.ingested,
       late: oven.discards.late ?? 0,

@@ -73,3 +73,13 @@ test("a takeover is over, too, when a connection ended otherwise than by the hub
   for (let i = 0; i < 7; i++) pace.ended("HUB_LOST", 100);
   expect(pace.isTakenOver).toBe(false);
 });
+
+test("connections that end at a message known for it are no takeover, and show that there is none", () => {
+  const pace = new Pace(hubSchedules);
+  for (let i = 0; i < 20; i++) pace.ended("HUB_LOST", 1_000, true);
+  expect(pace.isTakenOver).toBe(false);
+  for (let i = 0; i < 8; i++) pace.ended("HUB_LOST", 1_000);
+  expect(pace.isTakenOver).toBe(true);
+  pace.ended("HUB_LOST", 1_000, true);
+  expect([pace.isTakenOver, longest(pace)]).toEqual([false, 500]);
+});

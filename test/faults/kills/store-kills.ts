@@ -41,7 +41,7 @@ const scenarios: readonly StoreScenario[] = [
   },
   {
     phase: "evict",
-    occurrences: 3,
+    occurrences: 2,
     hub: "away",
     make: (folder, config) => prefilled(folder, config, 16_000),
     moreStore: { maxBytes: 4_194_304, replayBytes: 0 },
