@@ -109,7 +109,9 @@ export class HubSide {
   /** While messages are held back one may pass now and then, to see whether that is right. */
   get demand(): Demand {
     if (this.link.state.state !== "connected") return noDemand;
-    return this.upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
+    const most = this.upstream.isHolding ? { alarm: 1, live: 1, backfill: 1 } : fullDemand;
+    const { leftOut } = this.publisher;
+    return leftOut ? { ...most, leftOut } : most;
   }
 
   /** Once in the log: it is so with each connection. */

@@ -31,7 +31,10 @@ export interface ComposeSettings {
 }
 
 /** How many messages of a class may wait composed; none while the hub takes none. */
-export type Demand = Readonly<Record<MessageClass, number>>;
+export interface Demand extends Readonly<Record<MessageClass, number>> {
+  /** Composed, and not sent for now because the hub ends the connection at them: they must not be in the way of others. */
+  readonly leftOut?: Readonly<Record<MessageClass, number>>;
+}
 
 /**
  * Messages composed ahead of the hub. Their composition is final, so what stands in them can neither be thinned nor
@@ -203,10 +206,10 @@ export class Composer {
     const { demand, aheadBytes } = round;
     const { composed, counters } = this.#outbox;
     if (!this.#isWithinBudget(of, round)) return false;
-    const waiting = composed.countOf(of);
+    const waiting = composed.countOf(of) - (demand.leftOut?.[of] ?? 0);
     if (waiting >= demand[of]) return false;
     const loose = Object.values(counters.loose).reduce((sum, size) => sum + size, 0);
-    return waiting === 0 || counters.bytes - loose < aheadBytes;
+    return waiting <= 0 || counters.bytes - loose < aheadBytes;
   }
 
   /** How many entries of each lane a message holds, and whether it is full by that. */

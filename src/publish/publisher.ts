@@ -87,6 +87,14 @@ export class Publisher {
     return { ...this.#status, inFlight: this.#sending };
   }
 
+  /** How many are passed over because they end connections; undefined: none. */
+  get leftOut(): Readonly<Record<MessageClass, number>> | undefined {
+    if (this.#aside.size === 0) return undefined;
+    const counts = { alarm: 0, live: 0, backfill: 0 };
+    for (const name of this.#aside.values()) counts[name]++;
+    return counts;
+  }
+
   /** A message is being tried that may well end the connection. */
   get isTryingSuspect(): boolean {
     return this.#suspicion.isTrying(this.#options.clock.monotonic());

@@ -8,7 +8,7 @@ const pausesMs = [60_000, 120_000, 240_000, 480_000, 960_000];
 /** And that all of its tries failed must be no more likely than this, if it were a message like the others. */
 const unlikely = 0.001;
 /** Messages that are remembered; one that is forgotten begins anew. */
-const maxSuspects = 128;
+const maxSuspects = 4_096;
 
 interface Suspect {
   /** Connections that ended at it, until it was left out. */

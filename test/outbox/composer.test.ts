@@ -24,6 +24,12 @@ describe("what the hub does not take", () => {
     const composer = new Composer(one.outbox);
     composer.compose(2_000, settings, fullDemand, 1);
     expect(one.messages()).toHaveLength(3);
+    // What is left out is in nobody's way, neither by its number nor by its bytes.
+    const leftOut = { alarm: 0, live: 3, backfill: 0 };
+    composer.compose(2_000, settings, { ...fullDemand, leftOut }, 1);
+    expect(one.messages()).toHaveLength(4);
+    one.compose(2_000, {}, { ...fullDemand, live: 2, leftOut });
+    expect(one.messages()).toHaveLength(5);
   });
 });
 
