@@ -61,9 +61,13 @@ export async function killOnStores(
   tally: Tally,
 ): Promise<void> {
   // Most of their time they wait. Each draws its own, or their order would depend on which one is quicker.
-  const all = scenarios.map((scenario) => {
-    const own = { folder: join(folder, scenario.phase), random: branch(random) };
-    return killIn(scenario, counts[scenario.phase] ?? 0, own, tally);
+  const all = scenarios.flatMap((scenario) => {
+    const wanted = counts[scenario.phase] ?? 0;
+    const half = Math.floor(wanted / 2);
+    return [half, wanted - half].map((kills, index) => {
+      const own = { folder: join(folder, `${scenario.phase}-${index}`), random: branch(random) };
+      return kills > 0 ? killIn(scenario, kills, own, tally) : undefined;
+    });
   });
   await Promise.all(all);
 }
