@@ -3,12 +3,14 @@ import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
 import type { IntakeStatus } from "./journal/intake-contract.ts";
-import type { FlashWear } from "./observe/health.ts";
+import { totalsPerSource } from "./ledger/ledger-report.ts";
+import { type FlashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import type { BillStatus } from "./outbox/bill.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import type { StoreStatus } from "./store/contract.ts";
 import type { DesiredStatus } from "./twin/desired.ts";
+import type { BoxState } from "./twin/reported.ts";
 
 /** What the status socket, the API and the metrics tell. */
 export interface GatewayStatus {
@@ -36,4 +38,28 @@ export interface GatewayStatus {
   readonly store: StoreStatus;
   readonly flash: FlashWear;
   readonly api: ApiStatus;
+}
+
+/** What of it the twin reports, and how the box itself does. */
+export function boxState(
+  status: GatewayStatus,
+  storeFolder: string,
+  monotonicMs: number,
+): Omit<BoxState, "lastDesiredVersion" | "lastDesiredStatus"> {
+  const { configHash, sources, upstream, clock, intake, store } = status;
+  const { entries, messages, bytes, oldestMs } = store.outbox;
+  const oldestAgeMs = oldestMs === undefined ? 0 : Math.max(0, monotonicMs + store.steadyBaseMs - oldestMs);
+  return {
+    version: status.version,
+    configHash,
+    sources,
+    upstream: upstream?.state,
+    clockQuality: clock,
+    store: { state: intake.state, reason: intake.reason },
+    ledger: totalsPerSource(store.books),
+    freeRam: freeRam(),
+    load: load(),
+    freeDisk: freeDisk(storeFolder),
+    outbox: { entries, messages, bytes, oldestAgeMs },
+  };
 }

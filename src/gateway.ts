@@ -13,14 +13,14 @@ import { messageOf, TransientError } from "./core/errors.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
 import { enterPhase } from "./core/phase.ts";
 import type { GatewayOptions } from "./gateway-options.ts";
-import type { GatewayStatus } from "./gateway-status.ts";
+import { boxState, type GatewayStatus } from "./gateway-status.ts";
 import { type HubInForce, hubOf } from "./hub-move.ts";
 import { HubSide } from "./hub-side.ts";
 import { Intake } from "./journal/intake.ts";
 import { intakeSettings } from "./journal/intake-contract.ts";
-import { type LedgerReport, ledgerReport, totalsPerSource } from "./ledger/ledger-report.ts";
+import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
-import { flashWear, freeDisk, freeRam, load } from "./observe/health.ts";
+import { flashWear } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
@@ -190,7 +190,7 @@ export class Gateway {
         apply: (twin, desiredVersion, patch) => this.#changes.twin(twin, desiredVersion, patch),
         withTwin: (call) => this.#hub.move.withTwin(call),
         connected: (signal) => this.#hub.link.connected(signal),
-        box: () => this.#box,
+        box: () => boxState(this.status, storeFolder, clock.monotonic()),
         clock,
         log: log.child({ stage: "twin" }),
       },
@@ -373,29 +373,5 @@ export class Gateway {
       if (this.#clockWatch.look()) this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
       if (clock.monotonic() - this.#configuredMs >= provenAfterMs) this.#configuration.prove();
     }
-  }
-
-  get #box() {
-    const { entries, messages, bytes, oldestMs } = this.#storeStatus.outbox;
-    const steadyMs = this.#options.clock.monotonic() + this.#storeStatus.steadyBaseMs;
-    const { state, reason } = this.#intake.status;
-    return {
-      version,
-      configHash: this.#configuration.current.hash,
-      sources: this.#sources.status,
-      upstream: this.#hub.upstream.status?.state,
-      clockQuality: this.#clockWatch.quality,
-      store: { state, reason },
-      ledger: totalsPerSource(this.#storeStatus.books),
-      freeRam: freeRam(),
-      load: load(),
-      freeDisk: freeDisk(this.storeFolder),
-      outbox: {
-        entries,
-        messages,
-        bytes,
-        oldestAgeMs: oldestMs === undefined ? 0 : Math.max(0, steadyMs - oldestMs),
-      },
-    };
   }
 }
