@@ -241,6 +241,23 @@ test("without a hub the source is absent, and with it open again", async () => {
   expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
 });
 
+test.each(["direct", "sdk"])(
+  "a source whose subscription is refused is failed, until another connection (%s)",
+  async (client) => {
+    hub.setFault("subscriptionRefused", { kind: "inputs", next: 1 });
+    const running = await start(configure({ oven: line }, { client }));
+    expect(running.status.sources.oven).toMatchObject({
+      state: "failed",
+      reason: expect.stringContaining("refuses"),
+    });
+    expect(running.status.hub.state).toBe("connected");
+    await hub.stopListening({ keepSessions: true });
+    await hub.startListening();
+    await until("the source is open", () => running.status.sources.oven?.state === "open");
+    expect(await send("line", `{"id":"kiln","temperature":1}`)).toBe(true);
+  },
+);
+
 test.each(["direct", "sdk"])("direct methods answer with the views of the API (%s)", async (client) => {
   const running = await start(configure({ oven: line }, { client }));
   const call = (methodName: string) => hub.invokeMethod(hub.deviceId, "gateway", { methodName, payload: {} });

@@ -1,4 +1,3 @@
-import { messageOf } from "../core/errors.ts";
 import type { JsonValue } from "../core/json.ts";
 import type { HubClientEvents } from "../hub/hub-client.ts";
 import type { ApiViews } from "./local-api.ts";
@@ -8,7 +7,7 @@ const maxAnswerBytes = 128_000;
 
 /**
  * What can be asked from the cloud: the local API's views, and nothing that changes the box; that is the twin's.
- * Answers of status 200 are the view; others have a `message`.
+ * Answers of status 200 are the view; others have a `message`. A view that fails rejects, which is a 500.
  */
 export function directMethods(
   views: Pick<ApiViews, "status" | "ledger" | "deadLetters">,
@@ -24,12 +23,7 @@ export function directMethods(
       const known = Object.keys(methods).join(", ");
       return refusal(404, `there is no method ${JSON.stringify(name)}, but ${known}`);
     }
-    let text: string;
-    try {
-      text = JSON.stringify(await method());
-    } catch (error) {
-      return refusal(500, messageOf(error));
-    }
+    const text = JSON.stringify(await method());
     const bytes = Buffer.byteLength(text);
     if (bytes > maxAnswerBytes) {
       const message = `the answer has ${bytes} bytes, and a direct method's at most ${maxAnswerBytes}: ask the local API`;

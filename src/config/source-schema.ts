@@ -38,6 +38,9 @@ const deviceField = z.strictObject({
   field: z.string().min(1).describe("Field of the frame that names the device"),
 });
 const device = z.union([deviceName, deviceField]).describe("The device's name, or the field that holds it");
+/** Of a source whose frames come with something that may name the device. */
+const deviceOr = <Place extends z.ZodType>(place: Place) =>
+  z.union([deviceName, deviceField, place]).describe("The device's name, or where it stands");
 
 const remembered = z
   .int()
@@ -169,15 +172,11 @@ const mqttSource = z.strictObject({
     .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
   ...brokerLogin,
   maxPayloadBytes,
-  device: z
-    .union([
-      deviceName,
-      deviceField,
-      z.strictObject({
-        topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
-      }),
-    ])
-    .describe("The device's name, or where it stands"),
+  device: deviceOr(
+    z.strictObject({
+      topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
+    }),
+  ),
 });
 
 const httpSource = z.strictObject({
@@ -201,19 +200,15 @@ const hubSource = z.strictObject({
       "The module input, as edge hub's routes name it; without it all that no other source takes, and what the cloud sends to a device",
     ),
   maxPayloadBytes,
-  device: z
-    .union([
-      deviceName,
-      deviceField,
-      z.strictObject({
-        property: z
-          .string()
-          .min(1)
-          .max(128)
-          .describe("Property of the message that names the device; `$.cmid` is the module that sent it"),
-      }),
-    ])
-    .describe("The device's name, or where it stands"),
+  device: deviceOr(
+    z.strictObject({
+      property: z
+        .string()
+        .min(1)
+        .max(128)
+        .describe("Property of the message that names the device; `$.cmid` is the module that sent it"),
+    }),
+  ),
 });
 
 /** Where bytes come from. */

@@ -1,4 +1,4 @@
-/** The one private part of `mqtt` 5.16.0 that is used: everything the client sends passes here. */
+/** The one private part of `mqtt` that is used, the same in 5.16.0 and in the SDK's 4.3.8: everything the client sends passes here. */
 interface Sender {
   _sendPacket(packet: { cmd: string; messageId?: number }, done?: () => void, ...more: unknown[]): void;
 }

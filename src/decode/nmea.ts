@@ -11,7 +11,7 @@ const metresPerSecond = 1_852 / 3_600;
 
 /**
  * One NMEA 0183 sentence: `$`, talker and type, fields, `*` and the checksum, which is the exclusive or of the
- * characters between `$` and `*` (gpsd, "NMEA Revealed"; NMEA 0183 section 5.3). Without a checksum it is none here:
+ * bytes between `$` and `*` (gpsd, "NMEA Revealed"; NMEA 0183 section 5.3). Without a checksum it is none here:
  * a flipped bit must not become a value. What the device itself calls invalid has no value. The time is there when it
  * is wanted.
  */
@@ -55,13 +55,12 @@ const sentences: Readonly<Record<string, (fields: readonly string[], receivedMs:
   /** Recommended minimum: time, status, latitude, longitude, speed in knots, course, date, magnetic variation. */
   RMC: ([time, status, latitude, north, longitude, east, speed, course, date, variation, side]) => {
     if (status !== "A") return [];
-    const signed = side === "W" ? negative(variation) : variation;
     return [
       ...timeField(dated(time, date)),
       ...position(latitude, north, longitude, east),
       ...number("speed", speed, metresPerSecond),
       ...number("course", course),
-      ...(side === "E" || side === "W" ? number("magneticVariation", signed) : []),
+      ...(side === "E" || side === "W" ? number("magneticVariation", variation, side === "W" ? -1 : 1) : []),
     ];
   },
 
@@ -81,8 +80,6 @@ function number(name: string, text: string | undefined, factor = 1): Field[] {
   if (name === "" || text === undefined || !/^[+-]?(\d+\.?\d*|\.\d+)$/.test(text)) return [];
   return [[name, Number(text) * factor]];
 }
-
-const negative = (text: string | undefined) => (text === undefined ? undefined : `-${text}`);
 
 /** Degrees, north and east positive. Both or none: half a position is none. */
 function position(

@@ -358,6 +358,10 @@ export class Broker implements ConnectionOwner {
     const granted = filters.map(({ filter, qos }) => {
       const grantedQos = qos === 0 ? 0 : 1;
       const kind = subscriptionKind(filter, identity.clientId);
+      if (kind !== undefined && kind === this.#faults.peek("subscriptionRefused")?.kind) {
+        this.#faults.hit("subscriptionRefused");
+        return 0x80;
+      }
       if (kind === undefined || session.filters.length >= this.#limits.maxFiltersPerSession) {
         this.#counters.add("subscriptionsIgnored");
       } else {

@@ -19,6 +19,11 @@ export const faultSchemas = {
   }),
   /** The TLS server shows a certificate of an authority nobody trusts. It is not used up by connections. */
   wrongCa: z.strictObject({ forMs: common.forMs }),
+  /** SUBACK 0x80 for one kind of messages (MQTT 3.1.1 section 3.9.3). */
+  subscriptionRefused: z.strictObject({
+    ...common,
+    kind: z.enum(["twinAnswers", "desired", "methods", "inputs", "deviceBound"]),
+  }),
   /** Sessions are forgotten when the broker stops listening. */
   dropSessions: plain,
   /** A message is accepted and its PUBACK leaves `ms` later, or never. */

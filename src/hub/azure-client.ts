@@ -102,6 +102,7 @@ export class AzureClient implements HubClient {
 
   async close(): Promise<void> {
     this.#done = true;
+    this.#transport?.closing();
     const client = this.#client;
     // Without connection or with an unanswered send the SDK's close may never end; the sockets go in any case,
     // because a client left behind would fight its successor for the identity.
@@ -126,6 +127,8 @@ export class AzureClient implements HubClient {
         lost: (reason) => this.#lost(reason),
         desired: (patch) => this.#desired(patch),
         called: (topic, payload, respond) => {
+          // It is not acknowledged any more: the next connection brings it again.
+          if (this.#done) return true;
           const call = callFromHub(incoming(topic), payload, this.#events, respond, false);
           // The SDK has acknowledged already: nothing follows from a message that was not taken.
           call?.catch(() => undefined);

@@ -4,6 +4,7 @@ import type { DeviceClientOptions } from "azure-iot-device";
 import { Mqtt } from "azure-iot-device-mqtt";
 import { MqttBase } from "azure-iot-mqtt-base";
 import { isObject } from "../core/json.ts";
+import { catchPubacks } from "../core/pubacks.ts";
 import { TwinStatusError } from "./failures.ts";
 
 /**
@@ -12,8 +13,10 @@ import { TwinStatusError } from "./failures.ts";
  * - an empty answer to a twin GET (edge hub's answer to an error) would throw inside the SDK and end the process,
  *   as would a twin packet that is not JSON
  * - the status of a twin answer is not looked at, so a refused report would count as success
+ * - a subscription that the hub refuses (SUBACK 0x80) counts as success
  * - `setOptions` replaces all options, which would lose the CA of the trust bundle
  * - `close` may never end, so the sockets must be reachable to be destroyed
+ * - while it closes it acknowledges messages and hands them to nobody
  * - a reconnect for token renewal does not subscribe again, so a session that is gone must be noticed
  */
 export interface TransportWatch {
@@ -43,9 +46,15 @@ class Sockets {
   readonly #watch: TransportWatch;
   #connects = 0;
   #destroyed = false;
+  #isClosing = false;
 
   constructor(watch: TransportWatch) {
     this.#watch = watch;
+  }
+
+  /** What comes from now on is not acknowledged, and so comes again. */
+  closing(): void {
+    this.#isClosing = true;
   }
 
   /** Stands in for the `mqtt` module in the SDK. */
@@ -56,6 +65,9 @@ class Sockets {
     // Given up while the token was still being signed: it must not take the identity from its successor.
     if (this.#destroyed) setImmediate(() => this.destroy());
     client.on("error", (error) => this.#watch.connectError(error));
+    const acknowledge = catchPubacks(client, (messageId) => {
+      if (!this.#isClosing && messageId !== undefined) acknowledge(messageId);
+    });
     client.on("connect", ({ sessionPresent }) => {
       if (this.#connects++ > 0 && !sessionPresent) {
         this.#watch.lost(new Error("the hub forgot the session, and with it the subscriptions"));
@@ -75,7 +87,7 @@ class Sockets {
   }
 }
 
-/** Drops twin packets that would throw inside the SDK, and notes the status of twin answers. */
+/** Drops twin packets that would throw inside the SDK, notes the status of twin answers, and refused subscriptions. */
 class GuardedBase extends MqttBase {
   twinStatus = 0;
   readonly #watch: TransportWatch;
@@ -83,6 +95,13 @@ class GuardedBase extends MqttBase {
   constructor(provider: object, watch: TransportWatch) {
     super(provider);
     this.#watch = watch;
+  }
+
+  override subscribe(...[topic, options, callback]: Parameters<MqttBase["subscribe"]>): void {
+    super.subscribe(topic, options, (error, granted: unknown) => {
+      const isRefused = Array.isArray(granted) && granted.some(({ qos }: { qos: number }) => qos === 0x80);
+      callback(error ?? (isRefused ? new Error(`the hub refuses the subscription to ${topic}`) : undefined));
+    });
   }
 
   override emit(event: string | symbol, ...args: unknown[]): boolean {
@@ -117,6 +136,7 @@ function isJson(payload: Buffer): boolean {
 }
 
 export interface GuardedTransport extends Mqtt {
+  closing(): void;
   destroy(): void;
 }
 
@@ -172,6 +192,10 @@ export function guardedTransport(
         if (status >= 300) callback(new TwinStatusError("reporting to", status, error));
         else callback(error ?? undefined);
       });
+    }
+
+    closing(): void {
+      this.#sockets.closing();
     }
 
     /** Ends everything that could outlive a close that hangs: sockets, and the timer of the token renewal. */

@@ -67,14 +67,13 @@ export class HubLink {
     this.#factory = factory;
     this.#pace = new Pace(this.#options.schedules ?? hubSchedules);
     this.#client = undefined;
-    this.#lose?.(new TransientError("HUB_LOST", "other settings of the hub are taken"));
+    this.#lose?.(new TransientError("HUB_LOST", "the connection is made anew, with other settings"));
     this.#pause.abort();
   }
 
-  /** Makes the connection anew, because another one would subscribe to more. */
+  /** Makes the connection anew, with what is subscribed now. */
   anew(): void {
-    this.#lose?.(new TransientError("HUB_LOST", "another subscription is needed"));
-    this.#pause.abort();
+    this.use(this.#factory);
   }
 
   /** Ends the loop and closes the client, which has a deadline of its own. */
@@ -148,8 +147,11 @@ export class HubLink {
       const calls = new Set<(reason: unknown) => void>();
       this.#calls = calls;
       let lose: (reason: Error) => void = () => undefined;
+      let isExplained: boolean | undefined;
       const lost = new Promise<never>((_, reject) => {
         lose = (reason) => {
+          // Asked before the calls under way hear of it: what they conclude is not so yet.
+          isExplained ??= this.#options.isEndExpected?.() ?? false;
           reject(reason);
           for (const call of calls) call(reason);
         };
@@ -158,7 +160,6 @@ export class HubLink {
       const client = factory({ lost: lose, desired: onDesired, ...offered?.() });
       let connectedAt: number | undefined;
       let reason = new Error();
-      let isExplained = false;
       try {
         // A stop ends the wait for a connection as well.
         this.#lose = lose;
@@ -174,8 +175,6 @@ export class HubLink {
         await lost;
       } catch (error) {
         reason = error instanceof Error ? error : new Error(messageOf(error));
-        // Before the calls under way hear of it, and think otherwise.
-        isExplained = this.#options.isEndExpected?.() ?? false;
         // Also when the twin failed and not the connection: calls under way must not wait for a client that goes.
         lose(reason);
       }

@@ -104,7 +104,7 @@ export class HubInbox extends Door {
 
   /**
    * Resolves when the message may be acknowledged, which is after the commit. A message that the hub repeats because its
-   * commit takes long is the same one.
+   * commit takes long is the same one. There is no deadline: the hub keeps what is not acknowledged, and waits as well.
    * @throws TransientError when the hub should send it again
    */
   receive(message: InputMessage): Promise<void> {

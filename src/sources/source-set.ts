@@ -77,9 +77,9 @@ export class SourceSet {
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
+    if (this.#stopped) return;
     for (const [name, source] of Object.entries(config)) {
       if (source.state === "off" || this.#running.has(name)) continue;
-      if (this.#stopped) return;
       const made = await this.#make(name, source);
       if (this.#stopped) return;
       this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });

@@ -1,6 +1,7 @@
 /** Direct methods whose answers are not the view; the daemon's own are in `gateway-hub-source.test.ts`. */
 import { expect, test } from "vitest";
 import { directMethods } from "../../src/api/direct-methods.ts";
+import { callFromHub } from "../../src/hub/calls-from-hub.ts";
 
 const views = {
   status: () => ({ text: "x".repeat(128_000) }),
@@ -19,10 +20,11 @@ test("an answer beyond a direct method's bound is refused, not cut", async () =>
 
 test("a view that fails, and a method of no name, are answered", async () => {
   const method = directMethods(views);
-  expect(await method("getDeadLetters", null)).toEqual({
-    status: 500,
-    payload: { message: "the store is closed" },
-  });
+  const answers: string[] = [];
+  const call = { kind: "method", name: "getDeadLetters", requestId: "7" } as const;
+  const events = { lost: () => undefined, desired: () => undefined, method };
+  await callFromHub(call, Buffer.from("null"), events, (...answer) => answers.push(...answer), true);
+  expect(answers).toEqual(["$iothub/methods/res/500/?$rid=7", `{"message":"the store is closed"}`]);
   for (const name of ["toString", "constructor", ""])
     expect(await method(name, null)).toMatchObject({ status: 404 });
 });

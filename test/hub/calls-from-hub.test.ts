@@ -69,6 +69,30 @@ describe.each(cases)("%s, %s", (name, way) => {
     expect(Buffer.from(held.messages[0]?.body ?? []).toString()).toBe('{"a":1}');
   });
 
+  test.each(["methods", "inputs"] as const)(
+    "a hub that refuses the subscription to %s still takes messages, and may grant it next time",
+    async (kind) => {
+      const refusals: string[] = [];
+      const refused = (what: string) => refusals.push(what);
+      const held = heldInputs();
+      const events = { ...methods, ...held.events, refused };
+      const { client, id } = lab.subject(name, way, { events });
+      lab.hub.setFault("subscriptionRefused", { kind, next: 1 });
+      await client.connect();
+      expect(refusals).toEqual([kind]);
+      await client.send(message(`refused-${id}`));
+      await client.close();
+      const environment =
+        way === "edge" ? undefined : () => lab.hub.connectionString("edge", id, { gateway: true });
+      const next = lab.subject(name, way, {
+        events,
+        ...(environment ? { connectionString: environment } : {}),
+      });
+      await next.client.connect();
+      expect(refusals).toEqual([kind]);
+    },
+  );
+
   test("without anybody to take them neither methods nor inputs are subscribed", async () => {
     const { client, id } = lab.subject(name, way);
     await client.connect();
