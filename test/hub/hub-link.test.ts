@@ -4,7 +4,7 @@ import { systemClock } from "../../src/core/clock.ts";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import type { HubClient, HubClientEvents, HubMessage, TwinClient } from "../../src/hub/hub-client.ts";
-import { HubLink } from "../../src/hub/hub-link.ts";
+import { HubLink, type HubLinkOptions } from "../../src/hub/hub-link.ts";
 import { hubSchedules } from "../../src/hub/pace.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { plain } from "../support/hub-message.ts";
@@ -40,7 +40,10 @@ class HandMadeClient implements HubClient {
   }
 }
 
-function link(prepare: (client: HandMadeClient, number: number) => void = () => undefined) {
+function link(
+  prepare: (client: HandMadeClient, number: number) => void = () => undefined,
+  more: Partial<HubLinkOptions> = {},
+) {
   const clients: HandMadeClient[] = [];
   const log = recordingLog();
   const made = new HubLink({
@@ -55,12 +58,14 @@ function link(prepare: (client: HandMadeClient, number: number) => void = () => 
     onConnected: async () => undefined,
     onDesired: () => undefined,
     schedules,
+    ...more,
   });
   links.push(made);
   made.start();
   return { link: made, clients, log };
 }
 
+const gone = () => new TransientError("HUB_LOST", "the hub closed the connection");
 const forever = () => new Promise<void>(() => undefined);
 const signal = () => AbortSignal.timeout(10_000);
 
@@ -351,3 +356,34 @@ async function twoGateways(name: ClientName) {
     await hub.stop();
   }
 }
+
+test.each([
+  [
+    "an end that a message explains is no takeover, though its sender thinks otherwise once it heard of it",
+    true,
+    undefined,
+  ],
+  ["one that nothing explains is", false, "HUB_TAKEN_OVER"],
+])("%s", async (_, isTried, code) => {
+  let isTrying = isTried;
+  const { link: subject, clients } = link(
+    (client) => {
+      client.onSend = forever;
+    },
+    { isEndExpected: () => isTrying, schedules: { ...schedules, takeover: { ...quick } } },
+  );
+  for (let number = 1; number <= 9; number++) {
+    await until("a connection", () => clients.length === number && subject.state.state === "connected");
+    isTrying = isTried;
+    const sending = subject.send(message).catch(() => {
+      isTrying = false;
+    });
+    clients.at(-1)?.events.lost(gone());
+    await sending;
+  }
+  await until(
+    "the end is told",
+    () => subject.state.state !== "connected" && subject.state.code !== undefined,
+  );
+  expect(subject.state.code === "HUB_TAKEN_OVER").toBe(code !== undefined);
+});
