@@ -1,24 +1,19 @@
 /** The whole daemon with what the hub brings as its source, and asked by direct methods: the embedded hub, both clients. */
-import { type ChildProcess, spawn } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { askStatus } from "../src/api/status-socket.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
-import type { GatewayStatus } from "../src/gateway-status.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { recordingLog } from "./core/recording-log.ts";
+import { RunningDaemon } from "./faults/running-daemon.ts";
 import { until } from "./support/until.ts";
 
-const launcher = fileURLToPath(new URL("../bin/headgate.js", import.meta.url));
 let folder: string;
 let hub: EmbeddedHub;
 let log: ReturnType<typeof recordingLog>;
-let daemon: ChildProcess | undefined;
 let gateway: Gateway | undefined;
 
 beforeEach(async () => {
@@ -27,8 +22,6 @@ beforeEach(async () => {
   log = recordingLog();
 });
 afterEach(async () => {
-  daemon?.kill("SIGKILL");
-  daemon = undefined;
   const left = gateway;
   gateway = undefined;
   if (left) {
@@ -41,8 +34,8 @@ afterEach(async () => {
 
 const line = { type: "hub", input: "line", decode: { format: "json" }, device: { field: "id" } };
 
-function configure(sources: object, { store = {}, client = "direct" } = {}): string {
-  const config = {
+function configOf(sources: object, { store = {}, client = "direct" } = {}) {
+  return {
     gateway: { name: "box" },
     sources,
     publish: { maxDelayMs: 0, readings: "all" },
@@ -50,8 +43,10 @@ function configure(sources: object, { store = {}, client = "direct" } = {}): str
     store: { path: join(folder, "store"), ...store },
     hub: { type: "edge", client },
   };
+}
+function configure(...options: Parameters<typeof configOf>): string {
   const file = join(folder, "headgate.json");
-  writeFileSync(file, JSON.stringify(config));
+  writeFileSync(file, JSON.stringify(configOf(...options)));
   return file;
 }
 async function start(configFile: string): Promise<Gateway> {
@@ -137,29 +132,24 @@ test("while a twin gives the input to another source, no message is lost", async
 test("a kill between receipt and commit loses nothing: the hub sends again what was not acknowledged", async () => {
   // Commits are as far apart as can be, so that the kill comes between them.
   const store = { maxLossMs: 600_000, minCommitMs: 10_000 };
-  const env = { ...process.env, ...hub.environment("gateway") };
-  const config = configure({ oven: line }, { store });
-  const killed = spawn(process.execPath, [launcher, "run", "--config", config], { env, stdio: "ignore" });
-  daemon = killed;
-  const status = async () => {
-    try {
-      return (await askStatus(join(folder, "store"), 5_000)) as unknown as GatewayStatus;
-    } catch {
-      // It is not there yet: the caller asks again.
-      return undefined;
-    }
-  };
-  await until("the source is open", async () => (await status())?.sources.oven?.state === "open");
-  const delivered = send("line", `{"id":"kiln","temperature":1}`);
-  await until("it is received", async () => ((await status())?.intake.queuedBytes ?? 0) > 25);
-  expect((await status())?.store.books.oven?.ingested ?? 0).toBe(0);
-  expect(hub.counter("inputsAcknowledged")).toBe(0);
-  const ended = new Promise((resolve) => killed.once("exit", resolve));
-  killed.kill("SIGKILL");
-  await ended;
-  const again = await start(configure({ oven: line }));
-  expect(await delivered).toBe(true);
-  expect((await again.audit()).oven).toMatchObject({ ingested: 1, discards: {} });
+  const daemon = new RunningDaemon(folder, configOf({ oven: line }, { store }), hub.environment("gateway"));
+  daemon.start();
+  try {
+    await daemon.untilStatus("the source is open", ({ sources }) => sources.oven?.state === "open");
+    const delivered = send("line", `{"id":"kiln","temperature":1}`);
+    const { store: before } = await daemon.untilStatus(
+      "it is received",
+      ({ intake }) => intake.queuedBytes > 25,
+    );
+    expect(before.books.oven?.ingested ?? 0).toBe(0);
+    expect(hub.counter("inputsAcknowledged")).toBe(0);
+    await daemon.kill();
+    const again = await start(configure({ oven: line }));
+    expect(await delivered).toBe(true);
+    expect((await again.audit()).oven).toMatchObject({ ingested: 1, discards: {} });
+  } finally {
+    await daemon.kill();
+  }
 });
 
 test("when a twin takes the last source of the hub away, messages stay at the hub until there is one again", async () => {

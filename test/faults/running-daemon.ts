@@ -14,7 +14,8 @@ const killAt = new URL("./kill-at.ts", import.meta.url).href;
 export const patienceMs = 120_000;
 
 export interface DaemonStatus {
-  readonly intake: { readonly state: string };
+  readonly intake: { readonly state: string; readonly queuedBytes: number };
+  readonly sources: Readonly<Record<string, { readonly state: string }>>;
   readonly hub: { readonly state: string };
   readonly store: {
     readonly openWindows: number;
