@@ -36,12 +36,34 @@ export function configurationReference(schema: object, notice: string): string {
 }
 
 function collect(schema: Schema, path: string, required: boolean, rows: string[]): void {
-  const variants = schema.anyOf ?? schema.oneOf;
-  const objects = variants?.filter((variant) => variant.properties);
+  const variants = schema.anyOf ?? schema.oneOf ?? [];
   if (path !== "") rows.push(row(schema, path, required));
-  if (objects && objects.length > 0) {
-    for (const variant of objects) collectMembers(variant, `${path}${tagOf(variant)}`, rows);
+  if (variants.some((variant) => variant.properties ?? variant.oneOf)) {
+    for (const variant of variants) {
+      if (variant.oneOf) collectKinds(variant.oneOf, path, rows);
+      else collectMembers(variant, `${path}${tagOf(variant)}`, rows);
+    }
   } else collectMembers(schema, path, rows);
+}
+
+/** Variants of one variant: what they share once, then what is each one's own. */
+function collectKinds([first, ...others]: readonly Schema[], path: string, rows: string[]): void {
+  if (!first) return;
+  const shared = Object.entries(first.properties ?? {}).filter(([key, member]) =>
+    others.every(({ properties }) => JSON.stringify(properties?.[key]) === JSON.stringify(member)),
+  );
+  const common: Schema = { properties: Object.fromEntries(shared), required: first.required ?? [] };
+  collectMembers(common, `${path}${tagOf(common)}`, rows);
+  for (const kind of [first, ...others]) {
+    const own = Object.entries(kind.properties ?? {}).filter(([key]) => !(key in (common.properties ?? {})));
+    const properties = Object.fromEntries(own);
+    const place = `${path}${tagOf({ properties })}`;
+    rows.push(row(kind, place, false));
+    for (const [key, member] of own) {
+      if (member.const === undefined && Object.keys(member.properties ?? { "": 0 }).length > 0)
+        collect(member, `${place}.${key}`, kind.required?.includes(key) ?? false, rows);
+    }
+  }
 }
 
 function collectMembers(schema: Schema, path: string, rows: string[]): void {

@@ -98,7 +98,7 @@ export class AlarmPeek implements FrameTarget {
     try {
       const decoded = decoders?.get(source)?.(bytes, this.#clock.wall(), origin);
       if (!decoded || "discard" in decoded || !calibrate || !validate) return [];
-      return decoded.readings.map((reading) => validate(calibrate(reading)));
+      return decoded.readings.map((reading) => validate(calibrate(reading), source));
     } catch {
       // A stage's bug: the pipeline will find it in the journal, count the frame out and say so.
       return [];
@@ -108,5 +108,6 @@ export class AlarmPeek implements FrameTarget {
 
 function waitsForNobody(source: Config["sources"][string] | undefined, hub: Config["hub"]): boolean {
   if (source?.type === "mqtt") return source.qos === 0;
-  return source?.type === "serial" || (source?.type === "hub" && hub.type !== "mqtt" && hub.client === "sdk");
+  if (source?.type === "serial" || source?.type === "i2c") return true;
+  return source?.type === "hub" && hub.type !== "mqtt" && hub.client === "sdk";
 }

@@ -21,19 +21,21 @@ export interface CompiledStages {
 export function compileStages(storeId: string, config: PipelineConfig, generation: number): CompiledStages {
   const names = new ChannelNames(config.channels);
   const sources = Object.entries(config.sources);
+  const known = new Map(
+    sources.map(([name, { channels = {} }]) => [
+      name,
+      new Map(Object.entries(channels).map(([spelling, channel]) => [names.canonical(spelling), channel])),
+    ]),
+  );
   return {
     config,
     decoders: new Map(sources.map(([name, source]) => [name, compileDecoder(source, names)])),
     calibrate: compileCalibration(config.calibrate),
-    validate: compileValidation(config.validate),
+    validate: compileValidation(config.validate, known),
     context: {
       storeId,
       gateway: config.gateway,
-      units: new Map(
-        Object.entries(config.channels).flatMap(([name, { unit }]) =>
-          unit === undefined ? [] : [[name, unit]],
-        ),
-      ),
+      unitOf: (source, channel) => config.channels[channel]?.unit ?? known.get(source)?.get(channel)?.unit,
       intervalMs: new Map(
         sources.flatMap(([name, { intervalMs }]) => (intervalMs === undefined ? [] : [[name, intervalMs]])),
       ),

@@ -317,7 +317,7 @@ export class Pipeline {
         countDiscard(account, "duplicate");
         continue;
       }
-      const measurement = compiled.validate(compiled.calibrate(reading));
+      const measurement = compiled.validate(compiled.calibrate(reading), frame.source);
       if (measurement.values.some((value) => value.quality === "bad")) account.bad++;
       const unwatched = this.#alarms.judge(frame.source, measurement, moment, output.entries);
       if (unwatched > 0) countNote(account, "tooManyConditions", unwatched);

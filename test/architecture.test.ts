@@ -53,8 +53,16 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
   ];
   const wrong = all.filter(({ from, to, typeOnly }) => {
     if (!stages.includes(folderOf(from)) || !to.endsWith(".ts") || typeOnly) return false;
-    return !["core", "config", folderOf(from)].includes(folderOf(to));
+    return !["core", "config", "drivers", folderOf(from)].includes(folderOf(to));
   });
+  expect(wrong).toEqual([]);
+});
+
+test("drivers open nothing: they import the core and themselves, and of packages types only", () => {
+  const wrong = all.filter(
+    ({ from, to, typeOnly }) =>
+      folderOf(from) === "drivers" && !typeOnly && !["core", "drivers"].includes(folderOf(to)),
+  );
   expect(wrong).toEqual([]);
 });
 
@@ -92,7 +100,7 @@ test("each package that touches the outside world is imported by one file", () =
     "sources/mqtt-connection.ts",
   ]);
   expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
-  expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts"]);
+  expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts", "sources/i2c-chip.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",
     "config/field-schema.ts",
@@ -101,15 +109,16 @@ test("each package that touches the outside world is imported by one file", () =
     "config/publish-schema.ts",
     "config/schema.ts",
     "config/source-schema.ts",
+    "drivers/driver.ts",
     "outbox/entry-schema.ts",
   ]);
 });
 
 test("clients of hubs and brokers are loaded when a configuration asks for them: they cost memory", () => {
-  const costly = /^(hub\/(azure|direct|mqtt)-client|sources\/mqtt-source)\.ts$/;
+  const costly = /^(hub\/(azure|direct|mqtt)-client|sources\/(mqtt-source|i2c-device))\.ts$/;
   const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
   expect(eager).toEqual([]);
-  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(4);
+  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(5);
 });
 
 test("the pipeline reads no clock: time is input", () => {

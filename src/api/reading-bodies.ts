@@ -1,5 +1,5 @@
 import { setImmediate as nextTurn } from "node:timers/promises";
-import type { SourceConfig } from "../config/schema.ts";
+import type { DecodeConfig } from "../config/schema.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import type { Decode } from "../decode/decoder.ts";
 import { ApiError } from "./api-error.ts";
@@ -13,7 +13,7 @@ const lineTypes = ["application/x-ndjson", "application/jsonl", "text/plain"];
  * How a body is cut into frames. Formats that are not JSON know nothing but lines.
  * @throws ApiError 415
  */
-export function formOf(contentType: string | undefined, format: SourceConfig["decode"]["format"]): BodyForm {
+export function formOf(contentType: string | undefined, format: DecodeConfig["format"]): BodyForm {
   const type = contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
   if (format !== "json") {
     if (["", "text/plain", "text/csv"].includes(type)) return "lines";
@@ -130,6 +130,7 @@ const explanations: Record<FrameDiscard, string> = {
   malformed: "is not of the source's format",
   columnCount: "has another number of columns than `decode.columns`",
   badChecksum: "has another checksum than its bytes",
+  noAnswer: "did not come",
   otherSentence: "is of a kind that is not read",
   noDevice: "the field that names the device is missing",
   badDevice: "the device's name is not a text of 1 to 128 characters without control characters",

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import type { Config, PipelineConfig, SourceConfig } from "../config/schema.ts";
+import type { Config, DecodeConfig, PipelineConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { TransientError } from "../core/errors.ts";
@@ -35,7 +35,7 @@ export interface Stored {
 
 interface Target {
   readonly decode: Decode;
-  readonly format: SourceConfig["decode"]["format"];
+  readonly format: DecodeConfig["format"];
 }
 interface Known {
   readonly entry: KeyEntry;

@@ -1,7 +1,15 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
-import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
+import { driverNamed } from "../drivers/catalogue.ts";
+import {
+  type Config,
+  configSchema,
+  localSections,
+  type PipelineConfig,
+  type SourceConfig,
+} from "./schema.ts";
+import { sourceContradictions } from "./source-contradictions.ts";
 
 /** A checked configuration with its fingerprint; frozen all the way down. */
 export interface CheckedConfig {
@@ -104,85 +112,6 @@ function hubContradictions({ hub }: Config): Problem[] {
     problems.push({ path: "hub.transport", message: "the SDK's client speaks MQTT on port 8883 only", hint });
   if (hub.type === "iothub" && hub.proxy !== undefined)
     problems.push({ path: "hub.proxy", message: "the SDK's client takes no proxy", hint });
-  return problems;
-}
-
-function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
-  const problems: Problem[] = [];
-  const ports = new Map<string, string>();
-  const sessions = new Map<string, string>();
-  const inputs = new Map<string | undefined, string>();
-  if (hub.type === "mqtt")
-    sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
-  const twice = (bytes: number, what: string, path: string) => {
-    if (bytes * 2 <= store.maxQueueBytes) return;
-    const message = `a ${what} of ${bytes} bytes does not fit twice into store.maxQueueBytes`;
-    problems.push({ path, message, hint: "lower it, or raise store.maxQueueBytes" });
-  };
-  for (const [name, source] of Object.entries(sources)) {
-    if (source.state === "off") continue;
-    const path = `sources.${name}`;
-    if (source.type === "http" && api.state === "off") {
-      problems.push({
-        path: `${path}.type`,
-        message: "nobody could bring readings, because api.state is off",
-        hint: `switch the API on, or the source off with "state": "off"`,
-      });
-    }
-    if (source.dedupe.by === "timestamp" && !source.decode.time) {
-      problems.push({
-        path: `${path}.dedupe.by`,
-        message: "its readings have no time of their own, only that of their receipt",
-        hint: "set decode.time, or choose another criterion",
-      });
-    }
-    if (source.type === "hub") {
-      if (hub.type === "mqtt") {
-        problems.push({
-          path: `${path}.type`,
-          message: "a hub of type mqtt brings no messages",
-          hint: "read its topics with a source of type mqtt",
-        });
-      }
-      const other = inputs.get(source.input);
-      if (other !== undefined) {
-        const what = source.input === undefined ? "what no other source takes" : `input ${source.input}`;
-        problems.push({
-          path: `${path}.input`,
-          message: `source ${other} takes ${what} already`,
-          hint: `switch one off with "state": "off", or give it another input`,
-        });
-      }
-      inputs.set(source.input, name);
-      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
-    }
-    if (source.type === "serial") {
-      const other = ports.get(source.path);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.path`,
-          message: `${source.path} is already read by source ${other}`,
-          hint: `switch one off with "state": "off", or give it another port`,
-        });
-      }
-      ports.set(source.path, name);
-      twice(source.maxLineBytes, "line", `${path}.maxLineBytes`);
-    }
-    if (source.type === "mqtt") {
-      // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
-      const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;
-      const other = sessions.get(session);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.clientId`,
-          message: `is already the one of ${other} at this broker`,
-          hint: "give each its own clientId, or none",
-        });
-      }
-      sessions.set(session, `source ${name}`);
-      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
-    }
-  }
   return problems;
 }
 
@@ -304,7 +233,7 @@ const leastSilentMs = 10_000;
 /** What of the configuration the pipeline needs, with entries that are off left out. */
 export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
-    const { decode, device, dedupe, idleMs, intervalMs } = source;
+    const { device, intervalMs } = source;
     const interval = intervalMs === undefined ? {} : { intervalMs };
     const silentMs =
       source.silentMs ??
@@ -312,7 +241,7 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     const silence = silentMs === 0 ? {} : { silentMs };
     const isTold = (source.readings ?? config.publish.readings) === "all";
     const readings = isTold ? { readings: "all" as const } : {};
-    return [name, { decode, device, dedupe, idleMs, ...interval, ...silence, ...readings }] as const;
+    return [name, { device, ...decoding(source), ...interval, ...silence, ...readings }] as const;
   });
   const parts = {
     gateway: config.gateway.name,
@@ -325,6 +254,20 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     ...(config.alarms.state === "on" ? { alarms: { minSpacingMs: config.alarms.minSpacingMs } } : {}),
   };
   return { ...parts, hash: orderedFingerprint(parts) };
+}
+
+/** How its frames become readings. What is asked for comes once, and has no times of its own that might end. */
+function decoding(
+  source: SourceConfig,
+): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
+  if ("decode" in source) return { decode: source.decode, dedupe: source.dedupe, idleMs: source.idleMs };
+  const { driver, options } = source;
+  return {
+    decode: { format: "driver", driver, options },
+    dedupe: { by: "none" },
+    idleMs: 0,
+    channels: driverNamed(driver).channels(options),
+  };
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

@@ -1,4 +1,5 @@
 import { z } from "zod";
+import type { KnownChannel } from "../core/reading.ts";
 import { channelName, day, deviceName, entryName, ms, secret, state } from "./field-schema.ts";
 import { hub } from "./hub-schema.ts";
 import { publish } from "./publish-schema.ts";
@@ -173,7 +174,21 @@ export type SourceConfig = Config["sources"][string];
 export type SerialSourceConfig = Extract<SourceConfig, { type: "serial" }>;
 export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
 export type HubSourceConfig = Extract<SourceConfig, { type: "hub" }>;
-export type DedupeConfig = SourceConfig["dedupe"];
+/** A source whose frames come as its devices like, in a format that the configuration names. */
+export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
+/** A source that asks its devices, by a driver that knows what they answer. */
+export type PolledSource = Exclude<SourceConfig, LinkedSource>;
+export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
+export type DedupeConfig = LinkedSource["dedupe"];
+export type DecodeConfig = LinkedSource["decode"] | DriverDecode;
+export interface DriverDecode {
+  readonly format: "driver";
+  /** Name of the driver. */
+  readonly driver: string;
+  readonly options: Readonly<Record<string, unknown>>;
+  readonly time?: undefined;
+  readonly ignore?: undefined;
+}
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;
@@ -192,7 +207,10 @@ export interface PipelineConfig {
   readonly sources: Readonly<
     Record<
       string,
-      Pick<SourceConfig, "decode" | "device" | "dedupe" | "intervalMs" | "idleMs"> & {
+      Pick<LinkedSource, "device" | "dedupe" | "intervalMs" | "idleMs"> & {
+        readonly decode: DecodeConfig;
+        /** Of its driver; `channels` and `validate` win over it. */
+        readonly channels?: Readonly<Record<string, KnownChannel>>;
         /** Absent where windows alone are published. */
         readonly readings?: "all";
         /** Absent where silence is no alarm. */

@@ -1,4 +1,6 @@
 import { z } from "zod";
+import { i2cDrivers } from "../drivers/catalogue.ts";
+import type { I2cDriver } from "../drivers/driver.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms, state } from "./field-schema.ts";
 
 const decodeTime = z
@@ -71,14 +73,9 @@ const dedupe = z
     "What makes a reading a repeat, which is a discard (`duplicate`); without it input is at least once",
   );
 
-/** What every source has, whatever its transport. */
-const sourceCommon = {
+/** What every source has. */
+const anySource = {
   state,
-  decode,
-  dedupe,
-  intervalMs: ms(1, day)
-    .optional()
-    .describe("How often the device sends; gives a window its `expected` count"),
   silentMs: ms(0, day)
     .optional()
     .describe(
@@ -88,9 +85,6 @@ const sourceCommon = {
     .enum(["none", "all"])
     .optional()
     .describe("`all`: each reading is published by itself, beside the windows; default: `publish.readings`"),
-  idleMs: ms(100, day)
-    .default(10_000)
-    .describe("After this silence a source with its own times no longer holds windows open"),
   priority: z
     .int()
     .min(0)
@@ -109,6 +103,26 @@ const sourceCommon = {
     .describe(
       "`keep`: its entries are never evicted; when nothing else can go, the store takes no more data until the hub does",
     ),
+};
+
+/** What sources have whose devices send of their own accord. */
+const sourceCommon = {
+  ...anySource,
+  decode,
+  dedupe,
+  intervalMs: ms(1, day)
+    .optional()
+    .describe("How often the device sends; gives a window its `expected` count"),
+  idleMs: ms(100, day)
+    .default(10_000)
+    .describe("After this silence a source with its own times no longer holds windows open"),
+};
+
+/** What sources have that ask their device. */
+const polledCommon = {
+  ...anySource,
+  intervalMs: ms(10, day).default(1_000).describe("How often the device is asked"),
+  device: deviceName,
 };
 
 const serialSource = z.strictObject({
@@ -211,5 +225,33 @@ const hubSource = z.strictObject({
   ),
 });
 
+const i2cSourceOf = ({ name, title, options }: I2cDriver) =>
+  z
+    .strictObject({
+      ...polledCommon,
+      type: z.literal("i2c"),
+      driver: z.literal(name),
+      bus: z.int().min(0).max(255).default(1).describe("Number of the bus: `/dev/i2c-N`"),
+      address: z
+        .union([
+          z.int().min(0x03).max(0x77),
+          z.string().regex(/^0x[0-7][0-9a-fA-F]$/, "must be a 7-bit address such as 0x76"),
+        ])
+        .optional()
+        .describe("7-bit address, as a number or as `0x76`; default: the chip's usual one"),
+      options: z.strictObject(options?.(z) ?? {}).prefault({}),
+    })
+    .describe(title);
+const i2cSource = z.discriminatedUnion(
+  "driver",
+  i2cDrivers.map(i2cSourceOf) as [ReturnType<typeof i2cSourceOf>],
+);
+
 /** Where bytes come from. */
-export const source = z.discriminatedUnion("type", [serialSource, mqttSource, httpSource, hubSource]);
+export const source = z.discriminatedUnion("type", [
+  serialSource,
+  mqttSource,
+  httpSource,
+  hubSource,
+  i2cSource,
+]);

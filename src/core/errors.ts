@@ -44,6 +44,10 @@ export const errorCodes = {
       "The broker of an MQTT source is absent, does not answer, or refuses the connection or the subscription.",
     fix: "Check the source's `url`, its password and what the broker lets it read. It is retried for ever.",
   },
+  I2C_UNAVAILABLE: {
+    cause: "The I2C bus or the chip is absent, another chip answers at its address, or the bus is disturbed.",
+    fix: "Read the reason; check the wiring, the address, that I2C is switched on and the process may open the bus (group `i2c`). It is retried for ever.",
+  },
   HUB_UNREACHABLE: {
     cause: "The hub cannot be reached: name, port, network, or certificate.",
     fix: "Check the host name and the network. It is retried for ever; data waits in the store.",

@@ -21,6 +21,13 @@ export interface RawValue {
   readonly value: number;
 }
 
+/** What is known of a channel before its first value: its unit, and the physical range of its sensor. */
+export interface KnownChannel {
+  readonly unit?: string | undefined;
+  readonly min?: number | undefined;
+  readonly max?: number | undefined;
+}
+
 /** Calibrated values of one device at one time, each with its quality. */
 export interface Measurement {
   readonly device: string;
@@ -46,6 +53,7 @@ export type FrameDiscard =
   | "malformed"
   | "columnCount"
   | "badChecksum"
+  | "noAnswer"
   | "otherSentence"
   | "noDevice"
   | "badDevice"

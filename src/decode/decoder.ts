@@ -1,7 +1,8 @@
 import { isUtf8 } from "node:buffer";
-import type { PipelineConfig } from "../config/schema.ts";
+import type { DecodeConfig, PipelineConfig } from "../config/schema.ts";
 import { isObject } from "../core/json.ts";
 import type { FrameDiscard, Reading } from "../core/reading.ts";
+import { driverNamed } from "../drivers/catalogue.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
@@ -14,7 +15,11 @@ export type Decoded =
 export type Decode = (bytes: Uint8Array, receivedMs: number, origin?: string) => Decoded;
 
 type Source = PipelineConfig["sources"][string];
-type Split = (text: string, receivedMs: number) => readonly Fields[] | { readonly discard: FrameDiscard };
+type Split = (
+  bytes: Uint8Array,
+  receivedMs: number,
+) => readonly Fields[] | { readonly discard: FrameDiscard };
+type SplitText = (text: string, receivedMs: number) => ReturnType<Split>;
 
 export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
@@ -22,10 +27,7 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const reader = new ReadingReader(source, names);
   return (bytes, receivedMs, origin = "") => {
     if (bytes.length === 0) return { discard: "empty" };
-    if (bytes.includes(0)) return { discard: "nul" };
-    if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
-    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    const frames = split(buffer.toString("utf8"), receivedMs);
+    const frames = split(bytes, receivedMs);
     if ("discard" in frames) return frames;
     const notes: ValueNote[] = [];
     const readings: Reading[] = [];
@@ -49,25 +51,41 @@ function compileDevice(device: Source["device"]): (origin: string) => string | u
   return () => undefined;
 }
 
-function compileFormat(decode: Source["decode"]): Split {
+function compileFormat(decode: DecodeConfig): Split {
   switch (decode.format) {
     case "json":
-      return splitJson;
+      return ofText(splitJson);
     case "csv":
-      return (text) => splitCsv(text, decode.columns, decode.separator);
+      return ofText((text) => splitCsv(text, decode.columns, decode.separator));
     case "keyValue":
-      return (text) => splitKeyValue(text, decode.separator);
+      return ofText((text) => splitKeyValue(text, decode.separator));
     case "nmea": {
       const withTime = decode.time !== undefined;
-      return (text, receivedMs) => splitNmea(text, receivedMs, withTime);
+      return ofText((text, receivedMs) => splitNmea(text, receivedMs, withTime));
+    }
+    case "driver": {
+      const driver = driverNamed(decode.driver);
+      return (bytes) => {
+        const values = driver.decode(bytes, decode.options);
+        return "discard" in values ? values : [values];
+      };
     }
     default:
       return decode satisfies never;
   }
 }
 
+function ofText(split: SplitText): Split {
+  return (bytes, receivedMs) => {
+    if (bytes.includes(0)) return { discard: "nul" };
+    if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
+    const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
+    return split(buffer.toString("utf8"), receivedMs);
+  };
+}
+
 /** One object, or an array of objects, per line (https://jsonlines.org). */
-const splitJson: Split = (text) => {
+const splitJson: SplitText = (text) => {
   let value: unknown;
   try {
     value = JSON.parse(text);

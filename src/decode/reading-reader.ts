@@ -58,7 +58,7 @@ export class ReadingReader {
   constructor(source: Source, names: ChannelNames) {
     this.#names = names;
     this.#time = source.decode.time;
-    this.#ignored = new Set(source.decode.ignore);
+    this.#ignored = new Set(source.decode.ignore ?? []);
     const { device } = source;
     this.#deviceField = typeof device !== "string" && "field" in device ? device.field : undefined;
     this.#identityField = dedupeField(source);

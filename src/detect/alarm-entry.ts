@@ -43,7 +43,7 @@ export function alarmEntry(
   { source, device, channel, now, told, untold }: Condition,
   { timeMs, timeQuality, value, reason, lastHeardMs }: Change,
   number: number,
-  { storeId, gateway, units }: EntryContext,
+  { storeId, gateway, unitOf }: EntryContext,
   readyMs: number,
 ): Entry {
   const time = new Date(timeMs).toISOString();
@@ -51,7 +51,7 @@ export function alarmEntry(
     .update([storeId, "alarm", source, device, channel ?? "", time, number].join("\n"))
     .digest("hex")
     .slice(0, 32);
-  const unit = channel === undefined ? undefined : units.get(channel);
+  const unit = channel === undefined ? undefined : unitOf(source, channel);
   const body: AlarmEntryBody = {
     id,
     revision: 0,

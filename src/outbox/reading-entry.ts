@@ -6,7 +6,7 @@ import type { ReadingEntryBody } from "./entry-schema.ts";
 export interface ReadingOrigin {
   readonly gateway: string;
   readonly source: string;
-  readonly units: ReadonlyMap<string, string>;
+  readonly unitOf: (source: string, channel: string) => string | undefined;
   readonly timeQuality: TimeQuality;
   /** The reading's time as it is told: the device's own, or wall time. */
   readonly timeMs: number;
@@ -21,9 +21,9 @@ export const maxChannels = 1_000;
 
 /** A reading as the hub is told, beside the windows it is part of; it accounts for itself. */
 export function readingEntry(id: string, { device, values }: Measurement, origin: ReadingOrigin): Entry {
-  const { gateway, source, units, timeQuality, timeMs, readyMs, configuration } = origin;
+  const { gateway, source, unitOf, timeQuality, timeMs, readyMs, configuration } = origin;
   const channels = values.slice(0, maxChannels).map(({ channel, value, quality, reason }) => {
-    const unit = units.get(channel);
+    const unit = unitOf(source, channel);
     const told = {
       ...(unit === undefined ? {} : { unit }),
       ...(Number.isFinite(value) ? { value } : {}),

@@ -7,8 +7,10 @@ import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
+import { PollingSource } from "./polling-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
+import { Turns } from "./turns.ts";
 
 /** Where all sources deliver to. */
 export interface FrameTarget {
@@ -45,6 +47,8 @@ export class SourceSet {
   readonly #place: Place;
   readonly #running = new Map<string, Running>();
   readonly #status = new Map<string, SourceStatus>();
+  /** Of buses that several sources share. */
+  readonly #turns = new Turns();
   #stopped = false;
 
   constructor(target: FrameTarget, clock: Clock, log: Logger, place: Place) {
@@ -119,6 +123,12 @@ export class SourceSet {
         return new HttpSource(sink, this.#place.api);
       case "hub":
         return new HubSource(config, sink, this.#place.inbox);
+      case "i2c": {
+        // Loaded when it is needed, as few boxes have a bus.
+        const { I2cDevice } = await import("./i2c-device.ts");
+        const device = new I2cDevice(config, this.#clock, this.#turns);
+        return new PollingSource(device, config.intervalMs, sink, this.#clock);
+      }
       default:
         return config satisfies never;
     }
@@ -128,9 +138,7 @@ export class SourceSet {
 /** What the pipeline or the store reads, and no source does. */
 const beyondTransport = [
   "decode",
-  "device",
   "dedupe",
-  "intervalMs",
   "silentMs",
   "readings",
   "idleMs",
@@ -140,9 +148,13 @@ const beyondTransport = [
 ];
 
 function transportOf(config: SourceConfig): string {
-  const isBeyond = (key: string) =>
+  const isBeyond = (key: string) => {
     // Only the source still knows the properties of a message, of which one may name the device.
-    beyondTransport.includes(key) && !(config.type === "hub" && key === "device");
+    if (key === "device") return config.type !== "hub";
+    // One that asks its device goes by the interval.
+    if (key === "intervalMs") return "decode" in config;
+    return beyondTransport.includes(key);
+  };
   return fingerprint(Object.entries(config).filter(([key]) => !isBeyond(key)));
 }
 

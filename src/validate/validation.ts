@@ -1,16 +1,25 @@
 import type { PipelineConfig } from "../config/schema.ts";
-import type { Measurement, QualityReason, Reading } from "../core/reading.ts";
+import type { KnownChannel, Measurement, QualityReason, Reading } from "../core/reading.ts";
 
-/** Judges each value against its range; the value stays as it is. Pure. */
-export type Validate = (reading: Reading) => Measurement;
+/** Judges each value of a source's reading against its range; the value stays as it is. Pure. */
+export type Validate = (reading: Reading, source: string) => Measurement;
+
+/** What is known of the channels of a source, under their names in readings. */
+export type KnownChannels = ReadonlyMap<string, ReadonlyMap<string, KnownChannel>>;
 
 interface Range {
   readonly min?: number | undefined;
   readonly max?: number | undefined;
 }
 
-/** An entry with a device replaces, channel by channel, those for every device. Later entries win over earlier ones. */
-export function compileValidation(entries: PipelineConfig["validate"]): Validate {
+/**
+ * An entry with a device replaces, channel by channel, those for every device, and either replaces what is `known`.
+ * Later entries win over earlier ones.
+ */
+export function compileValidation(
+  entries: PipelineConfig["validate"],
+  known: KnownChannels = new Map(),
+): Validate {
   const general = new Map<string, Range>();
   const special = new Map<string, Map<string, Range>>();
   for (const { device, channels } of Object.values(entries)) {
@@ -18,13 +27,14 @@ export function compileValidation(entries: PipelineConfig["validate"]): Validate
     if (device !== undefined) special.set(device, target);
     for (const [channel, range] of Object.entries(channels)) target.set(channel, range);
   }
-  return ({ device, timeMs, values }) => {
+  return ({ device, timeMs, values }, source) => {
     const own = special.get(device);
+    const least = known.get(source);
     return {
       device,
       timeMs,
       values: values.map(({ channel, value }) => {
-        const reason = judge(value, own?.get(channel) ?? general.get(channel));
+        const reason = judge(value, own?.get(channel) ?? general.get(channel) ?? least?.get(channel));
         return { channel, value, quality: reason ? "bad" : "good", reason };
       }),
     };

@@ -50,7 +50,8 @@ export interface OpenWindow {
 export interface EntryContext {
   readonly storeId: string;
   readonly gateway: string;
-  readonly units: ReadonlyMap<string, string>;
+  /** Of a channel of a source. */
+  readonly unitOf: (source: string, channel: string) => string | undefined;
   /** How often a source sends, where it is configured. */
   readonly intervalMs: ReadonlyMap<string, number>;
 }
@@ -84,7 +85,7 @@ export function windowEntry(
     channels: Object.fromEntries(
       [...window.channels].map(([channel, aggregate]) => [
         channel,
-        channelBody(aggregate, definition, context.units.get(channel)),
+        channelBody(aggregate, definition, context.unitOf(window.source, channel)),
       ]),
     ),
     configurations: window.configurations,

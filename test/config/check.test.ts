@@ -41,7 +41,7 @@ test("the result is frozen, all the way down", () => {
   };
   walk(config, "config");
   expect(thawed).toEqual([]);
-  expect(config.sources.s?.decode).toMatchObject({ columns: ["t"] });
+  expect(config.sources.s).toMatchObject({ decode: { columns: ["t"] } });
 });
 
 test("what comes in is not changed and not frozen", () => {
@@ -197,6 +197,21 @@ describe("contradictions", () => {
     });
     expect(paths(twice("off"))).toEqual([]);
     expect(problemsOf(twice("on")).get("sources.b.path")?.hint).toBeDefined();
+  });
+
+  test("two sources may not read one chip, and a chip is at an address that it can have", () => {
+    const chip = (more: JsonObject = {}) => ({ type: "i2c", driver: "bme280", device: "d", ...more });
+    expect(paths({ sources: { a: chip(), b: chip({ address: "0x77" }), c: chip({ bus: 0 }) } })).toEqual([]);
+    // The default, as a number and as a text.
+    expect(paths({ sources: { a: chip(), b: chip({ address: 118 }) } })).toEqual(["sources.b.address"]);
+    expect(paths({ sources: { a: chip(), b: chip({ address: "0x76" }) } })).toEqual(["sources.b.address"]);
+    expect(
+      problemsOf({ sources: { a: chip({ address: "0x40" }) } }).get("sources.a.address")?.hint,
+    ).toContain("0x76");
+    expect(paths({ sources: { a: chip({ options: { oversampling: 3 } }) } })).toEqual([
+      "sources.a.options.oversampling",
+    ]);
+    expect(paths({ sources: { a: chip({ options: { gain: 3 } }) } })).toEqual(["sources.a.options.gain"]);
   });
 
   test("a source of type http needs the API, unless it is off", () => {

@@ -6,7 +6,7 @@ import { pipelineOf } from "../config/pipelines.ts";
 /** Judges one value: its quality, and the reason where there is one. */
 function judge(entries: JsonObject, device: string, channel: string, value: number): string {
   const validate = compileValidation(pipelineOf({ validate: entries }).validate);
-  const measurement = validate({ device, timeMs: 5, values: [{ channel, value }] });
+  const measurement = validate({ device, timeMs: 5, values: [{ channel, value }] }, "source");
   expect(measurement).toMatchObject({ device, timeMs: 5, values: [{ channel, value }] });
   const [judged] = measurement.values;
   return judged?.reason ?? judged?.quality ?? "";
@@ -38,7 +38,7 @@ test.each([Number.POSITIVE_INFINITY, Number.NEGATIVE_INFINITY, Number.NaN])(
 
 test("a bad value keeps its number and its quality says so", () => {
   const validate = compileValidation(pipelineOf({ validate: climate }).validate);
-  expect(validate({ device: "d", timeMs: 5, values: [{ channel: "t", value: 999 }] })).toEqual({
+  expect(validate({ device: "d", timeMs: 5, values: [{ channel: "t", value: 999 }] }, "s")).toEqual({
     device: "d",
     timeMs: 5,
     values: [{ channel: "t", value: 999, quality: "bad", reason: "aboveMax" }],
@@ -68,4 +68,16 @@ test("of two entries for the same, the later one counts", () => {
 
 test("names that every object inherits have no range", () => {
   expect(judge(climate, "constructor", "__proto__", 1e9)).toBe("good");
+});
+
+test("what a driver says of its channels is the least, of its source only", () => {
+  const known = new Map([["room", new Map([["t", { min: 0, max: 50 }]])]]);
+  const judged = (entries: JsonObject, source: string, value: number) =>
+    compileValidation(pipelineOf({ validate: entries }).validate, known)(
+      { device: "any", timeMs: 5, values: [{ channel: "t", value }] },
+      source,
+    ).values[0]?.quality;
+  expect(judged({}, "room", 51)).toBe("bad");
+  expect(judged({}, "yard", 51)).toBe("good");
+  expect(judged(climate, "room", 51)).toBe("good");
 });

@@ -27,7 +27,7 @@ export const bodyOf = (entry: Entry) => JSON.parse(entry.body) as Body;
 export const baseContext: EntryContext = {
   storeId: "store",
   gateway: "box",
-  units: new Map([["t", "°C"]]),
+  unitOf: (_source, channel) => (channel === "t" ? "°C" : undefined),
   intervalMs: new Map([["s", 100]]),
 };
 

@@ -1,0 +1,8 @@
+import { driverNamed } from "../drivers/catalogue.ts";
+import type { I2cSourceConfig } from "./schema.ts";
+
+/** The 7-bit address of a source's chip: as configured, in either spelling, or the usual one of its driver. */
+export function addressOf({ driver, address }: Pick<I2cSourceConfig, "driver" | "address">): number {
+  if (address === undefined) return driverNamed(driver).addresses[0] ?? 0;
+  return typeof address === "number" ? address : Number.parseInt(address, 16);
+}

@@ -1,0 +1,110 @@
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import { backoffMs, type RetrySchedule } from "../core/retry.ts";
+import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import { Unavailable } from "./unavailable.ts";
+
+/** A device that answers when it is asked. Its methods end within seconds, or when the signal says so. */
+export interface PolledDevice {
+  /** For messages. */
+  readonly name: string;
+  /** Most bytes that one answer brings. */
+  readonly maxFrameBytes: number;
+  /** Makes it ready to be asked; called again after every failure. @throws Unavailable */
+  open(signal: AbortSignal): Promise<void>;
+  /** Asks once; the answer is a frame. @throws Unavailable */
+  ask(signal: AbortSignal): Promise<Uint8Array>;
+  /** Releases it; safe when it is not open. */
+  close(): Promise<void>;
+}
+
+/** A device that comes back should be read again within seconds; each try may hold up its neighbours on the bus. */
+const schedule: RetrySchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 0 };
+
+/**
+ * Asks one device at its interval, and again with backoff for ever when it does not answer. What it was not asked for
+ * in time is left out, never caught up: the missing values show in the window's `expected`.
+ */
+export class PollingSource implements Source {
+  readonly #device: PolledDevice;
+  readonly #intervalMs: number;
+  readonly #sink: WaitingSink;
+  readonly #clock: Clock;
+  readonly #stop = new AbortController();
+  #status: SourceStatus = { state: "stopped", reason: undefined };
+  #running: Promise<void> | undefined;
+  /** Failures since the last answer. */
+  #failures = 0;
+
+  constructor(device: PolledDevice, intervalMs: number, sink: WaitingSink, clock: Clock) {
+    this.#device = device;
+    this.#intervalMs = intervalMs;
+    this.#sink = sink;
+    this.#clock = clock;
+  }
+
+  start(): void {
+    this.#running ??= this.#run();
+  }
+
+  async stop(): Promise<void> {
+    this.#stop.abort();
+    await this.#running;
+  }
+
+  async #run(): Promise<void> {
+    const { signal } = this.#stop;
+    this.#set({ state: "opening", reason: undefined });
+    while (!signal.aborted) {
+      try {
+        await this.#device.open(signal);
+        await this.#poll(signal);
+      } catch (error) {
+        if (!signal.aborted) this.#failed(error);
+      }
+      await this.#device.close();
+      if (signal.aborted) break;
+      await this.#clock
+        .sleep(backoffMs(schedule, this.#failures - 1, Math.random()), signal)
+        .catch(() => undefined);
+    }
+    this.#set({ state: "stopped", reason: undefined });
+  }
+
+  /** Ends only by a failure. */
+  async #poll(signal: AbortSignal): Promise<never> {
+    let dueMs = this.#clock.monotonic();
+    for (;;) {
+      // Without room an answer would be lost: the device keeps its present, and the next one is as good.
+      if (this.#sink.hasRoom(this.#device.maxFrameBytes)) {
+        this.#sink.frame(await this.#answer(signal));
+        this.#failures = 0;
+        this.#set({ state: "open", reason: undefined });
+      }
+      const nowMs = this.#clock.monotonic();
+      dueMs += this.#intervalMs * Math.max(1, Math.ceil((nowMs - dueMs) / this.#intervalMs));
+      await this.#clock.sleep(dueMs - nowMs, signal);
+    }
+  }
+
+  async #answer(signal: AbortSignal): Promise<Uint8Array> {
+    try {
+      return await this.#device.ask(signal);
+    } catch (error) {
+      if (!signal.aborted) this.#sink.discard("noAnswer", 0);
+      throw error;
+    }
+  }
+
+  #failed(error: unknown): void {
+    this.#failures++;
+    const state = error instanceof Unavailable ? error.state : "failed";
+    this.#set({ state, reason: `${this.#device.name}: ${messageOf(error)}` });
+  }
+
+  #set(status: SourceStatus): void {
+    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
+    this.#status = status;
+    this.#sink.status(status);
+  }
+}

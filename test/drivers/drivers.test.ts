@@ -1,0 +1,92 @@
+/** What every driver of the catalogue must hold, whichever it is. */
+import fc from "fast-check";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { i2cDrivers } from "../../src/drivers/catalogue.ts";
+import type { I2cDriver } from "../../src/drivers/driver.ts";
+
+const bytesOf = (hex: string) => Buffer.from(hex.replaceAll(/\s/g, ""), "hex");
+
+/** Options as the configuration gives them. */
+function optionsOf(driver: I2cDriver, given: object = {}): Readonly<Record<string, unknown>> {
+  return z.strictObject(driver.options?.(z) ?? {}).parse(given);
+}
+
+test("names are unique, and of the form that a configuration takes", () => {
+  const names = i2cDrivers.map(({ name }) => name);
+  expect(new Set(names).size).toBe(names.length);
+  for (const name of names) expect(name).toMatch(/^[a-z0-9-]{1,32}$/);
+});
+
+describe.each(i2cDrivers.map((driver) => [driver.name, driver] as const))("%s", (_, driver) => {
+  test("has a vector that is good and one that is not, a title and a datasheet", () => {
+    const { vectors, title, datasheet, addresses } = driver;
+    expect(vectors.some(({ expected }) => !("discard" in expected))).toBe(true);
+    expect(vectors.some(({ expected }) => "discard" in expected)).toBe(true);
+    expect(title).not.toBe("");
+    expect(datasheet).not.toBe("");
+    for (const address of addresses) expect(address >= 0x03 && address <= 0x77).toBe(true);
+    expect(addresses.length).toBeGreaterThan(0);
+  });
+
+  test.each(driver.vectors.map((vector) => [vector.title, vector] as const))("decodes: %s", (_, vector) => {
+    const options = optionsOf(driver, vector.options);
+    const decoded = driver.decode(bytesOf(vector.frame), options);
+    if ("discard" in decoded || "discard" in vector.expected) {
+      expect(decoded).toEqual(vector.expected);
+      return;
+    }
+    const expected = Object.entries(vector.expected);
+    expect(decoded.map(([channel]) => channel)).toEqual(expected.map(([channel]) => channel));
+    for (const [i, [, value]] of expected.entries()) {
+      const tolerance = vector.tolerance ?? Math.abs(value) * 1e-9;
+      expect(Math.abs((decoded[i]?.[1] ?? Number.NaN) - value)).toBeLessThanOrEqual(tolerance);
+    }
+  });
+
+  test("the values of a good vector are within the physical range of their channels", () => {
+    for (const { expected, options } of driver.vectors) {
+      if ("discard" in expected) continue;
+      const channels = driver.channels(optionsOf(driver, options));
+      for (const [channel, value] of Object.entries(expected)) {
+        const { min = Number.NEGATIVE_INFINITY, max = Number.POSITIVE_INFINITY } = channels[channel] ?? {};
+        expect(channel in channels && value >= min && value <= max).toBe(true);
+      }
+    }
+  });
+
+  test("any bytes at all give values of known channels or a discard, and never an error", () => {
+    const frames = driver.vectors.map(({ frame }) => bytesOf(frame));
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 64 }),
+      // Of the length that it expects, or the check of the length would be all that is tried.
+      fc
+        .constantFrom(...frames)
+        .chain(({ length }) => fc.uint8Array({ minLength: length, maxLength: length })),
+    );
+    const chosen = fc.constantFrom(...driver.vectors.map(({ options }) => optionsOf(driver, options)));
+    fc.assert(
+      fc.property(bytes, chosen, (frame, options) => {
+        const decoded = driver.decode(frame, options);
+        if ("discard" in decoded) return;
+        const known = driver.channels(options);
+        for (const [channel, value] of decoded) {
+          expect(channel in known).toBe(true);
+          expect(typeof value).toBe("number");
+        }
+      }),
+      { numRuns: 1_000 },
+    );
+  });
+
+  test("a frame that is cut short is a discard", () => {
+    for (const { frame, expected, options } of driver.vectors) {
+      if ("discard" in expected) continue;
+      const bytes = bytesOf(frame);
+      for (let length = 0; length < bytes.length; length++)
+        expect(driver.decode(bytes.subarray(0, length), optionsOf(driver, options))).toHaveProperty(
+          "discard",
+        );
+    }
+  });
+});
