@@ -82,6 +82,18 @@ const cases: Record<string, Example> = {
     },
     bodies: fromHub,
   },
+  "edge-mqtt-topics.json": {
+    source: "house",
+    lines: ["20", "22", "OFF"],
+    topic: "home/kiln/temperature",
+    expected: {
+      gateway: "house-1",
+      device: "kiln",
+      count: 3,
+      channels: { temperature: { mean: 14, max: 22 } },
+    },
+    bodies: fromHub,
+  },
   "edge-serial-json.json": {
     source: "oven",
     lines: [

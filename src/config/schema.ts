@@ -180,7 +180,11 @@ export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
 export type PolledSource = Exclude<SourceConfig, LinkedSource>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
-export type DecodeConfig = LinkedSource["decode"] | DriverDecode;
+export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode;
+/** Formats without times of their own have no member for them. */
+type Uniform<Format> = Format extends { readonly ignore: unknown }
+  ? Format
+  : Format & { readonly time?: undefined; readonly ignore?: undefined };
 export interface DriverDecode {
   readonly format: "driver";
   /** Name of the driver. */

@@ -1,7 +1,8 @@
 import type { Problem } from "../core/errors.ts";
+import { topicChannel } from "../core/topic-template.ts";
 import { driverNamed } from "../drivers/catalogue.ts";
 import { addressOf } from "./i2c-address.ts";
-import type { Config } from "./schema.ts";
+import type { Config, DecodeConfig, LinkedSource } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
 export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
@@ -27,13 +28,14 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
         hint: `switch the API on, or the source off with "state": "off"`,
       });
     }
-    if ("dedupe" in source && source.dedupe.by === "timestamp" && !source.decode.time) {
+    if ("decode" in source && source.dedupe.by === "timestamp" && !hasOwnTime(source.decode)) {
       problems.push({
         path: `${path}.dedupe.by`,
         message: "its readings have no time of their own, only that of their receipt",
         hint: "set decode.time, or choose another criterion",
       });
     }
+    if ("decode" in source) problems.push(...missingNames(source, path));
     if (source.type === "hub") {
       if (hub.type === "mqtt") {
         problems.push({
@@ -106,3 +108,37 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
 }
 
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
+
+/** What the frames are to be read by, and nothing in them or around them names. */
+function missingNames({ decode, device }: LinkedSource, path: string): Problem[] {
+  const problems: Problem[] = [];
+  const isChannelNamed =
+    typeof device === "object" && "template" in device && device.template.includes(topicChannel);
+  const hint = `name it in device.template as ${topicChannel}`;
+  if (decode.format === "value" && decode.channel === undefined && !isChannelNamed)
+    problems.push({ path: `${path}.decode.channel`, message: "nothing names the channel", hint });
+  if (decode.format !== "json" || !decode.fields) return problems;
+  const { fields, time } = decode;
+  if (topicChannel in fields && !isChannelNamed) {
+    const message = "the topic names no channel";
+    problems.push({ path: `${path}.decode.fields.${topicChannel}`, message, hint });
+  }
+  const needed = { "decode.time.field": time?.field, "device.field": fieldOf(device) };
+  for (const [place, field] of Object.entries(needed)) {
+    if (field === undefined || field in fields) continue;
+    problems.push({
+      path: `${path}.${place}`,
+      message: `decode.fields has no ${field}, so it would never be there`,
+      hint: `add it to decode.fields with its path`,
+    });
+  }
+  return problems;
+}
+
+function fieldOf(device: LinkedSource["device"]): string | undefined {
+  return typeof device === "object" && "field" in device ? device.field : undefined;
+}
+
+function hasOwnTime(decode: DecodeConfig): boolean {
+  return decode.time !== undefined;
+}

@@ -1,7 +1,9 @@
 import { z } from "zod";
+import { parseJsonPath } from "../core/json-path.ts";
+import { templateProblem } from "../core/topic-template.ts";
 import { i2cDrivers } from "../drivers/catalogue.ts";
 import type { I2cDriver } from "../drivers/driver.ts";
-import { brokerLogin, brokerUrl, day, deviceName, ms, state } from "./field-schema.ts";
+import { brokerLogin, brokerUrl, channelName, day, deviceName, ms, state } from "./field-schema.ts";
 
 const decodeTime = z
   .strictObject({
@@ -12,11 +14,41 @@ const decodeTime = z
       .describe("A time further ahead of the receipt is a discard (`future`)"),
   })
   .describe("The device's own time; without it a reading has the time of its receipt");
+const jsonPath = z
+  .string()
+  .refine(
+    (text) => parseJsonPath(text) !== undefined,
+    "must be a path to one value, such as $.data.temperature",
+  )
+  .describe("Singular query of JSONPath (RFC 9535)");
 const ignore = z.array(z.string()).default([]).describe("Fields that are not channels, such as a counter");
 
 const decode = z
   .discriminatedUnion("format", [
-    z.strictObject({ format: z.literal("json"), time: decodeTime.optional(), ignore }),
+    z.strictObject({
+      format: z.literal("json"),
+      items: jsonPath
+        .optional()
+        .describe("Where the reading stands, or the list of readings; default: the whole, `$`"),
+      fields: z
+        .record(z.string().min(1), jsonPath)
+        .optional()
+        .describe(
+          "Names of fields and where in a reading they stand, such as `$.data.values[0]`; only these are read. Default: the members of the reading. The name `{channel}` is that of the topic",
+        ),
+      time: decodeTime.optional(),
+      ignore,
+    }),
+    z
+      .strictObject({
+        format: z.literal("value"),
+        channel: channelName.optional().describe("Default: the `{channel}` of the topic"),
+        words: z
+          .record(z.string().min(1), z.number())
+          .default({})
+          .describe("Texts that stand for a number, such as `ON`: 1"),
+      })
+      .describe("The frame is one number"),
     z.strictObject({
       format: z.literal("csv"),
       columns: z.array(z.string().min(1)).min(1).max(256).describe("Names of the columns, in order"),
@@ -41,8 +73,8 @@ const deviceField = z.strictObject({
 });
 const device = z.union([deviceName, deviceField]).describe("The device's name, or the field that holds it");
 /** Of a source whose frames come with something that may name the device. */
-const deviceOr = <Place extends z.ZodType>(place: Place) =>
-  z.union([deviceName, deviceField, place]).describe("The device's name, or where it stands");
+const deviceOr = <Places extends readonly z.ZodType[]>(...places: Places) =>
+  z.union([deviceName, deviceField, ...places]).describe("The device's name, or where it stands");
 
 const remembered = z
   .int()
@@ -189,6 +221,19 @@ const mqttSource = z.strictObject({
   device: deviceOr(
     z.strictObject({
       topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
+    }),
+    z.strictObject({
+      template: z
+        .string()
+        .min(1)
+        .max(512)
+        .superRefine((text, context) => {
+          const problem = templateProblem(text);
+          if (problem !== undefined) context.addIssue(problem);
+        })
+        .describe(
+          "The topic with `{device}` and `{channel}` where it names them, `+` and `#` as in a filter; a message of another topic is a discard (`otherTopic`)",
+        ),
     }),
   ),
 });

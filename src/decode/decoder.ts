@@ -1,7 +1,10 @@
 import { isUtf8 } from "node:buffer";
 import type { DecodeConfig, PipelineConfig } from "../config/schema.ts";
+import { InvariantError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { type JsonPath, parseJsonPath, valueAt } from "../core/json-path.ts";
 import type { FrameDiscard, Reading } from "../core/reading.ts";
+import { compileTemplate, type TopicPlace, topicChannel } from "../core/topic-template.ts";
 import { driverNamed } from "../drivers/catalogue.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitNmea } from "./nmea.ts";
@@ -15,26 +18,30 @@ export type Decoded =
 export type Decode = (bytes: Uint8Array, receivedMs: number, origin?: string) => Decoded;
 
 type Source = PipelineConfig["sources"][string];
+/** `channel`: the name that the frame's origin gives to its channel, where it does. */
 type Split = (
   bytes: Uint8Array,
   receivedMs: number,
+  channel: string | undefined,
 ) => readonly Fields[] | { readonly discard: FrameDiscard };
-type SplitText = (text: string, receivedMs: number) => ReturnType<Split>;
+type SplitText = (text: string, ...more: Tail<Parameters<Split>>) => ReturnType<Split>;
+type Tail<T> = T extends readonly [unknown, ...infer Rest] ? Rest : never;
 
 export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
-  const nameOf = compileDevice(source.device);
+  const placeOf = compileDevice(source.device);
   const reader = new ReadingReader(source, names);
   return (bytes, receivedMs, origin = "") => {
     if (bytes.length === 0) return { discard: "empty" };
-    const frames = split(bytes, receivedMs);
+    const place = placeOf(origin);
+    if (!place) return { discard: "otherTopic" };
+    const frames = split(bytes, receivedMs, place.channel);
     if ("discard" in frames) return frames;
     const notes: ValueNote[] = [];
     const readings: Reading[] = [];
-    const named = nameOf(origin);
     for (const fields of frames) {
       // A frame counts as decoded or as discarded, never as both: one bad reading in it discards it whole.
-      const reading = reader.read(fields, receivedMs, named, notes);
+      const reading = reader.read(fields, receivedMs, place.device, notes);
       if (typeof reading === "string") return { discard: reading };
       readings.push(reading);
     }
@@ -42,19 +49,26 @@ export function compileDecoder(source: Source, names: ChannelNames): Decode {
   };
 }
 
-/** The device's name by the frame's origin; undefined where a field names it, or nothing does. */
-function compileDevice(device: Source["device"]): (origin: string) => string | undefined {
-  if (typeof device === "string") return () => device;
-  if ("topicLevel" in device) return (origin) => origin.split("/")[device.topicLevel];
+/** What the frame's origin names: the device, unless a field does, and the channel. Undefined when it is another topic. */
+function compileDevice(device: Source["device"]): (origin: string) => Partial<TopicPlace> | undefined {
+  if (typeof device === "string") {
+    const fixed = { device };
+    return () => fixed;
+  }
+  if ("topicLevel" in device) return (origin) => ({ device: origin.split("/")[device.topicLevel] });
+  if ("template" in device) return compileTemplate(device.template);
   // The source looked it up: the origin is the property's value.
-  if ("property" in device) return (origin) => (origin === "" ? undefined : origin);
-  return () => undefined;
+  if ("property" in device) return (origin) => (origin === "" ? unnamed : { device: origin });
+  return () => unnamed;
 }
+const unnamed = {};
 
 function compileFormat(decode: DecodeConfig): Split {
   switch (decode.format) {
     case "json":
-      return ofText(splitJson);
+      return ofText(compileJson(decode));
+    case "value":
+      return ofText((text, _, channel) => splitValue(text, decode.channel ?? channel, decode.words));
     case "csv":
       return ofText((text) => splitCsv(text, decode.columns, decode.separator));
     case "keyValue":
@@ -76,26 +90,54 @@ function compileFormat(decode: DecodeConfig): Split {
 }
 
 function ofText(split: SplitText): Split {
-  return (bytes, receivedMs) => {
+  return (bytes, receivedMs, channel) => {
     if (bytes.includes(0)) return { discard: "nul" };
     if (!isUtf8(bytes)) return { discard: "invalidUtf8" };
     const buffer = Buffer.isBuffer(bytes) ? bytes : Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length);
-    return split(buffer.toString("utf8"), receivedMs);
+    return split(buffer.toString("utf8"), receivedMs, channel);
   };
 }
 
-/** One object, or an array of objects, per line (https://jsonlines.org). */
-const splitJson: SplitText = (text) => {
-  let value: unknown;
-  try {
-    value = JSON.parse(text);
-  } catch {
-    return { discard: "malformed" };
-  }
-  const objects = Array.isArray(value) ? value : [value];
-  if (!objects.every(isObject)) return { discard: "malformed" };
-  return objects;
-};
+/** One object, or an array of objects, per line (https://jsonlines.org); or what paths lead to in any JSON. */
+function compileJson({ items, fields }: Extract<DecodeConfig, { format: "json" }>): SplitText {
+  const toItems = items === undefined ? [] : pathOf(items);
+  const paths = fields && Object.entries(fields).map(([name, path]) => [name, pathOf(path)] as const);
+  return (text, _, channel) => {
+    let value: unknown;
+    try {
+      value = JSON.parse(text);
+    } catch {
+      return { discard: "malformed" };
+    }
+    const found = valueAt(value, toItems);
+    const readings = Array.isArray(found) ? found : [found];
+    if (!paths) return readings.every(isObject) ? readings : { discard: "malformed" };
+    return readings.map((reading) =>
+      paths.flatMap(([name, path]) => {
+        const at = valueAt(reading, path);
+        return at === undefined ? [] : [[name === topicChannel ? (channel ?? "") : name, at] as const];
+      }),
+    );
+  };
+}
+
+/** @throws InvariantError for a path that no schema lets through */
+function pathOf(text: string): JsonPath {
+  const path = parseJsonPath(text);
+  if (!path) throw new InvariantError(`${text} is no path`);
+  return path;
+}
+
+/** One number, or a word that stands for one. */
+function splitValue(
+  text: string,
+  channel: string | undefined,
+  words: Readonly<Record<string, number>>,
+): ReturnType<Split> {
+  if (channel === undefined) return { discard: "noChannels" };
+  const word = text.trim();
+  return [[[channel, Object.hasOwn(words, word) ? words[word] : word]]];
+}
 
 /** RFC 4180 quoting within one line; a column without a value is absent. */
 function splitCsv(text: string, columns: readonly string[], separator: string): ReturnType<Split> {

@@ -214,6 +214,47 @@ describe("contradictions", () => {
     expect(paths({ sources: { a: chip({ options: { gain: 3 } }) } })).toEqual(["sources.a.options.gain"]);
   });
 
+  test("what names a device, a time or a channel must be there to be read", () => {
+    const yard = (more: JsonObject) => ({
+      sources: { yard: { type: "mqtt", url: "mqtt://b", topic: "a/#", device: "d", ...more } },
+    });
+    const value = { format: "value" };
+    expect(paths(yard({ decode: value }))).toEqual(["sources.yard.decode.channel"]);
+    expect(paths(yard({ decode: { ...value, channel: "t" } }))).toEqual([]);
+    const device = { template: "a/{device}/{channel}" };
+    expect(paths(yard({ decode: value, device }))).toEqual([]);
+    expect(paths(yard({ decode: value, device: { template: "a/{device}/+" } }))).toEqual([
+      "sources.yard.decode.channel",
+    ]);
+    const fields = { "{channel}": "$.v", at: "$.t" };
+    expect(paths(yard({ decode: { format: "json", fields }, device }))).toEqual([]);
+    expect(paths(yard({ decode: { format: "json", fields } }))).toEqual([
+      "sources.yard.decode.fields.{channel}",
+    ]);
+    const mapped = { format: "json", fields: { t: "$.t" }, time: { field: "at" } };
+    expect(paths(yard({ decode: mapped, device: { field: "id" } }))).toEqual([
+      "sources.yard.decode.time.field",
+      "sources.yard.device.field",
+    ]);
+    expect(paths(yard({ decode: { format: "json", fields: { t: "$..t" } } }))).toEqual([
+      "sources.yard.decode.fields.t",
+    ]);
+  });
+
+  test.each([
+    "a/+/b",
+    "a/{device}/{device}",
+    "{device}{channel}",
+    "a/{device}/#/b",
+    "a/{device}/x+",
+    "a/{device",
+    "{device}/{other}",
+  ])("%s is no template of a topic", (template) => {
+    const decode = { format: "json" };
+    const yard = { type: "mqtt", url: "mqtt://b", topic: "a/#", device: { template }, decode };
+    expect(paths({ sources: { yard } })).toContainEqual(expect.stringContaining("sources.yard.device"));
+  });
+
   test("a source of type http needs the API, unless it is off", () => {
     const yard = { type: "http", decode: { format: "json" }, device: "d" };
     const api = { state: "off" };

@@ -43,6 +43,8 @@ describe("frames of any format", () => {
       decoder({ format: "json", time: { field: "ts" } }, { device: { field: "id" } }),
       decoder({ format: "csv", columns: ["t"], separator: ";" }),
       decoder({ format: "keyValue", separator: "&", time: { field: "ts", unit: "iso" } }),
+      decoder({ format: "json", items: "$.t", fields: { t: "$[0]", __proto__: "$.constructor" } }),
+      decoder({ format: "value", channel: "t" }),
     ];
     const soup = fc
       .array(
@@ -55,7 +57,7 @@ describe("frames of any format", () => {
       .map((parts) => new Uint8Array(Buffer.from(parts.join(""))));
     const documents = fc.json().map((text) => new Uint8Array(Buffer.from(text)));
     fc.assert(
-      fc.property(fc.oneof(fc.uint8Array(), soup, documents), fc.nat(5), (bytes, which) => {
+      fc.property(fc.oneof(fc.uint8Array(), soup, documents), fc.nat(7), (bytes, which) => {
         const decoded = decoders[which]?.bytes(bytes) ?? { discard: "empty" };
         if ("discard" in decoded) {
           expect(decoded).not.toHaveProperty("readings");
