@@ -6,6 +6,7 @@ import type { Logger } from "../core/logger.ts";
 import { ApiError } from "./api-error.ts";
 import { ApiServer, type ApiServerStatus } from "./api-server.ts";
 import { apiToken, tokenCheck } from "./api-token.ts";
+import { Cors } from "./cors.ts";
 import type { Readings } from "./readings.ts";
 import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
 
@@ -45,6 +46,7 @@ interface Answer {
   readonly status: number;
   readonly type: string;
   readonly text: string;
+  readonly headers?: Readonly<Record<string, string>>;
 }
 interface Endpoint {
   readonly method: "GET" | "POST";
@@ -59,6 +61,7 @@ const prometheus = "text/plain; version=0.0.4; charset=utf-8";
 export class LocalApi {
   readonly #options: LocalApiOptions;
   readonly #server: ApiServer;
+  readonly #cors: Cors;
   readonly #room: BodyRoom;
   readonly #maxBodyBytes: number;
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
@@ -69,7 +72,8 @@ export class LocalApi {
   constructor(options: LocalApiOptions) {
     this.#options = options;
     const { config, maxQueueBytes, views, clock, log, onStatus } = options;
-    const { host, port } = config;
+    const { host, port, cors } = config;
+    this.#cors = new Cors(cors.origins);
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
     // As much as may wait for a commit may also be on its way here.
     this.#room = new BodyRoom(maxQueueBytes);
@@ -118,7 +122,7 @@ export class LocalApi {
     response: ServerResponse,
     isAllowed: (authorization: string | undefined) => boolean,
   ): Promise<void> {
-    let answered: Answer & { readonly headers?: Readonly<Record<string, string>> };
+    let answered: Answer;
     try {
       answered = await this.#answer(request, response, isAllowed);
     } catch (error) {
@@ -133,7 +137,12 @@ export class LocalApi {
     this.#answers[status] = (this.#answers[status] ?? 0) + 1;
     // A connection that is kept would keep the stop waiting.
     const connection = this.#stopping ? { connection: "close" } : {};
-    await answer(request, response, status, text, { "content-type": type, ...connection, ...headers });
+    await answer(request, response, status, text, {
+      "content-type": type,
+      ...connection,
+      ...this.#cors.headers(request),
+      ...headers,
+    });
   }
 
   /** @throws ApiError, BodyCut */
@@ -143,13 +152,15 @@ export class LocalApi {
     isAllowed: (authorization: string | undefined) => boolean,
   ): Promise<Answer> {
     const url = URL.parse(request.url ?? "", "http://localhost");
+    const preflight = this.#cors.preflight(request, (url && this.#endpoint(url)?.method) ?? "");
+    if (preflight) return { status: 204, type: json, text: "", headers: preflight };
     const isOpen = url?.pathname === "/metrics" && this.#options.config.metrics === "open";
     if (!isOpen && !isAllowed(request.headers.authorization)) {
       const headers = { "www-authenticate": "Bearer" };
       throw new ApiError(401, "unauthorized", "send the token as `Authorization: Bearer …`", { headers });
     }
     if (!url) throw new ApiError(400, "badRequest", "the address is none");
-    const endpoint = Object.hasOwn(this.#endpoints, url.pathname) ? this.#endpoints[url.pathname] : undefined;
+    const endpoint = this.#endpoint(url);
     if (!endpoint) {
       const known = Object.keys(this.#endpoints).join(", ");
       throw new ApiError(404, "notFound", `there is no ${url.pathname}, but ${known}`);
@@ -159,6 +170,10 @@ export class LocalApi {
       throw new ApiError(405, "methodNotAllowed", `${url.pathname} takes ${endpoint.method}`, { headers });
     }
     return await endpoint.answer(request, response, url);
+  }
+
+  #endpoint({ pathname }: URL): Endpoint | undefined {
+    return Object.hasOwn(this.#endpoints, pathname) ? this.#endpoints[pathname] : undefined;
   }
 
   async #readings(request: IncomingMessage, response: ServerResponse, url: URL): Promise<Answer> {

@@ -157,6 +157,24 @@ export const configSchema = z
           .enum(["token", "open"])
           .default("token")
           .describe("`open`: `/metrics` is served without a token, for collectors that send none"),
+        cors: z
+          .strictObject({
+            origins: z
+              .array(
+                z
+                  .string()
+                  .regex(
+                    /^(\*|https?:\/\/[a-z0-9.-]+(:\d{1,5})?|https?:\/\/\[[0-9a-f:]+\](:\d{1,5})?)$/,
+                    "must be an origin such as https://dashboard.example, without a path, or *",
+                  ),
+              )
+              .max(32)
+              .default([])
+              .describe(
+                "Origins of the pages that may call from a browser; `*`: any. They need the token, too",
+              ),
+          })
+          .prefault({}),
         maxBodyBytes: z
           .int()
           .min(1_024)

@@ -214,6 +214,16 @@ describe("contradictions", () => {
     expect(paths({ sources: { a: chip({ options: { gain: 3 } }) } })).toEqual(["sources.a.options.gain"]);
   });
 
+  test("an origin is a scheme, a host and a port, or any", () => {
+    const cors = (...origins: string[]) => ({ api: { cors: { origins } } });
+    expect(paths(cors("https://a.example", "http://10.0.0.1:8080", "http://[::1]:3000", "*"))).toEqual([]);
+    expect(paths(cors("https://a.example/", "a.example", "null"))).toEqual([
+      "api.cors.origins.0",
+      "api.cors.origins.1",
+      "api.cors.origins.2",
+    ]);
+  });
+
   test("what names a device, a time or a channel must be there to be read", () => {
     const yard = (more: JsonObject) => ({
       sources: { yard: { type: "mqtt", url: "mqtt://b", topic: "a/#", device: "d", ...more } },
