@@ -6,6 +6,7 @@ import { type Load, runLoad } from "./load-run.ts";
 import { bare } from "./programs/bare.ts";
 import { type HeadgateOptions, headgate } from "./programs/headgate.ts";
 import { nodeRed } from "./programs/node-red.ts";
+import { parser } from "./programs/parser.ts";
 import type { Program } from "./programs/program.ts";
 import { bareImport, measureIdle, measureStart } from "./start.ts";
 import { sustainedRate } from "./sustained.ts";
@@ -21,7 +22,7 @@ function spans({ quick }: Setting) {
 }
 
 function under(
-  load: Pick<Load, "rate" | "devices" | "qos">,
+  load: Pick<Load, "rate" | "devices" | "qos" | "counted">,
   program: (setting: Setting) => Program,
 ): Member["run"] {
   return async (setting) => {
@@ -101,6 +102,8 @@ function sustained(devices: number): Cell {
   };
 }
 
+const minute = { minute: { sizeMs: 60_000, aggregates: ["mean"] } };
+
 const lossBounds = [200, 500, 1_000, 5_000, 10_000];
 
 /** What is written at a high rate, with callers that wait and without. */
@@ -134,7 +137,7 @@ const diskSlow: Cell = {
         gateway({
           store: { maxLossMs },
           source: { qos: 0 },
-          windows: { minute: { sizeMs: 60_000, aggregates: ["mean"] } },
+          windows: minute,
           publish: {},
         })(setting),
         {
@@ -212,6 +215,21 @@ const waysIn: Cell = {
     })),
   ),
   ratios: [],
+};
+
+const taken = { rate: 10_000, devices: 10, qos: 1, counted: "frames" } as const;
+
+/** What it costs to take messages, each acknowledged behind its commit, beside taking and forgetting them. */
+const takesMqtt: Cell = {
+  name: "mqtt-in",
+  title: "10,000 messages/s taken over MQTT at QoS 1, beside a subscriber that only parses",
+  members: [
+    { name: "parser", run: under(taken, () => parser) },
+    { name: "headgate", run: under(taken, gateway({ windows: minute })) },
+  ],
+  ratios: [
+    { name: "cpuRatioToParser", figure: "cpuSecondsPerMillion", of: "headgate", to: "parser", atMost: 1.3 },
+  ],
 };
 
 const delays = [0, 50, 500];
@@ -304,6 +322,7 @@ export const cells: readonly Cell[] = [
   cost(10_000, 1),
   cost(10_000, 10_000),
   waysIn,
+  takesMqtt,
   sustained(10),
   sustained(100),
   diskFast,

@@ -21,6 +21,8 @@ export interface Load {
   readonly measuredMs: number;
   /** Size of the windows that the program is set up with; 1,000 unless told. Whether they come in time is looked at then. */
   readonly windowMs?: number;
+  /** What tells that nothing is missing: the windows that arrive, or what the program itself counts. */
+  readonly counted?: "windows" | "frames";
 }
 
 /** A program, and where its devices send to when that is not the broker. */
@@ -118,10 +120,14 @@ export async function runLoad(
     }
     const last = await look();
     const total = await devices.stop();
-    const { windowMs = 1_000 } = load;
+    const { windowMs = 1_000, counted = "windows" } = load;
+    const count = async () =>
+      counted === "windows" ? arrivals.counted : ((await running.counters?.())?.frames ?? 0);
+    let arrived = await count();
     for (
       const endMs = monotonicMs() + windowMs + drainMs;
-      arrivals.counted < total.acked && monotonicMs() < endMs;
+      arrived < total.acked && monotonicMs() < endMs;
+      arrived = await count()
     )
       await sleep(50);
     await children.end(running.child);
@@ -134,14 +140,14 @@ export async function runLoad(
     const writtenBytes = last.figures.writtenBytes - first.figures.writtenBytes;
     const [fromMs, toMs] = [first.progress.atMs, last.progress.atMs];
     const sentBy = (atMs: number) => ((atMs - total.startMs) * load.rate) / 1_000 - total.skipped;
-    const behindMs = windowMs === 1_000 ? arrivals.behindMs(fromMs, toMs, load.rate, sentBy) : 0;
+    const behindMs =
+      windowMs === 1_000 && counted === "windows" ? arrivals.behindMs(fromMs, toMs, load.rate, sentBy) : 0;
     const commits =
       last.counters.commits === undefined ? undefined : last.counters.commits - (first.counters.commits ?? 0);
     const lateness = arrivals.lateness(fromMs, toMs);
     const problems: string[] = [];
     if (total.acked !== total.sent) problems.push(`${total.acked} of ${total.sent} readings were taken`);
-    if (arrivals.counted !== total.acked)
-      problems.push(`${arrivals.counted} of ${total.acked} readings are in windows`);
+    if (arrived !== total.acked) problems.push(`${arrived} of ${total.acked} readings are in ${counted}`);
     if (total.skipped > 0) problems.push(`the devices could not send ${total.skipped} readings in time`);
     if (behindMs > onTimeMs) problems.push(`windows were ${Math.round(behindMs)} ms behind`);
     const latestMs = lateness.at(-1);
