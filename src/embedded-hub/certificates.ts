@@ -6,6 +6,8 @@ export interface ServerCertificate {
   readonly caPem: string;
   readonly certificatePem: string;
   readonly privateKeyPem: string;
+  /** Another one of the same authority, valid for so long; certificates count in whole seconds. */
+  readonly renewed: (validMs: number) => Promise<ServerCertificate>;
 }
 
 /**
@@ -27,21 +29,28 @@ export async function createServerCertificate(
       { name: "keyUsage", keyCertSign: true, cRLSign: true, critical: true },
     ],
   });
-  const server = await generate([{ name: "commonName", value: hostNames[0] ?? "localhost" }], {
-    ...common,
-    ca: { key: authority.private, cert: authority.cert },
-    extensions: [
-      { name: "basicConstraints", cA: false, critical: true },
-      { name: "keyUsage", digitalSignature: true, critical: true },
-      { name: "extKeyUsage", serverAuth: true },
-      {
-        name: "subjectAltName",
-        altNames: [
-          ...hostNames.map((value) => ({ type: 2 as const, value })),
-          ...addresses.map((ip) => ({ type: 7 as const, ip })),
-        ],
-      },
-    ],
-  });
-  return { caPem: authority.cert, certificatePem: server.cert, privateKeyPem: server.private };
+  const issue = async (end: Date): Promise<ServerCertificate> => {
+    const { cert, private: key } = await serverCertificate(end);
+    const renewed = (validMs: number) => issue(new Date(Date.now() + validMs));
+    return { caPem: authority.cert, certificatePem: cert, privateKeyPem: key, renewed };
+  };
+  const serverCertificate = (end: Date) =>
+    generate([{ name: "commonName", value: hostNames[0] ?? "localhost" }], {
+      ...common,
+      notAfterDate: end,
+      ca: { key: authority.private, cert: authority.cert },
+      extensions: [
+        { name: "basicConstraints", cA: false, critical: true },
+        { name: "keyUsage", digitalSignature: true, critical: true },
+        { name: "extKeyUsage", serverAuth: true },
+        {
+          name: "subjectAltName",
+          altNames: [
+            ...hostNames.map((value) => ({ type: 2 as const, value })),
+            ...addresses.map((ip) => ({ type: 7 as const, ip })),
+          ],
+        },
+      ],
+    });
+  return issue(notAfterDate);
 }

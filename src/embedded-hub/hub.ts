@@ -118,6 +118,10 @@ export class Hub implements EmbeddedHub, ControlledHub {
     return this.#core.forwarded.messages as readonly UpstreamMessage[];
   }
 
+  async renewCertificate(validMs: number): Promise<void> {
+    this.#core.broker.listener.useCertificate(await this.#parts.certificate.renewed(validMs));
+  }
+
   environment(moduleId: string): Record<string, string> {
     const { deviceId, hostName, gatewayHostName, workload } = this.#parts;
     const identity = this.#core.registry.get(deviceId, moduleId);

@@ -55,6 +55,8 @@ export interface EmbeddedHub {
   setFault(name: "killConnections"): void;
   clearFault(name: FaultName): void;
   clearFaults(): void;
+  /** From the next connection on shows a certificate of its own authority that is valid for so long; connections stay. */
+  renewCertificate(validMs: number): Promise<void>;
   /** Cuts all connections, or those of one client; returns how many. */
   killConnections(clientId?: string): number;
   /** Connections stay; the next one of each client finds no session, as after a hub that lost its state. */

@@ -11,7 +11,10 @@ const request = { timeout: 0x0702, slave: 0x0703, functions: 0x0705, readWrite: 
 const functionI2c = 0x1;
 const messageRead = 0x1;
 
-/** In units of 10 ms. The kernel's default is a second, which a chip that holds the clock would cost its neighbours. */
+/**
+ * In units of 10 ms, for the whole adapter. The kernel's default is a second, which a chip that holds the clock would
+ * cost its neighbours at every try.
+ */
 const kernelTimeout = 20;
 /** Waiting for the bus included. */
 const timeoutMs = 5_000;
@@ -83,12 +86,19 @@ export class I2cChip {
 
   /** @throws Unavailable */
   async transfer(exchange: Exchange, signal: AbortSignal): Promise<Uint8Array> {
-    const turn = this.#turns.take(this.#path, () => {
-      if (signal.aborted) return Promise.reject(signal.reason);
-      this.#underWay = this.#transfer(exchange);
-      return this.#underWay as Promise<Uint8Array>;
+    // Nobody waits for it any more when its turn comes too late; the chip may have been set up anew by then.
+    let isWanted = true;
+    const turn = this.#turns.take(this.#path, async () => {
+      if (!isWanted) return new Uint8Array();
+      const underWay = this.#transfer(exchange);
+      this.#underWay = underWay;
+      return await underWay;
     });
-    return await within(turn, timeoutMs, "a transaction", signal, "I2C_UNAVAILABLE");
+    try {
+      return await within(turn, timeoutMs, "a transaction", signal, "I2C_UNAVAILABLE");
+    } finally {
+      isWanted = false;
+    }
   }
 
   async close(): Promise<void> {

@@ -1,5 +1,5 @@
 /** What every hub client does, under every fault of the hub that concerns it. The token has a file of its own. */
-import { describe, expect, test } from "vitest";
+import { describe, expect, onTestFinished, test } from "vitest";
 import { PermanentError, TransientError } from "../../src/core/errors.ts";
 import { silentLink } from "../support/silent-link.ts";
 import { until } from "../support/until.ts";
@@ -125,6 +125,26 @@ describe.each(cases)("%s, %s", (name, way) => {
       await lab.hub.startListening();
       lab.hub.setFault("wrongCa");
       expect(await outcomeOf(subject(name, way).client.connect())).toMatchObject({ code: "HUB_UNREACHABLE" });
+    });
+
+    test("a certificate that expires during the run ends no connection, and allows no other until it is renewed", async () => {
+      // Whole seconds, and the first handshake must be over by then.
+      const validMs = 3_000;
+      await lab.hub.renewCertificate(validMs);
+      onTestFinished(() => lab.hub.renewCertificate(86_400_000));
+      const { client, id, lost } = await connected();
+      await pause(validMs + 1_000);
+      await client.send(message(`behind-${id}`));
+      expect(lost).toEqual([]);
+      lab.hub.killConnections();
+      await until("the loss is told", () => lost.length > 0);
+      const { client: next } = subject(name, way);
+      const refused = await outcomeOf(next.connect());
+      expect(refused).toMatchObject({ name: "TransientError", code: "HUB_UNREACHABLE" });
+      expect(String(refused)).toContain("certificate has expired");
+      await lab.hub.renewCertificate(86_400_000);
+      const { client: renewed, id: other } = await connected();
+      await renewed.send(message(`renewed-${other}`));
     });
 
     test("a killed connection is told as lost, once, and nobody comes back behind our back", async () => {
