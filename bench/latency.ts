@@ -73,7 +73,13 @@ export async function measureLatency(
   const sources = Object.fromEntries(
     devices.map(({ path }, i) => [
       `line${i}`,
-      { type: "serial", path, decode: { format: "json" }, device: `sensor-${i}`, firstLine: "keep" },
+      {
+        type: "serial",
+        path,
+        decode: { format: "json" },
+        device: `sensor-${i}`,
+        framing: { kind: "lines", first: "keep" },
+      },
     ]),
   );
   const program = headgate({

@@ -80,7 +80,7 @@ export async function measureIdle(
   const source = (path: string, i: number) => ({
     type: "serial",
     path,
-    firstLine: "keep",
+    framing: { kind: "lines", first: "keep" },
     decode: { format: "json" },
     device: `sensor-${i}`,
   });

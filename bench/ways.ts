@@ -42,7 +42,14 @@ const entrances: Readonly<Record<Way, (place: string, devices: number) => Promis
     const paths = Array.from({ length: devices }, (_, device) => join(place, `tty-${device}`));
     const sources = paths.map((path, device) => [
       `line${device}`,
-      { type: "serial", path, baudRate: 1_000_000, firstLine: "keep", decode, device: deviceName(device) },
+      {
+        type: "serial",
+        path,
+        baudRate: 1_000_000,
+        framing: { kind: "lines", first: "keep" },
+        decode,
+        device: deviceName(device),
+      },
     ]);
     return {
       options: { sources: Object.fromEntries(sources) },

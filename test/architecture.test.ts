@@ -104,6 +104,7 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
     "config/check.ts",
     "config/field-schema.ts",
+    "config/framing-schema.ts",
     "config/hub-schema.ts",
     "config/json-schema.ts",
     "config/publish-schema.ts",

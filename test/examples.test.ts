@@ -161,7 +161,7 @@ function where({ source, topic }: Example, isHttp: boolean): Record<string, stri
   if (topic !== undefined) return { [`HEADGATE__sources__${source}__url`]: `mqtt://127.0.0.1:${brokerPort}` };
   return {
     [`HEADGATE__sources__${source}__path`]: device.path,
-    [`HEADGATE__sources__${source}__firstLine`]: "keep",
+    [`HEADGATE__sources__${source}__framing`]: JSON.stringify({ kind: "lines", first: "keep" }),
   };
 }
 

@@ -43,7 +43,7 @@ async function start(log = recordingLog()): Promise<Gateway> {
   const oven = {
     type: "serial",
     path: device.path,
-    firstLine: "keep",
+    framing: { kind: "lines", first: "keep" },
     decode: { format: "json", time: { field: "t" } },
     device: { field: "id" },
     idleMs: 600_000,

@@ -72,7 +72,7 @@ async function start(more: object = {}, clock: Partial<GatewayOptions> = {}): Pr
       oven: {
         type: "serial",
         path: device.path,
-        firstLine: "keep",
+        framing: { kind: "lines", first: "keep" },
         decode: { format: "json", time: { field: "t" }, ignore: ["seq"] },
         device: { field: "id" },
         idleMs: 600_000,
@@ -225,7 +225,7 @@ test("a source that comes by twin is read, and one that goes is released", async
   const source = {
     type: "serial",
     path: device.path,
-    firstLine: "keep",
+    framing: { kind: "lines", first: "keep" },
     decode: { format: "json", time: { field: "t" } },
     device: { field: "id" },
     idleMs: 600_000,
@@ -335,7 +335,7 @@ test("readings wait for a clock that was never set; once it is known good they t
   const stamped = {
     type: "serial",
     path: device.path,
-    firstLine: "keep",
+    framing: { kind: "lines", first: "keep" },
     decode: { format: "json" },
     device: "oven-1",
   };

@@ -90,7 +90,7 @@ function simulationConfig(field: SimulatedField, hub: EmbeddedHub, store: string
       path,
       baudRate,
       // A simulated device begins with a whole line.
-      firstLine: "keep",
+      framing: { kind: "lines", first: "keep" },
       decode: { format: "json", time: { field: "time" }, ignore: ["seq"] },
       device: { field: "id" },
       intervalMs,

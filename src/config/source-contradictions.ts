@@ -66,7 +66,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
         });
       }
       ports.set(source.path, name);
-      twice(source.maxLineBytes, "line", `${path}.maxLineBytes`);
+      twice(source.framing.maxBytes, "frame", `${path}.framing.maxBytes`);
     }
     if (source.type === "i2c") {
       const address = addressOf(source);

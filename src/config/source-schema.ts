@@ -4,6 +4,7 @@ import { templateProblem } from "../core/topic-template.ts";
 import { i2cDrivers } from "../drivers/catalogue.ts";
 import type { I2cDriver } from "../drivers/driver.ts";
 import { brokerLogin, brokerUrl, channelName, day, deviceName, ms, state } from "./field-schema.ts";
+import { framing } from "./framing-schema.ts";
 
 const decodeTime = z
   .strictObject({
@@ -172,18 +173,7 @@ const serialSource = z.strictObject({
   stopBits: z.union([z.literal(1), z.literal(1.5), z.literal(2)]).default(1),
   parity: z.enum(["none", "even", "odd", "mark", "space"]).default("none"),
   flowControl: z.enum(["none", "hardware", "software"]).default("none"),
-  maxLineBytes: z
-    .int()
-    .min(16)
-    .max(1_048_576)
-    .default(4096)
-    .describe("A longer line is a discard (`overlong`)"),
-  firstLine: z
-    .enum(["discard", "keep"])
-    .default("discard")
-    .describe(
-      "`discard`: what comes before the first line end after opening may be the tail of a line, such as `1.5` of `121.5`; `keep` for devices that start to send when the port is opened",
-    ),
+  framing,
   device,
 });
 

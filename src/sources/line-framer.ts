@@ -1,18 +1,13 @@
-import type { FrameDiscard } from "../core/reading.ts";
-
-export interface FrameSink {
-  frame(bytes: Uint8Array): void;
-  discard(reason: FrameDiscard, bytes: number): void;
-}
+import type { Framer, FrameSink } from "./framer.ts";
 
 const newline = 0x0a;
 const carriageReturn = 0x0d;
 
 /**
  * Cuts a stream of bytes into lines at LF; a CR before it is dropped, empty lines are no frames.
- * Holds at most `maxLineBytes`; a longer line is skipped up to its end and is one discard.
+ * Holds at most `maxBytes`; a longer line is skipped up to its end and is one discard.
  */
-export class LineFramer {
+export class LineFramer implements Framer {
   readonly #sink: FrameSink;
   readonly #buffer: Uint8Array;
   #length = 0;
@@ -21,14 +16,13 @@ export class LineFramer {
   /** Inside a line whose beginning nobody saw. */
   #headless: boolean;
 
-  /** `firstLine: "discard"`: what comes before the first LF may be the tail of a line, and is a discard. */
-  constructor(maxLineBytes: number, sink: FrameSink, firstLine: "discard" | "keep" = "keep") {
-    this.#buffer = new Uint8Array(maxLineBytes);
+  /** `first: "discard"`: what comes before the first LF may be the tail of a line, and is a discard. */
+  constructor(maxBytes: number, first: "discard" | "keep", sink: FrameSink) {
+    this.#buffer = new Uint8Array(maxBytes);
     this.#sink = sink;
-    this.#headless = firstLine === "discard";
+    this.#headless = first === "discard";
   }
 
-  /** Frames handed on are valid only during the call. */
   push(chunk: Uint8Array): void {
     let from = 0;
     while (from < chunk.length) {
@@ -49,7 +43,6 @@ export class LineFramer {
     }
   }
 
-  /** The stream broke: what is held is the beginning of a line whose end never comes. */
   reset(): void {
     const lost = this.#length + this.#skipped;
     if (lost > 0) this.#sink.discard(this.#skipped > 0 ? "overlong" : "truncated", lost);

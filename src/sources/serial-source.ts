@@ -4,7 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import { backoffMs } from "../core/retry.ts";
-import { LineFramer } from "./line-framer.ts";
+import { framerOf } from "./framing.ts";
 import type { Source, SourceSink, SourceStatus } from "./source.ts";
 
 /** A plugged-in adapter should be read again within seconds; an absent one costs one failed open per five. */
@@ -15,10 +15,10 @@ const closeTimeoutMs = 2_000;
 /** What of a source's configuration the port needs; when only the rest changes, the port stays open. */
 export type SerialPortConfig = Pick<
   SerialSourceConfig,
-  "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "maxLineBytes" | "firstLine"
+  "path" | "baudRate" | "dataBits" | "stopBits" | "parity" | "flowControl" | "framing"
 >;
 
-/** Lines from a serial port. Opens again by itself after an unplug, for ever. */
+/** Frames from a serial port. Opens again by itself after an unplug, for ever. */
 export class SerialSource implements Source {
   readonly #config: SerialPortConfig;
   readonly #sink: SourceSink;
@@ -48,7 +48,7 @@ export class SerialSource implements Source {
     while (!signal.aborted) {
       let openedAt: number | undefined;
       const port = this.#port();
-      const framer = new LineFramer(this.#config.maxLineBytes, this.#sink, this.#config.firstLine);
+      const framer = framerOf(this.#config.framing, this.#sink);
       const stop = new AbortController();
       const onStop = () => stop.abort(signal.reason);
       signal.addEventListener("abort", onStop, { once: true });

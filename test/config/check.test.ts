@@ -371,13 +371,13 @@ test("WebSocket and proxies need the direct client", () => {
 
 describe("bounds that depend on each other", () => {
   test("a line must fit twice into the queue, on the border to the byte", () => {
-    const sections = (maxLineBytes: number, state = "on"): JsonObject => ({
+    const sections = (maxBytes: number, state = "on"): JsonObject => ({
       store: { maxQueueBytes: 100_000 },
-      sources: { s: jsonSource("s", { maxLineBytes, state }) },
+      sources: { s: jsonSource("s", { framing: { kind: "lines", maxBytes }, state }) },
     });
     expect(paths(sections(50_000))).toEqual([]);
-    expect(paths(sections(50_001))).toEqual(["sources.s.maxLineBytes"]);
-    expect(problemsOf(sections(50_001)).get("sources.s.maxLineBytes")?.hint).toBeDefined();
+    expect(paths(sections(50_001))).toEqual(["sources.s.framing.maxBytes"]);
+    expect(problemsOf(sections(50_001)).get("sources.s.framing.maxBytes")?.hint).toBeDefined();
     expect(paths(sections(50_001, "off"))).toEqual([]);
   });
 

@@ -40,7 +40,13 @@ async function measure(root: string, maxLossMs: number, minutes: number) {
   const devices = Array.from({ length: sensors }, () => new SerialDevice());
   const sources = devices.map(({ path }, i) => [
     `sensor-${i}`,
-    { type: "serial", path, firstLine: "keep", decode: { format: "json" }, device: `sensor-${i}` },
+    {
+      type: "serial",
+      path,
+      framing: { kind: "lines", first: "keep" },
+      decode: { format: "json" },
+      device: `sensor-${i}`,
+    },
   ]);
   const daemon = new RunningDaemon(
     folder,

@@ -23,7 +23,7 @@ export function daemonConfig(options: DaemonConfigOptions) {
       oven: {
         type: "serial",
         path: port,
-        firstLine: "keep",
+        framing: { kind: "lines", first: "keep" },
         decode: {
           format: "json",
           ignore: ownTime ? ["seq"] : [],

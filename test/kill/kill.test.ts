@@ -86,7 +86,7 @@ function configure(tellsAll: boolean): void {
       oven: {
         type: "serial",
         path: device.path,
-        firstLine: "keep",
+        framing: { kind: "lines", first: "keep" },
         decode: { format: "json", time: { field: "t" }, ignore: ["seq"] },
         device: { field: "id" },
         idleMs: 3_600_000,

@@ -4,17 +4,17 @@ import { LineFramer } from "../../src/sources/line-framer.ts";
 
 /** What a framer made of chunks: frames as hex, discards as reason and bytes. */
 function framed(
-  maxLineBytes: number,
+  maxBytes: number,
   chunks: readonly Uint8Array[],
   reset = false,
-  firstLine: "discard" | "keep" = "keep",
+  first: "discard" | "keep" = "keep",
 ): string[] {
   const seen: string[] = [];
   const sink = {
     frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
     discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
   };
-  const framer = new LineFramer(maxLineBytes, sink, firstLine);
+  const framer = new LineFramer(maxBytes, first, sink);
   for (const chunk of chunks) framer.push(chunk);
   if (reset) framer.reset();
   return seen;
@@ -65,7 +65,7 @@ test("a reset inside an over-long line discards it as over-long", () => {
 
 test("a reset between two lines discards nothing, and the next line is whole", () => {
   const seen: string[] = [];
-  const framer = new LineFramer(8, {
+  const framer = new LineFramer(8, "keep", {
     frame: (bytes) => seen.push(Buffer.from(bytes).toString("hex")),
     discard: (reason, bytes) => seen.push(`${reason} ${bytes}`),
   });

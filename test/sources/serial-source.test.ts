@@ -17,6 +17,8 @@ let discards: [FrameDiscard, number][];
 let statuses: SourceStatus[];
 const made: SerialSource[] = [];
 
+const lines = (first: "discard" | "keep") => ({ kind: "lines", maxBytes: 64, first }) as const;
+
 /** A source on the device's path; what all of them tell comes together. */
 function sourceOf(more: Partial<SerialPortConfig> = {}, clock: Clock = systemClock): SerialSource {
   const config: SerialPortConfig = {
@@ -26,8 +28,7 @@ function sourceOf(more: Partial<SerialPortConfig> = {}, clock: Clock = systemClo
     stopBits: 1,
     parity: "none",
     flowControl: "none",
-    maxLineBytes: 64,
-    firstLine: "keep",
+    framing: lines("keep"),
     ...more,
   };
   const sink: SourceSink = {
@@ -136,7 +137,7 @@ test("a source stopped while it opens its port leaves the port to the next one",
 
 test("with the first line discarded, what comes before its end is no frame, at every opening", async () => {
   device.line.plug();
-  source = sourceOf({ firstLine: "discard" });
+  source = sourceOf({ framing: lines("discard") });
   source.start();
   await until("open", () => state() === "open");
   await send("tail");

@@ -47,7 +47,11 @@ afterEach(async () => {
 function sources(entries: Record<string, [device: number, more?: JsonObject]>): Config["sources"] {
   const made = Object.entries(entries).map(([name, [device, more]]) => [
     name,
-    jsonSource(name, { path: devices[device]?.path ?? "", firstLine: "keep", ...more }),
+    jsonSource(name, {
+      path: devices[device]?.path ?? "",
+      framing: { kind: "lines", first: "keep" },
+      ...more,
+    }),
   ]);
   const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: Object.fromEntries(made) };
   return checkConfig(config).config.sources;

@@ -1,0 +1,23 @@
+import { z } from "zod";
+
+const first = z
+  .enum(["discard", "keep"])
+  .default("discard")
+  .describe(
+    "`discard`: what comes before the first end may be the tail of a frame, such as `1.5` of `121.5`; `keep` for devices that start to send when they are opened",
+  );
+const maxBytes = z.int().min(16).max(1_048_576).default(4_096);
+
+const lines = z.strictObject({
+  kind: z.literal("lines").describe("Lines that end with LF, or with CR and LF"),
+  maxBytes: maxBytes.describe("A longer line is a discard (`overlong`)"),
+  first,
+});
+
+/** How a stream of bytes is cut into frames. */
+export const framing = z
+  .discriminatedUnion("kind", [lines])
+  .prefault({ kind: "lines" })
+  .describe("How the stream of bytes is cut into frames");
+
+export type Framing = z.output<typeof framing>;
