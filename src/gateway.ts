@@ -357,7 +357,8 @@ export class Gateway {
     if (status.lastFault !== this.#storeStatus.lastFault) {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
-    const { alarms = [], ...told } = status;
+    const { alarms = [], skipped = [], ...told } = status;
+    for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
     this.#hub.publisher.offer(alarms);
     if (status.outbox.messages > 0) this.#hub.publisher.wake();

@@ -3,6 +3,7 @@ import type { PipelineConfig } from "./config/schema.ts";
 import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
 import type { Measurement } from "./core/reading.ts";
+import { noteSkipped, type Skipped } from "./core/skipped.ts";
 import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
 import { Alarms, type AlarmsSnapshot, type Moment } from "./detect/alarms.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
@@ -37,6 +38,8 @@ export interface PipelineOutput {
   journalEntries: number;
   /** How many of them tell of an unclean end. */
   uncleanStops: number;
+  /** Frames that brought no reading, the first of them. */
+  readonly skipped: Skipped[];
 }
 
 export interface PipelineSnapshot extends TimekeeperSnapshot {
@@ -80,7 +83,8 @@ export class Pipeline {
   }
 
   apply(batch: Uint8Array): PipelineOutput {
-    const output: PipelineOutput = { entries: [], ledger: new Map(), journalEntries: 0, uncleanStops: 0 };
+    const told = { entries: [], ledger: new Map(), skipped: [] };
+    const output: PipelineOutput = { ...told, journalEntries: 0, uncleanStops: 0 };
     const stages: TimedStages = {
       process: (entry, wasHeld) =>
         wasHeld ? this.#processHeld(entry, output) : this.#process(entry, output),
@@ -301,7 +305,9 @@ export class Pipeline {
     const decoded =
       decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
-      countFrameDiscard(account, "discard" in decoded ? decoded.discard : "unknownSource");
+      const reason = "discard" in decoded ? decoded.discard : "unknownSource";
+      countFrameDiscard(account, reason);
+      noteSkipped(output.skipped, frame.source, reason, frame.bytes);
       return;
     }
     account.decoded++;

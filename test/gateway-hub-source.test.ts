@@ -77,6 +77,11 @@ test("messages of an input become readings, and are acknowledged; what is no rea
   });
   await until("the reading is at the hub", () => entries().length > 0);
   expect(entries()[0]).toMatchObject({ source: "oven", device: "kiln" });
+  const shown = log.lines.filter(({ message }) => message === "a frame brought no reading");
+  expect(shown.map(({ level, object }) => [level, object])).toEqual([
+    ["debug", { source: "oven", reason: "malformed", hex: Buffer.from("{torn").toString("hex"), bytes: 5 }],
+    ["debug", { source: "oven", reason: "overlong", hex: "78".repeat(64), bytes: 5_000 }],
+  ]);
 });
 
 test("a message that no source takes is acknowledged, counted and named once, and holds nobody up", async () => {

@@ -2,7 +2,8 @@ import type { FrameDiscard } from "../core/reading.ts";
 
 export interface FrameSink {
   frame(bytes: Uint8Array): void;
-  discard(reason: FrameDiscard, bytes: number): void;
+  /** `frame`: what of it is at hand, for the log. */
+  discard(reason: FrameDiscard, bytes: number, frame?: Uint8Array): void;
 }
 
 /** Cuts a stream of bytes into frames, whatever the chunks are that it comes in. What it holds is bounded. */

@@ -35,7 +35,7 @@ export class HubSource implements Source, InputTaker {
   take({ body, properties, waits }: InputMessage): boolean {
     const { device, maxPayloadBytes } = this.#config;
     const sink = this.#sink;
-    if (body.length > maxPayloadBytes) sink.discard("overlong", body.length);
+    if (body.length > maxPayloadBytes) sink.discard("overlong", body.length, body);
     else if (waits && !sink.hasRoom(body.length)) return false;
     else {
       const isNamed = typeof device === "object" && "property" in device;

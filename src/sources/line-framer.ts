@@ -1,3 +1,4 @@
+import type { FrameDiscard } from "../core/reading.ts";
 import type { Framer, FrameSink } from "./framer.ts";
 
 const newline = 0x0a;
@@ -45,7 +46,7 @@ export class LineFramer implements Framer {
 
   reset(): void {
     const lost = this.#length + this.#skipped;
-    if (lost > 0) this.#sink.discard(this.#skipped > 0 ? "overlong" : "truncated", lost);
+    if (lost > 0) this.#discard(this.#skipped > 0 ? "overlong" : "truncated", lost);
     this.#length = 0;
     this.#skipped = 0;
   }
@@ -54,6 +55,8 @@ export class LineFramer implements Framer {
     if (this.#skipped > 0) {
       this.#skipped += bytes.length;
     } else if (this.#length + bytes.length > this.#buffer.length) {
+      // Its beginning stays, for the log.
+      this.#buffer.set(bytes.subarray(0, this.#buffer.length - this.#length), this.#length);
       this.#skipped = this.#length + bytes.length;
       this.#length = 0;
     } else {
@@ -65,12 +68,16 @@ export class LineFramer implements Framer {
   #end(): void {
     if (this.#headless) {
       const lost = this.#length + this.#skipped;
-      if (lost > 0) this.#sink.discard("truncated", lost);
+      if (lost > 0) this.#discard("truncated", lost);
       this.#headless = false;
-    } else if (this.#skipped > 0) this.#sink.discard("overlong", this.#skipped);
+    } else if (this.#skipped > 0) this.#discard("overlong", this.#skipped);
     else this.#line(this.#buffer.subarray(0, this.#length));
     this.#length = 0;
     this.#skipped = 0;
+  }
+
+  #discard(reason: FrameDiscard, lost: number): void {
+    this.#sink.discard(reason, lost, this.#buffer.subarray(0, lost));
   }
 
   #line(bytes: Uint8Array): void {

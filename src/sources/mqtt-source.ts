@@ -109,8 +109,8 @@ export class MqttSource implements Source {
   #take(topic: string, payload: Uint8Array, waits: boolean): boolean {
     const sink = this.#sink;
     // The broker keeps the subscriptions of a session: after a change of the topic it still sends the old one's.
-    if (!this.#isSubscribed(topic)) sink.discard("otherTopic", payload.length);
-    else if (payload.length > this.#config.maxPayloadBytes) sink.discard("overlong", payload.length);
+    if (!this.#isSubscribed(topic)) sink.discard("otherTopic", payload.length, payload);
+    else if (payload.length > this.#config.maxPayloadBytes) sink.discard("overlong", payload.length, payload);
     else if (waits && !sink.hasRoom(payload.length)) return false;
     else return sink.frame(payload, topic) || !waits;
     return true;

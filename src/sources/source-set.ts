@@ -3,6 +3,7 @@ import type { Clock } from "../core/clock.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
+import { skipped } from "../core/skipped.ts";
 import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
@@ -102,7 +103,10 @@ export class SourceSet {
     const log = this.#log.child({ source: name });
     const sink = {
       frame: (bytes: Uint8Array, origin?: string) => this.#target.frame(name, bytes, origin),
-      discard: (reason: FrameDiscard, bytes: number) => this.#target.discard(name, reason, bytes),
+      discard: (reason: FrameDiscard, bytes: number, frame?: Uint8Array) => {
+        this.#target.discard(name, reason, bytes);
+        if (frame) log.debug({ ...skipped(name, reason, frame), bytes }, "a frame brought no reading");
+      },
       hasRoom: (bytes: number) => this.#target.hasRoom(bytes),
       committed: () => this.#target.committed(),
       status: (status: SourceStatus) => {

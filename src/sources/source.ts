@@ -10,7 +10,8 @@ export interface SourceStatus {
 export interface SourceSink {
   /** The bytes are copied. False when there is no room; a source that can wait repeats, others lose the frame. */
   frame(bytes: Uint8Array, origin?: string): boolean;
-  discard(reason: FrameDiscard, bytes: number): void;
+  /** `frame`: what of it is at hand, for the log. */
+  discard(reason: FrameDiscard, bytes: number, frame?: Uint8Array): void;
   /** Called on every change, and only then. */
   status(status: SourceStatus): void;
 }

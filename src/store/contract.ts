@@ -1,4 +1,5 @@
 import type { Entry } from "../core/entry.ts";
+import type { Skipped } from "../core/skipped.ts";
 import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
@@ -53,6 +54,8 @@ export interface StoreStatus {
   readonly bill: Bill;
   /** Alarms that the commit composed: they come with its answer, because asking would wait for the next commit. */
   readonly alarms?: readonly OutboxMessage[];
+  /** Frames of the commit that brought no reading, the first of them. */
+  readonly skipped?: readonly Skipped[];
   readonly openWindows: number;
   readonly books: Readonly<Record<string, Balance>>;
   /** Frames that wait for the clock to be known good; they are in no book yet. */

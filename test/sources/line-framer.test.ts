@@ -25,6 +25,25 @@ test("a frame split inside itself is one frame", () => {
   expect(framed(16, [hex("31 32"), hex("33"), hex("0a 34 0a")])).toEqual(["313233", "34"]);
 });
 
+test("what is discarded is shown by its beginning, in chunks of any size", () => {
+  const shown: string[] = [];
+  const sink = {
+    frame: () => undefined,
+    discard: (reason: string, _: number, frame: Uint8Array = new Uint8Array()) =>
+      shown.push(`${reason} ${Buffer.from(frame).toString("latin1")}`),
+  };
+  const framer = new LineFramer(16, "discard", sink);
+  for (const chunk of ["tail\n", "0123456789", "abcdefghijkl\n", "0123456789abcdefgh", "i\nok\n", "begun"])
+    framer.push(Buffer.from(chunk));
+  framer.reset();
+  expect(shown).toEqual([
+    "truncated tail",
+    "overlong 0123456789abcdef",
+    "overlong 0123456789abcdef",
+    "truncated begun",
+  ]);
+});
+
 test("several frames in one chunk, and the beginning of the next", () => {
   expect(framed(16, [hex("31 0a 32 0a 33"), hex("34 0a")])).toEqual(["31", "32", "3334"]);
 });
