@@ -1,6 +1,7 @@
 import { measureCeilings } from "./ceilings.ts";
 import type { Cell, Member, Ratio, Setting } from "./cell.ts";
 import { measureDrain } from "./drain.ts";
+import { measureI2c } from "./i2c.ts";
 import { measureLatency } from "./latency.ts";
 import { type Load, runLoad } from "./load-run.ts";
 import { bare } from "./programs/bare.ts";
@@ -217,6 +218,18 @@ const waysIn: Cell = {
   ratios: [],
 };
 
+/** The driver of a chip is the only program that asks it: nobody to compare with. */
+const i2c: Cell = {
+  name: "i2c-20",
+  title: "twenty chips on one I2C bus, each asked ten times a second",
+  members: [100_000, 400_000].map((speedHz) => ({
+    name: `at${speedHz / 1_000}kHz`,
+    run: (setting) => measureI2c(speedHz, setting),
+  })),
+  ratios: [],
+  bounds: ["at100kHz", "at400kHz"].map((of) => ({ figure: "cpuShare", of, atMost: 0.1 })),
+};
+
 const taken = { rate: 10_000, devices: 10, qos: 1, counted: "frames" } as const;
 
 /** What it costs to take messages, each acknowledged behind its commit, beside taking and forgetting them. */
@@ -323,6 +336,7 @@ export const cells: readonly Cell[] = [
   cost(10_000, 10_000),
   waysIn,
   takesMqtt,
+  i2c,
   sustained(10),
   sustained(100),
   diskFast,
