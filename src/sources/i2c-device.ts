@@ -48,7 +48,8 @@ export class I2cDevice implements PolledDevice {
       let step = conversation.next();
       while (!step.done) {
         if ("waitMs" in step.value) {
-          await this.#clock.sleep(step.value.waitMs, signal);
+          // A timer counts whole milliseconds of the clock: of the first one nothing may be left.
+          await this.#clock.sleep(Math.ceil(step.value.waitMs) + 1, signal);
           step = conversation.next(nothing);
         } else step = conversation.next(await this.#chip.transfer(step.value, signal));
       }
