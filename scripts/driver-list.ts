@@ -22,18 +22,29 @@ export function driverList(notice: string): string {
 }
 
 function row(driver: I2cDriver): string {
-  const example = driver.vectors[0]?.options ?? {};
-  const channels = Object.entries(
-    driver.channels(z.strictObject(driver.options?.(z) ?? {}).parse(example)),
-  ).map(([name, { unit, min, max }]) => {
-    const range = min === undefined || max === undefined ? "" : `${min} to ${max} `;
-    return `\`${name}\` ${range}${unit ?? ""}`.trim();
-  });
   const addresses =
-    driver.addresses.length > 4 ? span(driver.addresses) : driver.addresses.map(hex).join(", ");
-  return `| \`${driver.name}\` | ${driver.title} | ${addresses} | ${channels.join(", ")} | ${driver.datasheet} |`;
+    driver.addresses === "any"
+      ? "any"
+      : driver.addresses.length > 4
+        ? span(driver.addresses)
+        : driver.addresses.map(hex).join(", ");
+  const channels = channelsOf(driver);
+  return `| \`${driver.name}\` | ${driver.title} | ${addresses} | ${channels} | ${driver.datasheet} |`;
 }
 
+/** With the options' defaults; where those name no channels, the configuration does. */
+function channelsOf(driver: I2cDriver): string {
+  const options = z.strictObject(driver.options?.(z) ?? {}).safeParse({});
+  if (!options.success) return "as the options say";
+  return Object.entries(driver.channels(options.data))
+    .map(([name, { unit, min, max }]) => {
+      const range = min === undefined || max === undefined ? "" : `${rounded(min)} to ${rounded(max)} `;
+      return `\`${name}\` ${range}${unit ?? ""}`.trim();
+    })
+    .join(", ");
+}
+
+const rounded = (value: number) => Number(value.toPrecision(5));
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
 const span = (addresses: readonly number[]) =>
   `${hex(Math.min(...addresses))} to ${hex(Math.max(...addresses))}`;

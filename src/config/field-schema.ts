@@ -1,8 +1,5 @@
 import { z } from "zod";
-import { isPlainName } from "../core/reading.ts";
-
-/** Names become keys of plain objects; those every object inherits (`constructor`, `__proto__`) would clash. */
-const isOrdinary = (name: string) => !(name in Object.prototype);
+import { channelNamePattern, isOrdinaryName, isPlainName } from "../core/reading.ts";
 
 export const ms = (min: number, max: number) => z.int().min(min).max(max);
 export const day = 86_400_000;
@@ -10,7 +7,7 @@ export const day = 86_400_000;
 export const entryName = z
   .string()
   .regex(/^[A-Za-z0-9_-]{1,64}$/, "must be 1 to 64 of A-Z a-z 0-9 _ -")
-  .refine(isOrdinary, "is a word of the language the gateway is written in")
+  .refine(isOrdinaryName, "is a word of the language the gateway is written in")
   .describe("Name of an entry");
 
 export const state = z
@@ -23,8 +20,8 @@ export const deviceName = z
   .describe("Name of a field device");
 export const channelName = z
   .string()
-  .regex(/^[^\p{C}\s.$#]{1,64}$/u, "must be 1 to 64 characters without space, control characters, . $ #")
-  .refine(isOrdinary, "is a word of the language the gateway is written in")
+  .regex(channelNamePattern, "must be 1 to 64 characters without space, control characters, . $ #")
+  .refine(isOrdinaryName, "is a word of the language the gateway is written in")
   .describe("Name of a channel, one quantity of one device");
 
 export const secret = z

@@ -70,14 +70,17 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
     if (source.type === "i2c") {
       const address = addressOf(source);
-      const { addresses } = driverNamed(source.driver);
-      if (!addresses.includes(address)) {
+      const driver = driverNamed(source.driver);
+      const { addresses } = driver;
+      if (addresses !== "any" && !addresses.includes(address)) {
         problems.push({
           path: `${path}.address`,
           message: `a ${source.driver} has no address ${hex(address)}`,
           hint: `it answers at ${addresses.map(hex).join(", ")}`,
         });
       }
+      for (const problem of driver.contradictions?.(source.options) ?? [])
+        problems.push({ ...problem, path: `${path}.options.${problem.path}` });
       const chip = `${source.bus}\n${address}`;
       const other = chips.get(chip);
       if (other !== undefined) {

@@ -260,20 +260,20 @@ const hubSource = z.strictObject({
   ),
 });
 
-const i2cSourceOf = ({ name, title, options }: I2cDriver) =>
+const i2cAddress = z
+  .union([
+    z.int().min(0x03).max(0x77),
+    z.string().regex(/^0x(0[3-9a-fA-F]|[1-6][0-9a-fA-F]|7[0-7])$/, "must be a 7-bit address such as 0x76"),
+  ])
+  .describe("7-bit address, as a number or as `0x76`; default: the chip's usual one, if it has one");
+const i2cSourceOf = ({ name, title, addresses, options }: I2cDriver) =>
   z
     .strictObject({
       ...polledCommon,
       type: z.literal("i2c"),
       driver: z.literal(name),
       bus: z.int().min(0).max(255).default(1).describe("Number of the bus: `/dev/i2c-N`"),
-      address: z
-        .union([
-          z.int().min(0x03).max(0x77),
-          z.string().regex(/^0x[0-7][0-9a-fA-F]$/, "must be a 7-bit address such as 0x76"),
-        ])
-        .optional()
-        .describe("7-bit address, as a number or as `0x76`; default: the chip's usual one"),
+      address: (addresses === "any" ? i2cAddress : i2cAddress.optional()) as z.ZodOptional<typeof i2cAddress>,
       options: z.strictObject(options?.(z) ?? {}).prefault({}),
     })
     .describe(title);

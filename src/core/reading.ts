@@ -81,6 +81,12 @@ export type ReadingDiscard =
 /** Most characters of a name from the field; IoT Hub's own limit for identifiers. */
 export const maxNameLength = 128;
 
+/** A channel that the configuration names becomes the key of a plain object, and a word in messages and paths. */
+export const channelNamePattern = /^[^\p{C}\s.$#]{1,64}$/u;
+
+/** Those that every object inherits (`constructor`, `__proto__`) would clash. */
+export const isOrdinaryName = (name: string): boolean => !(name in Object.prototype);
+
 /** Names that devices give are values, not keys: any text of 1 to 128 characters without control characters. */
 export function isPlainName(text: string): boolean {
   if (text.length === 0 || text.length > maxNameLength || !text.isWellFormed()) return false;

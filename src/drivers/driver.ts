@@ -1,5 +1,5 @@
 import type { z as Zod } from "zod";
-import { TransientError } from "../core/errors.ts";
+import { type Problem, TransientError } from "../core/errors.ts";
 import type { FrameDiscard, KnownChannel } from "../core/reading.ts";
 
 /** Values of one device at one time, in the order of the driver's channels; a channel without a value is absent. */
@@ -18,6 +18,8 @@ export interface Driver<Options = object> {
   readonly datasheet: string;
   /** Members of the configuration's `options`, given zod; no options when absent. */
   options?(z: typeof Zod): Readonly<Record<string, Zod.ZodType>>;
+  /** What options contradict among themselves; paths begin below `options`. */
+  contradictions?(options: Options): readonly Problem[];
   /** Unit and physical range of each channel. */
   channels(options: Options): Readonly<Record<string, KnownChannel>>;
   /** What a frame says, whatever its bytes are. Pure. */
@@ -48,18 +50,27 @@ export interface Pause {
   readonly waitMs: number;
 }
 /** Exchanges with a chip, one after the other; `yield` gives what was read. */
-export type Conversation = Generator<Exchange | Pause, Uint8Array, Uint8Array>;
+export type Conversation<Result = Uint8Array> = Generator<Exchange | Pause, Result, Uint8Array>;
 
 export interface I2cDriver<Options = object> extends Driver<Options> {
-  /** 7-bit addresses that the chip can be set to, the usual one first. */
-  readonly addresses: readonly number[];
+  /** 7-bit addresses that the chip can be set to, the usual one first; `any`: the configuration has to say. */
+  readonly addresses: readonly number[] | "any";
+  /**
+   * Of a chip that measures by itself: it has something new at least as often. One that has not is failed, and made
+   * ready again: it may have lost its power in between, and have acknowledged ever since.
+   */
+  readonly longestGapMs?: number;
   /**
    * Makes the chip ready, after a power cycle too; what it returns goes to every `measure`.
    * @throws WrongChip when another chip answers, before anything is written to it
    */
   setup(options: Options): Conversation;
-  /** Takes the values of one time; what it returns is the frame, with all that `decode` needs. */
-  measure(options: Options, known: Uint8Array): Conversation;
+  /**
+   * Takes the values of one time; what it returns is the frame, with all that `decode` needs. Undefined when the chip
+   * has measured nothing since it was asked last. What a power cycle between two measurements would change silently,
+   * such as a gain, is set here and not in `setup`.
+   */
+  measure(options: Options, known: Uint8Array): Conversation<Uint8Array | undefined>;
 }
 
 /** Something else answers at the address. */

@@ -19,6 +19,8 @@ export class I2cDevice implements PolledDevice {
   readonly #chip: I2cChip;
   readonly #clock: Clock;
   #known: Uint8Array = nothing;
+  /** When it last had something new, or was made ready. */
+  #newestMs = 0;
 
   constructor({ driver, bus, address, options }: I2cSourceConfig, clock: Clock, turns: Turns) {
     const path = `/dev/i2c-${bus}`;
@@ -33,17 +35,24 @@ export class I2cDevice implements PolledDevice {
   async open(signal: AbortSignal): Promise<void> {
     await this.#chip.open();
     this.#known = await this.#hold(this.#driver.setup(this.#options), signal);
+    this.#newestMs = this.#clock.monotonic();
   }
 
-  ask(signal: AbortSignal): Promise<Uint8Array> {
-    return this.#hold(this.#driver.measure(this.#options, this.#known), signal);
+  async ask(signal: AbortSignal): Promise<Uint8Array | undefined> {
+    const frame = await this.#hold(this.#driver.measure(this.#options, this.#known), signal);
+    const nowMs = this.#clock.monotonic();
+    const { longestGapMs = Number.POSITIVE_INFINITY } = this.#driver;
+    if (frame) this.#newestMs = nowMs;
+    else if (nowMs - this.#newestMs > longestGapMs)
+      throw new Unavailable("I2C_UNAVAILABLE", "failed", `has measured nothing for ${longestGapMs} ms`);
+    return frame;
   }
 
   close(): Promise<void> {
     return this.#chip.close();
   }
 
-  async #hold(conversation: Conversation, signal: AbortSignal): Promise<Uint8Array> {
+  async #hold<Result>(conversation: Conversation<Result>, signal: AbortSignal): Promise<Result> {
     try {
       let step = conversation.next();
       while (!step.done) {

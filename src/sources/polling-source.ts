@@ -12,8 +12,8 @@ export interface PolledDevice {
   readonly maxFrameBytes: number;
   /** Makes it ready to be asked; called again after every failure. @throws Unavailable */
   open(signal: AbortSignal): Promise<void>;
-  /** Asks once; the answer is a frame. @throws Unavailable */
-  ask(signal: AbortSignal): Promise<Uint8Array>;
+  /** Asks once; the answer is a frame, or undefined when it has nothing new. @throws Unavailable */
+  ask(signal: AbortSignal): Promise<Uint8Array | undefined>;
   /** Releases it; safe when it is not open. */
   close(): Promise<void>;
 }
@@ -77,7 +77,8 @@ export class PollingSource implements Source {
     for (;;) {
       // Without room an answer would be lost: the device keeps its present, and the next one is as good.
       if (this.#sink.hasRoom(this.#device.maxFrameBytes)) {
-        this.#sink.frame(await this.#answer(signal));
+        const frame = await this.#answer(signal);
+        if (frame) this.#sink.frame(frame);
         this.#failures = 0;
         this.#set({ state: "open", reason: undefined });
       }
@@ -87,7 +88,7 @@ export class PollingSource implements Source {
     }
   }
 
-  async #answer(signal: AbortSignal): Promise<Uint8Array> {
+  async #answer(signal: AbortSignal): Promise<Uint8Array | undefined> {
     try {
       return await this.#device.ask(signal);
     } catch (error) {

@@ -2,7 +2,7 @@ import { describe, expect, test } from "vitest";
 import { checkConfig, checkTwinLayer, pipelineConfig } from "../../src/config/check.ts";
 import { mergePatch } from "../../src/config/layers.ts";
 import { ConfigError, type Problem } from "../../src/core/errors.ts";
-import type { JsonObject } from "../../src/core/json.ts";
+import type { JsonObject, JsonValue } from "../../src/core/json.ts";
 import { jsonSource } from "./pipelines.ts";
 
 const good: JsonObject = { gateway: { name: "box" }, hub: { type: "edge" } };
@@ -263,6 +263,32 @@ describe("contradictions", () => {
     const decode = { format: "json" };
     const yard = { type: "mqtt", url: "mqtt://b", topic: "a/#", device: { template }, decode };
     expect(paths({ sources: { yard } })).toContainEqual(expect.stringContaining("sources.yard.device"));
+  });
+
+  test("a chip of a map of registers may be at any address, and has to be at one", () => {
+    const chip = (address?: JsonValue, options: JsonObject = { registers: { t: { register: "0x05" } } }) => ({
+      type: "i2c",
+      driver: "i2c-register",
+      device: "d",
+      ...(address === undefined ? {} : { address }),
+      options,
+    });
+    expect(paths({ sources: { a: chip(3), b: chip("0x77"), c: chip("0x0f") } })).toEqual([]);
+    for (const address of [undefined, 2, "0x02", 0x78, "0x78", "76"])
+      expect(paths({ sources: { a: chip(address) } })).toEqual(["sources.a.address"]);
+    const room = { type: "i2c", driver: "bme280", device: "d" };
+    expect(paths({ sources: { a: chip("0x76"), room } })).toEqual(["sources.room.address"]);
+    expect(paths({ sources: { a: chip(3, {}) } })).toEqual(["sources.a.options.registers"]);
+    expect(paths({ sources: { a: chip(3, { registers: {} }) } })).toEqual(["sources.a.options.registers"]);
+  });
+
+  test("what a driver's options contradict among themselves is told with its path", () => {
+    const meter = (options: JsonObject) => ({ type: "i2c", driver: "ina219", device: "d", options });
+    expect(paths({ sources: { a: meter({}), b: { ...meter({}), address: "0x41" } } })).toEqual([]);
+    expect(paths({ sources: { a: meter({ shuntOhms: 0.1, maxAmps: 5 }) } })).toEqual([
+      "sources.a.options.maxAmps",
+    ]);
+    expect(paths({ sources: { a: { ...meter({ maxAmps: 5 }), state: "off" } } })).toEqual([]);
   });
 
   test("a source of type http needs the API, unless it is off", () => {

@@ -1,16 +1,10 @@
 /** What every driver of the catalogue must hold, whichever it is. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { z } from "zod";
 import { i2cDrivers } from "../../src/drivers/catalogue.ts";
-import type { I2cDriver } from "../../src/drivers/driver.ts";
+import { optionsOf } from "./conversation.ts";
 
 const bytesOf = (hex: string) => Buffer.from(hex.replaceAll(/\s/g, ""), "hex");
-
-/** Options as the configuration gives them. */
-function optionsOf(driver: I2cDriver, given: object = {}): Readonly<Record<string, unknown>> {
-  return z.strictObject(driver.options?.(z) ?? {}).parse(given);
-}
 
 test("names are unique, and of the form that a configuration takes", () => {
   const names = i2cDrivers.map(({ name }) => name);
@@ -25,6 +19,7 @@ describe.each(i2cDrivers.map((driver) => [driver.name, driver] as const))("%s", 
     expect(vectors.some(({ expected }) => "discard" in expected)).toBe(true);
     expect(title).not.toBe("");
     expect(datasheet).not.toBe("");
+    if (addresses === "any") return;
     for (const address of addresses) expect(address >= 0x03 && address <= 0x77).toBe(true);
     expect(addresses.length).toBeGreaterThan(0);
   });
@@ -90,3 +85,23 @@ describe.each(i2cDrivers.map((driver) => [driver.name, driver] as const))("%s", 
     }
   });
 });
+
+// A driver says by a vector that its frames have checksums.
+const checked = i2cDrivers.filter(({ vectors }) =>
+  vectors.some(({ expected }) => "discard" in expected && expected.discard === "badChecksum"),
+);
+test.each(checked.map((driver) => [driver.name, driver] as const))(
+  "%s: a flipped bit of a good frame never gives another value",
+  (_, driver) => {
+    for (const { frame, expected, options } of driver.vectors) {
+      if ("discard" in expected) continue;
+      const good = driver.decode(bytesOf(frame), optionsOf(driver, options));
+      for (let bit = 0; bit < 8 * bytesOf(frame).length; bit++) {
+        const flipped = bytesOf(frame);
+        flipped.writeUInt8(flipped.readUInt8(bit >> 3) ^ (1 << (bit & 7)), bit >> 3);
+        const decoded = driver.decode(flipped, optionsOf(driver, options));
+        if (!("discard" in decoded)) expect(decoded).toEqual(good);
+      }
+    }
+  },
+);

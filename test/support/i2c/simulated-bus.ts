@@ -3,11 +3,14 @@ import { createServer, type Server, type Socket } from "node:net";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
-/** One chip: takes what is written to it, gives what is read from it. */
+/** One chip: takes what is written to it, gives what is read from it. @throws NotAcknowledged */
 export interface Chip {
   write(bytes: Buffer): void;
   read(length: number): Buffer;
 }
+
+/** What a chip does that is busy, or has nothing to say. */
+export class NotAcknowledged extends Error {}
 
 const order = { open: 0, slave: 1, transfer: 2 } as const;
 const errno = { none: 0, noEntry: 2, busy: 16, noDevice: 19, timedOut: 110, notAcknowledged: 121 } as const;
@@ -123,14 +126,17 @@ export class SimulatedBus {
       if (!chip || nack) return answer(errno.notAcknowledged, this.#microseconds(11));
       if (stretchMs > 200) return answer(errno.timedOut, 200_000);
       bits += (stretchMs / 1_000) * this.#speedHz;
-      if (reads) {
-        const read = Buffer.from(chip.read(length));
-        if (corrupt) read[0] = (read[0] ?? 0) ^ 0x08;
-        parts.push(read);
-      } else {
-        chip.write(bytes.subarray(at, at + length));
-        at += length;
+      try {
+        if (reads) {
+          const read = Buffer.from(chip.read(length));
+          if (corrupt) read[0] = (read[0] ?? 0) ^ 0x08;
+          parts.push(read);
+        } else chip.write(Buffer.from(bytes.subarray(at, at + length)));
+      } catch (error) {
+        if (!(error instanceof NotAcknowledged)) throw error;
+        return answer(errno.notAcknowledged, this.#microseconds(11));
       }
+      if (!reads) at += length;
     }
     return answer(errno.none, this.#microseconds(bits), Buffer.concat(parts));
   }
