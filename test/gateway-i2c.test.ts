@@ -1,12 +1,14 @@
 /** The whole daemon with chips on I2C: the real binding, with a simulated bus behind `/dev/i2c-1`. */
-import { mkdtempSync, rmSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { RunningDaemon } from "./faults/running-daemon.ts";
 import { SimulatedBme280 } from "./support/i2c/chips.ts";
+import { SimulatedScd41, SimulatedSht31 } from "./support/i2c/command-chips.ts";
 import { RegisterChip, SimulatedBus } from "./support/i2c/simulated-bus.ts";
+import { SimulatedAds1115 } from "./support/i2c/word-chips.ts";
 import { until } from "./support/until.ts";
 
 let folder: string;
@@ -129,6 +131,114 @@ test("a chip that is pulled out, disturbed, claimed or another one has a state, 
   expect(books.other).toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
   expect(books.steady).not.toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
 }, 90_000);
+
+const of = (driver: string, address: number, more: object = {}) => chip(address, { driver, ...more });
+
+test("five kinds of chips share a bus, and the values of each are at the hub with their units", async () => {
+  const adc = new SimulatedAds1115();
+  adc.volts = [1.5, 0, 0.75, 1];
+  const scd41 = new SimulatedScd41();
+  bus.plug(0x76, new SimulatedBme280());
+  bus.plug(0x44, new SimulatedSht31());
+  bus.plug(0x48, adc);
+  bus.plug(0x62, scd41);
+  bus.plug(0x1d, new RegisterChip().set(0x10, "04d2 ff38 8f"));
+  start({
+    bme280: chip(0x76),
+    sht31: of("sht31", 0x44, { options: { repeatability: "medium" } }),
+    ads1115: of("ads1115", 0x48, {
+      options: {
+        channels: {
+          tank: { input: "AIN0", dataRate: 250 },
+          bridge: { input: "AIN2-AIN3", fullScale: 0.512, dataRate: 860 },
+          clipped: { input: "AIN0", fullScale: 0.256, dataRate: 860 },
+        },
+      },
+    }),
+    scd41: of("scd41", 0x62),
+    registers: of("i2c-register", 0x1d, {
+      options: {
+        registers: {
+          flow: { register: "0x10", type: "uint16", scale: 0.1, unit: "l/min", max: 100 },
+          angle: { register: "0x12", type: "int16", unit: "°" },
+          isOpen: { register: "0x14", mask: "0x80", shift: 7 },
+        },
+      },
+    }),
+  });
+  await until(
+    "readings of all are at the hub",
+    () =>
+      [0x76, 0x44, 0x48, 0x1d].every((address) => entriesOf(`chip-${address}`).length > 3) &&
+      entriesOf("chip-98").length > 1,
+    40_000,
+  );
+  const channels = (address: number) => entriesOf(`chip-${address}`)[0]?.channels;
+  const value = (near: number, unit?: string, quality = "good") =>
+    expect.objectContaining({
+      value: expect.closeTo(near, 2),
+      quality,
+      ...(unit === undefined ? {} : { unit }),
+    });
+  expect(channels(0x76)).toMatchObject({ temperature: value(25.08, "°C") });
+  expect(channels(0x44)).toEqual({ temperature: value(21.5, "°C"), humidity: value(40, "%") });
+  expect(channels(0x48)).toEqual({
+    tank: value(1.5, "V"),
+    bridge: value(-0.25, "V"),
+    clipped: value(0.256, "V", "bad"),
+  });
+  expect(channels(0x62)).toEqual({
+    co2: value(500, "ppm"),
+    temperature: value(25, "°C"),
+    humidity: value(37, "%"),
+  });
+  expect(channels(0x1d)).toEqual({
+    flow: value(123.4, "l/min", "bad"),
+    angle: value(-200, "°"),
+    isOpen: value(1),
+  });
+
+  // The chip was asked many times for each value that it has made, and that is no failure.
+  const status = await daemon?.status();
+  expect(status?.sources.scd41?.state).toBe("open");
+  expect(status?.store.books.scd41).not.toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
+  await until("what was read of it is at the hub", () => entriesOf("chip-98").length === scd41.reads);
+}, 60_000);
+
+test("a chip that measures by itself, and has lost its power, is failed and is set up anew", async () => {
+  const scd41 = new SimulatedScd41();
+  bus.plug(0x62, scd41);
+  start({ air: of("scd41", 0x62) });
+  await until("a reading is at the hub", () => entriesOf("chip-98").length > 0);
+  expect(entriesOf("chip-98")[0]?.channels.co2?.value).toBe(500);
+  scd41.co2 = 700;
+  scd41.powerCycle();
+  await until("it measures again", () => entriesOf("chip-98").at(-1)?.channels.co2?.value === 700, 40_000);
+  // The state lasts for less than a second.
+  const log = readFileSync(join(folder, "daemon.log"), "utf8");
+  expect(log).toContain("scd41 at 0x62 of /dev/i2c-1: has measured nothing for 15000 ms");
+}, 60_000);
+
+test("a word that the bus has changed is a discard of its chip, and never a value", async () => {
+  bus.plug(0x44, new SimulatedSht31());
+  start({ room: of("sht31", 0x44) });
+  await until("readings are at the hub", () => entriesOf("chip-68").length > 3);
+  bus.trouble(0x44, { corrupt: true });
+  const discarded = () =>
+    daemon?.untilStatus("ten words are discarded", ({ store }) => {
+      const discards = (store.books.room as { frameDiscards?: Record<string, number> } | undefined)
+        ?.frameDiscards;
+      return (discards?.badChecksum ?? 0) >= 10;
+    });
+  await discarded();
+  bus.trouble(0x44, {});
+  const before = entriesOf("chip-68").length;
+  await until("values come again", () => entriesOf("chip-68").length > before + 3);
+  for (const { channels } of entriesOf("chip-68")) {
+    expect(channels.temperature?.value).toBeCloseTo(21.5, 2);
+    expect(channels.humidity?.value).toBeCloseTo(40, 2);
+  }
+});
 
 test("an adapter that is pulled out and comes back is opened again", async () => {
   bus.plug(0x76, new SimulatedBme280());
