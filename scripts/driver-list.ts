@@ -1,7 +1,7 @@
 /** The drivers as Markdown, from their declarations. */
 import { z } from "zod";
-import { i2cDrivers } from "../src/drivers/catalogue.ts";
-import type { I2cDriver } from "../src/drivers/driver.ts";
+import { i2cDrivers, oneWireDrivers } from "../src/drivers/catalogue.ts";
+import type { Driver, I2cDriver } from "../src/drivers/driver.ts";
 
 export function driverList(notice: string): string {
   return [
@@ -10,30 +10,34 @@ export function driverList(notice: string): string {
     notice,
     "<!-- Source: src/drivers/ -->",
     "",
-    "Chips that a source of type `i2c` reads, by the name of their `driver`.",
     "A value outside the range keeps its number and gets quality `bad`, unless `validate` sets another range.",
-    "Their options are in [configuration-reference.md](configuration-reference.md); how to add one is in [adding-a-driver.md](adding-a-driver.md).",
+    "Options are in [configuration-reference.md](configuration-reference.md); how to add a driver is in [adding-a-driver.md](adding-a-driver.md).",
+    "",
+    "## Chips on I2C",
+    "",
+    "A source of type `i2c` names one as its `driver`.",
     "",
     "| driver | what it measures | addresses | channels | from |",
     "|---|---|---|---|---|",
-    ...i2cDrivers.map(row),
+    ...i2cDrivers.map((driver) => row(driver, addressesOf(driver.addresses))),
+    "",
+    "## Thermometers on 1-Wire",
+    "",
+    "A source of type `oneWire` finds its driver by the family, which its `id` begins with.",
+    "",
+    "| driver | what it measures | family | channels | from |",
+    "|---|---|---|---|---|",
+    ...oneWireDrivers.map((driver) => row(driver, driver.family)),
     "",
   ].join("\n");
 }
 
-function row(driver: I2cDriver): string {
-  const addresses =
-    driver.addresses === "any"
-      ? "any"
-      : driver.addresses.length > 4
-        ? span(driver.addresses)
-        : driver.addresses.map(hex).join(", ");
-  const channels = channelsOf(driver);
-  return `| \`${driver.name}\` | ${driver.title} | ${addresses} | ${channels} | ${driver.datasheet} |`;
+function row(driver: Driver, place: string): string {
+  return `| \`${driver.name}\` | ${driver.title} | ${place} | ${channelsOf(driver)} | ${driver.datasheet} |`;
 }
 
 /** With the options' defaults; where those name no channels, the configuration does. */
-function channelsOf(driver: I2cDriver): string {
+function channelsOf(driver: Driver): string {
   const options = z.strictObject(driver.options?.(z) ?? {}).safeParse({});
   if (!options.success) return "as the options say";
   return Object.entries(driver.channels(options.data))
@@ -45,6 +49,10 @@ function channelsOf(driver: I2cDriver): string {
 }
 
 const rounded = (value: number) => Number(value.toPrecision(5));
+function addressesOf(addresses: I2cDriver["addresses"]): string {
+  if (addresses === "any") return addresses;
+  return addresses.length > 4 ? span(addresses) : addresses.map(hex).join(", ");
+}
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
 const span = (addresses: readonly number[]) =>
   `${hex(Math.min(...addresses))} to ${hex(Math.max(...addresses))}`;

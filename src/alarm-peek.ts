@@ -107,7 +107,15 @@ export class AlarmPeek implements FrameTarget {
 }
 
 function waitsForNobody(source: Config["sources"][string] | undefined, hub: Config["hub"]): boolean {
-  if (source?.type === "mqtt") return source.qos === 0;
-  if (source?.type === "serial" || source?.type === "i2c") return true;
-  return source?.type === "hub" && hub.type !== "mqtt" && hub.client === "sdk";
+  switch (source?.type) {
+    case undefined:
+    case "http":
+      return false;
+    case "mqtt":
+      return source.qos === 0;
+    case "hub":
+      return hub.type !== "mqtt" && hub.client === "sdk";
+    default:
+      return true;
+  }
 }

@@ -102,6 +102,7 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts", "sources/i2c-chip.ts"]);
   expect(packages(/^zod$/).filter((file) => folderOf(file) !== "embedded-hub")).toEqual([
+    "config/any-source-schema.ts",
     "config/check.ts",
     "config/field-schema.ts",
     "config/framing-schema.ts",
@@ -110,6 +111,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/publish-schema.ts",
     "config/schema.ts",
     "config/source-schema.ts",
+    "config/sysfs-source-schema.ts",
     "drivers/driver.ts",
     "outbox/entry-schema.ts",
   ]);

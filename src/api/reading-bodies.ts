@@ -131,6 +131,7 @@ const explanations: Record<FrameDiscard, string> = {
   columnCount: "has another number of columns than `decode.columns`",
   badChecksum: "has another checksum than its bytes",
   noAnswer: "did not come",
+  powerOnValue: "holds what the chip says before it has measured",
   otherSentence: "is of a kind that is not read",
   noDevice: "the field that names the device is missing",
   badDevice: "the device's name is not a text of 1 to 128 characters without control characters",

@@ -1,12 +1,14 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
-import { driverNamed } from "../drivers/catalogue.ts";
+import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import {
   type Config,
   configSchema,
+  type DriverDecode,
   localSections,
   type PipelineConfig,
+  type PolledSource,
   type SourceConfig,
 } from "./schema.ts";
 import { sourceContradictions } from "./source-contradictions.ts";
@@ -261,13 +263,20 @@ function decoding(
   source: SourceConfig,
 ): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
   if ("decode" in source) return { decode: source.decode, dedupe: source.dedupe, idleMs: source.idleMs };
-  const { driver, options } = source;
-  return {
-    decode: { format: "driver", driver, options },
-    dedupe: { by: "none" },
-    idleMs: 0,
-    channels: driverNamed(driver).channels(options),
-  };
+  const decode = driverOf(source);
+  const channels = driverNamed(decode.driver).channels(decode.options);
+  return { decode, dedupe: { by: "none" }, idleMs: 0, channels };
+}
+
+function driverOf(source: PolledSource): DriverDecode {
+  switch (source.type) {
+    case "i2c":
+      return { format: "driver", driver: source.driver, options: source.options };
+    case "oneWire":
+      return { format: "driver", driver: oneWireDriverOf(source.id).name, options: {} };
+    default:
+      return source satisfies never;
+  }
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

@@ -1,4 +1,4 @@
-import { driverNamed } from "../drivers/catalogue.ts";
+import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import type { I2cSourceConfig } from "./schema.ts";
 
 /**
@@ -7,7 +7,7 @@ import type { I2cSourceConfig } from "./schema.ts";
  */
 export function addressOf({ driver, address }: Pick<I2cSourceConfig, "driver" | "address">): number {
   if (address === undefined) {
-    const { addresses } = driverNamed(driver);
+    const { addresses } = i2cDriverNamed(driver);
     return addresses === "any" ? 0 : (addresses[0] ?? 0);
   }
   return typeof address === "number" ? address : Number.parseInt(address, 16);

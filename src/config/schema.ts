@@ -197,6 +197,7 @@ export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
 /** A source that asks its devices, by a driver that knows what they answer. */
 export type PolledSource = Exclude<SourceConfig, LinkedSource>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
+export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode;
 /** Formats without times of their own have no member for them. */

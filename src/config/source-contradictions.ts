@@ -1,6 +1,6 @@
 import type { Problem } from "../core/errors.ts";
 import { topicChannel } from "../core/topic-template.ts";
-import { driverNamed } from "../drivers/catalogue.ts";
+import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { addressOf } from "./i2c-address.ts";
 import type { Config, DecodeConfig, LinkedSource } from "./schema.ts";
 
@@ -9,6 +9,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
   const problems: Problem[] = [];
   const ports = new Map<string, string>();
   const chips = new Map<string, string>();
+  const thermometers = new Map<string, string>();
   const sessions = new Map<string, string>();
   const inputs = new Map<string | undefined, string>();
   if (hub.type === "mqtt")
@@ -70,7 +71,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
     if (source.type === "i2c") {
       const address = addressOf(source);
-      const driver = driverNamed(source.driver);
+      const driver = i2cDriverNamed(source.driver);
       const { addresses } = driver;
       if (addresses !== "any" && !addresses.includes(address)) {
         problems.push({
@@ -91,6 +92,18 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
         });
       }
       chips.set(chip, name);
+    }
+    if (source.type === "oneWire") {
+      const thermometer = `${source.root}\n${source.id}`;
+      const other = thermometers.get(thermometer);
+      if (other !== undefined) {
+        problems.push({
+          path: `${path}.id`,
+          message: `${source.id} is already read by source ${other}`,
+          hint: `switch one off with "state": "off"`,
+        });
+      }
+      thermometers.set(thermometer, name);
     }
     if (source.type === "mqtt") {
       // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).

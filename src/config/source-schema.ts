@@ -3,8 +3,10 @@ import { parseJsonPath } from "../core/json-path.ts";
 import { templateProblem } from "../core/topic-template.ts";
 import { i2cDrivers } from "../drivers/catalogue.ts";
 import type { I2cDriver } from "../drivers/driver.ts";
-import { brokerLogin, brokerUrl, channelName, day, deviceName, ms, state } from "./field-schema.ts";
+import { anySource, polledCommon } from "./any-source-schema.ts";
+import { brokerLogin, brokerUrl, channelName, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
+import { oneWireSource } from "./sysfs-source-schema.ts";
 
 const decodeTime = z
   .strictObject({
@@ -106,38 +108,6 @@ const dedupe = z
     "What makes a reading a repeat, which is a discard (`duplicate`); without it input is at least once",
   );
 
-/** What every source has. */
-const anySource = {
-  state,
-  silentMs: ms(0, day)
-    .optional()
-    .describe(
-      "A device that sends nothing for so long is an alarm (`silent`); 0: never; default: 10 × intervalMs, at least 10,000, without intervalMs never",
-    ),
-  readings: z
-    .enum(["none", "all"])
-    .optional()
-    .describe("`all`: each reading is published by itself, beside the windows; default: `publish.readings`"),
-  priority: z
-    .int()
-    .min(0)
-    .max(9)
-    .default(5)
-    .describe("When the store is full, entries of a lower number are thinned and evicted first"),
-  share: z
-    .number()
-    .min(0)
-    .max(1)
-    .default(0)
-    .describe("Part of `store.maxBytes` that other sources cannot take from this one"),
-  whenFull: z
-    .enum(["evict", "keep"])
-    .default("evict")
-    .describe(
-      "`keep`: its entries are never evicted; when nothing else can go, the store takes no more data until the hub does",
-    ),
-};
-
 /** What sources have whose devices send of their own accord. */
 const sourceCommon = {
   ...anySource,
@@ -149,13 +119,6 @@ const sourceCommon = {
   idleMs: ms(100, day)
     .default(10_000)
     .describe("After this silence a source with its own times no longer holds windows open"),
-};
-
-/** What sources have that ask their device. */
-const polledCommon = {
-  ...anySource,
-  intervalMs: ms(10, day).default(1_000).describe("How often the device is asked"),
-  device: deviceName,
 };
 
 const serialSource = z.strictObject({
@@ -289,4 +252,5 @@ export const source = z.discriminatedUnion("type", [
   httpSource,
   hubSource,
   i2cSource,
+  oneWireSource,
 ]);

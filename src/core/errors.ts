@@ -48,6 +48,10 @@ export const errorCodes = {
     cause: "The I2C bus or the chip is absent, another chip answers at its address, or the bus is disturbed.",
     fix: "Read the reason; check the wiring, the address, that I2C is switched on and the process may open the bus (group `i2c`). It is retried for ever.",
   },
+  ONE_WIRE_UNAVAILABLE: {
+    cause: "The thermometer is not among those that the kernel finds on 1-Wire, or it does not answer.",
+    fix: "Read the reason; check the wiring, the pull-up, the id, and that the kernel's 1-Wire is switched on (`dtoverlay=w1-gpio` on a Raspberry Pi). It is retried for ever.",
+  },
   HUB_UNREACHABLE: {
     cause: "The hub cannot be reached: name, port, network, or certificate.",
     fix: "Check the host name and the network. It is retried for ever; data waits in the store.",

@@ -54,6 +54,7 @@ export type FrameDiscard =
   | "columnCount"
   | "badChecksum"
   | "noAnswer"
+  | "powerOnValue"
   | "otherSentence"
   | "noDevice"
   | "badDevice"

@@ -73,6 +73,12 @@ export interface I2cDriver<Options = object> extends Driver<Options> {
   measure(options: Options, known: Uint8Array): Conversation<Uint8Array | undefined>;
 }
 
+/** A thermometer whose conversation the kernel holds (w1_therm); its frame is what the file `w1_slave` says. */
+export interface OneWireDriver extends Driver {
+  /** First byte of the id, two digits of lower-case hex. */
+  readonly family: string;
+}
+
 /** Something else answers at the address. */
 export class WrongChip extends TransientError {
   constructor(what: string) {

@@ -1,7 +1,7 @@
 import { addressOf } from "../config/i2c-address.ts";
 import type { I2cSourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
-import { driverNamed } from "../drivers/catalogue.ts";
+import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { type Conversation, type I2cDriver, WrongChip } from "../drivers/driver.ts";
 import { I2cChip } from "./i2c-chip.ts";
 import type { PolledDevice } from "./polling-source.ts";
@@ -26,7 +26,7 @@ export class I2cDevice implements PolledDevice {
     const path = `/dev/i2c-${bus}`;
     const at = addressOf({ driver, address });
     this.name = `${driver} at 0x${at.toString(16).padStart(2, "0")} of ${path}`;
-    this.#driver = driverNamed(driver);
+    this.#driver = i2cDriverNamed(driver);
     this.#options = options;
     this.#chip = new I2cChip(path, at, turns);
     this.#clock = clock;

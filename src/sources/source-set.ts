@@ -8,6 +8,7 @@ import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
+import { OneWireDevice } from "./one-wire-device.ts";
 import { PollingSource } from "./polling-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
@@ -131,6 +132,10 @@ export class SourceSet {
         // Loaded when it is needed, as few boxes have a bus.
         const { I2cDevice } = await import("./i2c-device.ts");
         const device = new I2cDevice(config, this.#clock, this.#turns);
+        return new PollingSource(device, config.intervalMs, sink, this.#clock);
+      }
+      case "oneWire": {
+        const device = new OneWireDevice(config, this.#turns);
         return new PollingSource(device, config.intervalMs, sink, this.#clock);
       }
       default:

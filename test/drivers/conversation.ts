@@ -1,10 +1,10 @@
 /** Conversations of drivers with simulated chips, in simulated time: what waits is added up, and nobody waits. */
 import { z } from "zod";
-import type { Conversation, I2cDriver } from "../../src/drivers/driver.ts";
+import type { Conversation, Driver, I2cDriver } from "../../src/drivers/driver.ts";
 import type { Chip } from "../support/i2c/simulated-bus.ts";
 
 /** Options as the configuration gives them. */
-export function optionsOf(driver: I2cDriver, given: object = {}): Readonly<Record<string, unknown>> {
+export function optionsOf(driver: Driver, given: object = {}): Readonly<Record<string, unknown>> {
   return z.strictObject(driver.options?.(z) ?? {}).parse(given);
 }
 

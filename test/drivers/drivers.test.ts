@@ -1,27 +1,41 @@
 /** What every driver of the catalogue must hold, whichever it is. */
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { i2cDrivers } from "../../src/drivers/catalogue.ts";
+import { i2cDrivers, oneWireDrivers } from "../../src/drivers/catalogue.ts";
+import type { Driver } from "../../src/drivers/driver.ts";
 import { optionsOf } from "./conversation.ts";
+
+const drivers: readonly Driver[] = [...i2cDrivers, ...oneWireDrivers];
 
 const bytesOf = (hex: string) => Buffer.from(hex.replaceAll(/\s/g, ""), "hex");
 
 test("names are unique, and of the form that a configuration takes", () => {
-  const names = i2cDrivers.map(({ name }) => name);
+  const names = drivers.map(({ name }) => name);
   expect(new Set(names).size).toBe(names.length);
   for (const name of names) expect(name).toMatch(/^[a-z0-9-]{1,32}$/);
 });
 
-describe.each(i2cDrivers.map((driver) => [driver.name, driver] as const))("%s", (_, driver) => {
+test("a chip on I2C has addresses, all of seven bits", () => {
+  for (const { addresses } of i2cDrivers) {
+    expect(addresses.length).toBeGreaterThan(0);
+    if (addresses === "any") continue;
+    for (const address of addresses) expect(address >= 0x03 && address <= 0x77).toBe(true);
+  }
+});
+
+test("a family of thermometers has one driver", () => {
+  const families = oneWireDrivers.map(({ family }) => family);
+  expect(new Set(families).size).toBe(families.length);
+  for (const family of families) expect(family).toMatch(/^[0-9a-f]{2}$/);
+});
+
+describe.each(drivers.map((driver) => [driver.name, driver] as const))("%s", (_, driver) => {
   test("has a vector that is good and one that is not, a title and a datasheet", () => {
-    const { vectors, title, datasheet, addresses } = driver;
+    const { vectors, title, datasheet } = driver;
     expect(vectors.some(({ expected }) => !("discard" in expected))).toBe(true);
     expect(vectors.some(({ expected }) => "discard" in expected)).toBe(true);
     expect(title).not.toBe("");
     expect(datasheet).not.toBe("");
-    if (addresses === "any") return;
-    for (const address of addresses) expect(address >= 0x03 && address <= 0x77).toBe(true);
-    expect(addresses.length).toBeGreaterThan(0);
   });
 
   test.each(driver.vectors.map((vector) => [vector.title, vector] as const))("decodes: %s", (_, vector) => {
