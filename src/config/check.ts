@@ -1,7 +1,10 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
+import type { KnownChannel } from "../core/reading.ts";
 import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
+import type { Driver } from "../drivers/driver.ts";
+import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import {
   type Config,
   configSchema,
@@ -10,6 +13,7 @@ import {
   type PipelineConfig,
   type PolledSource,
   type SourceConfig,
+  type SysfsSourceConfig,
 } from "./schema.ts";
 import { sourceContradictions } from "./source-contradictions.ts";
 
@@ -263,20 +267,33 @@ function decoding(
   source: SourceConfig,
 ): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
   if ("decode" in source) return { decode: source.decode, dedupe: source.dedupe, idleMs: source.idleMs };
-  const decode = driverOf(source);
-  const channels = driverNamed(decode.driver).channels(decode.options);
-  return { decode, dedupe: { by: "none" }, idleMs: 0, channels };
+  return { ...answerOf(source), dedupe: { by: "none" }, idleMs: 0 };
 }
 
-function driverOf(source: PolledSource): DriverDecode {
+function answerOf(source: PolledSource): Pick<PipelineConfig["sources"][string], "decode" | "channels"> {
   switch (source.type) {
     case "i2c":
-      return { format: "driver", driver: source.driver, options: source.options };
+      return byDriver(driverNamed(source.driver), source.options);
     case "oneWire":
-      return { format: "driver", driver: oneWireDriverOf(source.id).name, options: {} };
+      return byDriver(oneWireDriverOf(source.id), {});
+    case "sysfs":
+      return { decode: { format: "sysfs", files: source.files }, channels: channelsOfFiles(source.files) };
     default:
       return source satisfies never;
   }
+}
+
+function byDriver(driver: Driver, options: DriverDecode["options"]): ReturnType<typeof answerOf> {
+  return { decode: { format: "driver", driver: driver.name, options }, channels: driver.channels(options) };
+}
+
+function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<string, KnownChannel>> {
+  const known = ({ path, scale, unit, min, max }: (typeof files)[string]): KnownChannel => ({
+    unit: unit ?? (scale === undefined ? sysfsFileNamed(path)?.unit : undefined),
+    min,
+    max,
+  });
+  return Object.fromEntries(Object.entries(files).map(([channel, file]) => [channel, known(file)]));
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

@@ -198,8 +198,9 @@ export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
 export type PolledSource = Exclude<SourceConfig, LinkedSource>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
+export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
-export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode;
+export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode | SysfsDecode;
 /** Formats without times of their own have no member for them. */
 type Uniform<Format> = Format extends { readonly ignore: unknown }
   ? Format
@@ -209,6 +210,12 @@ export interface DriverDecode {
   /** Name of the driver. */
   readonly driver: string;
   readonly options: Readonly<Record<string, unknown>>;
+  readonly time?: undefined;
+  readonly ignore?: undefined;
+}
+export interface SysfsDecode {
+  readonly format: "sysfs";
+  readonly files: SysfsSourceConfig["files"];
   readonly time?: undefined;
   readonly ignore?: undefined;
 }

@@ -105,6 +105,14 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
       }
       thermometers.set(thermometer, name);
     }
+    if (source.type === "sysfs" && source.chip === undefined) {
+      if (source.root === undefined) {
+        const hint = `the file "name" in each folder of /sys/class/hwmon says what is there`;
+        problems.push({ path: `${path}.chip`, message: "is missing, and so is root", hint });
+      }
+      if (source.at !== undefined)
+        problems.push({ path: `${path}.at`, message: "tells chips of one name apart, and there is no chip" });
+    }
     if (source.type === "mqtt") {
       // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
       const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;

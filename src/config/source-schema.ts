@@ -6,7 +6,7 @@ import type { I2cDriver } from "../drivers/driver.ts";
 import { anySource, polledCommon } from "./any-source-schema.ts";
 import { brokerLogin, brokerUrl, channelName, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
-import { oneWireSource } from "./sysfs-source-schema.ts";
+import { oneWireSource, sysfsSource } from "./sysfs-source-schema.ts";
 
 const decodeTime = z
   .strictObject({
@@ -253,4 +253,5 @@ export const source = z.discriminatedUnion("type", [
   hubSource,
   i2cSource,
   oneWireSource,
+  sysfsSource,
 ]);

@@ -52,6 +52,10 @@ export const errorCodes = {
     cause: "The thermometer is not among those that the kernel finds on 1-Wire, or it does not answer.",
     fix: "Read the reason; check the wiring, the pull-up, the id, and that the kernel's 1-Wire is switched on (`dtoverlay=w1-gpio` on a Raspberry Pi). It is retried for ever.",
   },
+  SYSFS_UNAVAILABLE: {
+    cause: "The kernel shows no chip of that name or at that place, or its files cannot be read.",
+    fix: "Read the reason, which names the chips that are there; check that the kernel's driver for the chip is loaded. It is retried for ever.",
+  },
   HUB_UNREACHABLE: {
     cause: "The hub cannot be reached: name, port, network, or certificate.",
     fix: "Check the host name and the network. It is retried for ever; data waits in the store.",

@@ -9,6 +9,7 @@ import { driverNamed } from "../drivers/catalogue.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
+import { compileSysfs } from "./sysfs.ts";
 
 export type Decoded =
   | { readonly readings: readonly Reading[]; readonly notes: readonly ValueNote[] }
@@ -84,6 +85,8 @@ function compileFormat(decode: DecodeConfig): Split {
         return "discard" in values ? values : [values];
       };
     }
+    case "sysfs":
+      return ofText(compileSysfs(decode.files));
     default:
       return decode satisfies never;
   }

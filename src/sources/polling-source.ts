@@ -10,6 +10,8 @@ export interface PolledDevice {
   readonly name: string;
   /** Most bytes that one answer brings. */
   readonly maxFrameBytes: number;
+  /** What the last answer lacks; it is told while the source is open. */
+  readonly trouble?: string | undefined;
   /** Makes it ready to be asked; called again after every failure. @throws Unavailable */
   open(signal: AbortSignal): Promise<void>;
   /** Asks once; the answer is a frame, or undefined when it has nothing new. @throws Unavailable */
@@ -80,7 +82,7 @@ export class PollingSource implements Source {
         const frame = await this.#answer(signal);
         if (frame) this.#sink.frame(frame);
         this.#failures = 0;
-        this.#set({ state: "open", reason: undefined });
+        this.#set({ state: "open", reason: this.#device.trouble });
       }
       const nowMs = this.#clock.monotonic();
       dueMs += this.#intervalMs * Math.max(1, Math.ceil((nowMs - dueMs) / this.#intervalMs));

@@ -12,6 +12,7 @@ import { OneWireDevice } from "./one-wire-device.ts";
 import { PollingSource } from "./polling-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
+import { SysfsDevice } from "./sysfs-device.ts";
 import { Turns } from "./turns.ts";
 
 /** Where all sources deliver to. */
@@ -138,6 +139,8 @@ export class SourceSet {
         const device = new OneWireDevice(config, this.#turns);
         return new PollingSource(device, config.intervalMs, sink, this.#clock);
       }
+      case "sysfs":
+        return new PollingSource(new SysfsDevice(config), config.intervalMs, sink, this.#clock);
       default:
         return config satisfies never;
     }
