@@ -3,6 +3,7 @@ import type { PipelineConfig } from "./config/schema.ts";
 import { seriesOf } from "./core/entry.ts";
 import { ChannelNames } from "./decode/channel-names.ts";
 import { compileDecoder, type Decode } from "./decode/decoder.ts";
+import { knownChannels } from "./decode/known-channels.ts";
 import { compileValidation, type Validate } from "./validate/validation.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 
@@ -22,7 +23,7 @@ export function compileStages(storeId: string, config: PipelineConfig, generatio
   const names = new ChannelNames(config.channels);
   const sources = Object.entries(config.sources);
   const known = new Map(
-    sources.map(([name, { channels = {} }]) => [
+    sources.map(([name, { decode, channels = knownChannels(decode) }]) => [
       name,
       new Map(Object.entries(channels).map(([spelling, channel]) => [names.canonical(spelling), channel])),
     ]),

@@ -12,6 +12,7 @@ import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/outbox/entry-schema.ts";
 import { recordingLog } from "./core/recording-log.ts";
+import { dsmr5 } from "./decode/telegrams.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
 
@@ -59,6 +60,8 @@ interface Example {
   readonly source: string;
   /** What the device of the example sends, and what its one window must say. */
   readonly lines: readonly string[];
+  /** For a device that sends no lines. */
+  readonly stream?: string;
   /** Where it publishes them, if it is no serial device. */
   readonly topic?: string;
   readonly expected: object;
@@ -111,6 +114,21 @@ const cases: Record<string, Example> = {
     alarms: [{ device: "oven-1", channel: "temperature", from: "good", to: "bad", value: 400 * 1.02 - 0.4 }],
     bodies: fromHub,
   },
+  "edge-serial-dsmr.json": {
+    source: "meter",
+    lines: [],
+    stream: dsmr5.slice(-99) + dsmr5 + dsmr5,
+    expected: {
+      gateway: "house-7",
+      device: "meter",
+      count: 2,
+      channels: {
+        gasDelivered: { last: 12785.123, unit: "m³" },
+        powerDelivered: { mean: 1.193, unit: "kW" },
+      },
+    },
+    bodies: fromHub,
+  },
   "edge-http.json": {
     source: "weather",
     lines: [
@@ -156,12 +174,14 @@ function publish(topic: string, payload: string): Promise<void> {
 }
 
 /** Where the example's source finds its device here, as variables of the environment layer. */
-function where({ source, topic }: Example, isHttp: boolean): Record<string, string> {
+function where({ source, topic, stream }: Example, isHttp: boolean): Record<string, string> {
   if (isHttp) return {};
   if (topic !== undefined) return { [`HEADGATE__sources__${source}__url`]: `mqtt://127.0.0.1:${brokerPort}` };
   return {
     [`HEADGATE__sources__${source}__path`]: device.path,
-    [`HEADGATE__sources__${source}__framing`]: JSON.stringify({ kind: "lines", first: "keep" }),
+    ...(stream === undefined
+      ? { [`HEADGATE__sources__${source}__framing`]: JSON.stringify({ kind: "lines", first: "keep" }) }
+      : {}),
   };
 }
 
@@ -205,7 +225,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
       // The window is cut by the time of receipt here: begin with a fresh one.
       await systemClock.sleep(2_000 - (Date.now() % 2_000) + 50);
     }
-    const text = example.lines.map((line) => `${line}\n`).join("");
+    const text = example.stream ?? example.lines.map((line) => `${line}\n`).join("");
     if (isHttp) await post(gateway, text);
     else if (example.topic === undefined) await device.send(text);
     else for (const line of example.lines) await publish(example.topic, line);

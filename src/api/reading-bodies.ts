@@ -123,6 +123,7 @@ function textOf(element: object): Uint8Array {
 
 const explanations: Record<FrameDiscard, string> = {
   overlong: "is too long",
+  unframed: "belongs to no frame",
   truncated: "is cut off",
   empty: "holds no reading",
   nul: "holds a NUL byte",

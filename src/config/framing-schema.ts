@@ -14,9 +14,16 @@ const lines = z.strictObject({
   first,
 });
 
+const telegrams = z.strictObject({
+  kind: z
+    .literal("telegrams")
+    .describe("Telegrams of smart meters (DSMR P1): from `/` to the end of the line that begins with `!`"),
+  maxBytes: maxBytes.default(8_192).describe("A longer telegram is a discard (`overlong`)"),
+});
+
 /** How a stream of bytes is cut into frames. */
 export const framing = z
-  .discriminatedUnion("kind", [lines])
+  .discriminatedUnion("kind", [lines, telegrams])
   .prefault({ kind: "lines" })
   .describe("How the stream of bytes is cut into frames");
 

@@ -189,6 +189,8 @@ export const configSchema = z
 
 export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config["sources"][string];
+/** A source that cuts a stream of bytes into frames. */
+export type StreamSource = Extract<SourceConfig, { readonly framing: unknown }>;
 export type SerialSourceConfig = Extract<SourceConfig, { type: "serial" }>;
 export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
 export type HubSourceConfig = Extract<SourceConfig, { type: "hub" }>;

@@ -2,7 +2,7 @@ import type { Problem } from "../core/errors.ts";
 import { topicChannel } from "../core/topic-template.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { addressOf } from "./i2c-address.ts";
-import type { Config, DecodeConfig, LinkedSource } from "./schema.ts";
+import type { Config, DecodeConfig, LinkedSource, StreamSource } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
 export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
@@ -68,6 +68,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
       }
       ports.set(source.path, name);
       twice(source.framing.maxBytes, "frame", `${path}.framing.maxBytes`);
+      problems.push(...framingContradictions(source, path));
     }
     if (source.type === "i2c") {
       const address = addressOf(source);
@@ -129,6 +130,13 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
   }
   return problems;
+}
+
+/** A format whose frames the framing would cut through. */
+function framingContradictions({ framing, decode }: StreamSource, path: string): Problem[] {
+  if (decode.format !== "dsmr" || framing.kind === "telegrams") return [];
+  const message = `${framing.kind} are no telegrams, which ${decode.format} reads`;
+  return [{ path: `${path}.framing.kind`, message, hint: 'set "framing": { "kind": "telegrams" }' }];
 }
 
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;

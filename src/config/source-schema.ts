@@ -1,75 +1,12 @@
 import { z } from "zod";
-import { parseJsonPath } from "../core/json-path.ts";
 import { templateProblem } from "../core/topic-template.ts";
 import { i2cDrivers } from "../drivers/catalogue.ts";
 import type { I2cDriver } from "../drivers/driver.ts";
 import { anySource, polledCommon } from "./any-source-schema.ts";
-import { brokerLogin, brokerUrl, channelName, day, deviceName, ms } from "./field-schema.ts";
+import { decode } from "./decode-schema.ts";
+import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
 import { oneWireSource, sysfsSource } from "./sysfs-source-schema.ts";
-
-const decodeTime = z
-  .strictObject({
-    field: z.string().min(1),
-    unit: z.enum(["s", "ms", "iso"]).default("ms"),
-    maxAheadMs: ms(0, day)
-      .default(60_000)
-      .describe("A time further ahead of the receipt is a discard (`future`)"),
-  })
-  .describe("The device's own time; without it a reading has the time of its receipt");
-const jsonPath = z
-  .string()
-  .refine(
-    (text) => parseJsonPath(text) !== undefined,
-    "must be a path to one value, such as $.data.temperature",
-  )
-  .describe("Singular query of JSONPath (RFC 9535)");
-const ignore = z.array(z.string()).default([]).describe("Fields that are not channels, such as a counter");
-
-const decode = z
-  .discriminatedUnion("format", [
-    z.strictObject({
-      format: z.literal("json"),
-      items: jsonPath
-        .optional()
-        .describe("Where the reading stands, or the list of readings; default: the whole, `$`"),
-      fields: z
-        .record(z.string().min(1), jsonPath)
-        .optional()
-        .describe(
-          "Names of fields and where in a reading they stand, such as `$.data.values[0]`; only these are read. Default: the members of the reading. The name `{channel}` is that of the topic",
-        ),
-      time: decodeTime.optional(),
-      ignore,
-    }),
-    z
-      .strictObject({
-        format: z.literal("value"),
-        channel: channelName.optional().describe("Default: the `{channel}` of the topic"),
-        words: z
-          .record(z.string().min(1), z.number())
-          .default({})
-          .describe("Texts that stand for a number, such as `ON`: 1"),
-      })
-      .describe("The frame is one number"),
-    z.strictObject({
-      format: z.literal("csv"),
-      columns: z.array(z.string().min(1)).min(1).max(256).describe("Names of the columns, in order"),
-      separator: z.string().length(1).default(","),
-      time: decodeTime.optional(),
-      ignore,
-    }),
-    z.strictObject({
-      format: z.literal("keyValue"),
-      separator: z.string().length(1).default(" ").describe("Between pairs, as in `t=21.5 h=40`"),
-      time: decodeTime.optional(),
-      ignore,
-    }),
-    z
-      .strictObject({ format: z.literal("nmea"), time: decodeTime.optional(), ignore })
-      .describe("NMEA 0183 sentences GGA, RMC and XDR; the time is the field `utc`, of unit `iso`"),
-  ])
-  .describe("How a frame becomes a reading");
 
 const deviceField = z.strictObject({
   field: z.string().min(1).describe("Field of the frame that names the device"),

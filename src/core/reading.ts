@@ -46,6 +46,7 @@ export type QualityReason = "belowMin" | "aboveMax" | "notFinite";
 /** Why a frame was not decoded. */
 export type FrameDiscard =
   | "overlong"
+  | "unframed"
   | "truncated"
   | "empty"
   | "nul"

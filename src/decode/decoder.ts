@@ -7,6 +7,7 @@ import type { FrameDiscard, Reading } from "../core/reading.ts";
 import { compileTemplate, type TopicPlace, topicChannel } from "../core/topic-template.ts";
 import { driverNamed } from "../drivers/catalogue.ts";
 import type { ChannelNames } from "./channel-names.ts";
+import { splitDsmr } from "./dsmr.ts";
 import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
 import { compileSysfs } from "./sysfs.ts";
@@ -77,6 +78,11 @@ function compileFormat(decode: DecodeConfig): Split {
     case "nmea": {
       const withTime = decode.time !== undefined;
       return ofText((text, receivedMs) => splitNmea(text, receivedMs, withTime));
+    }
+    case "dsmr": {
+      const isChecksumOptional = decode.checksum === "optional";
+      const withTime = decode.time !== undefined;
+      return (bytes) => splitDsmr(bytes, isChecksumOptional, withTime);
     }
     case "driver": {
       const driver = driverNamed(decode.driver);

@@ -1,13 +1,15 @@
 import type { Framing } from "../config/framing-schema.ts";
 import type { Framer, FrameSink } from "./framer.ts";
 import { LineFramer } from "./line-framer.ts";
+import { TelegramFramer } from "./telegram-framer.ts";
 
 export function framerOf(framing: Framing, sink: FrameSink): Framer {
-  const { kind } = framing;
-  switch (kind) {
+  switch (framing.kind) {
     case "lines":
       return new LineFramer(framing.maxBytes, framing.first, sink);
+    case "telegrams":
+      return new TelegramFramer(framing.maxBytes, sink);
     default:
-      return kind satisfies never;
+      return framing satisfies never;
   }
 }

@@ -395,6 +395,14 @@ test("WebSocket and proxies need the direct client", () => {
   expect(paths({ hub: { ...iothub, proxy: "http://user:word@proxy:3128" } })).toEqual(["hub.proxy"]);
 });
 
+test("a format needs the framing that its frames come in", () => {
+  const source = (framing: JsonObject) => ({
+    sources: { s: jsonSource("s", { decode: { format: "dsmr" }, framing }) },
+  });
+  expect(paths(source({ kind: "lines" }))).toEqual(["sources.s.framing.kind"]);
+  expect(paths(source({ kind: "telegrams" }))).toEqual([]);
+});
+
 describe("bounds that depend on each other", () => {
   test("a line must fit twice into the queue, on the border to the byte", () => {
     const sections = (maxBytes: number, state = "on"): JsonObject => ({

@@ -9,11 +9,15 @@ export const now = Date.UTC(2025, 0, 1, 12);
 interface Options {
   readonly device?: string | JsonObject;
   readonly channels?: JsonObject;
+  readonly framing?: JsonObject;
 }
 
 /** A decoder as the configuration makes it, of text or of hex. */
-export function decoder(decode: JsonObject, { device = "d", channels = {} }: Options = {}) {
-  const config = pipelineOf({ sources: { s: jsonSource("s", { decode, device }) }, channels });
+export function decoder(
+  decode: JsonObject,
+  { device = "d", channels = {}, framing = { kind: "lines" } }: Options = {},
+) {
+  const config = pipelineOf({ sources: { s: jsonSource("s", { decode, device, framing }) }, channels });
   const [source] = Object.values(config.sources);
   if (!source) throw new Error("the configuration lost its source");
   const compiled = compileDecoder(source, new ChannelNames(config.channels));

@@ -1,0 +1,8 @@
+import type { DecodeConfig } from "../config/schema.ts";
+import type { KnownChannel } from "../core/reading.ts";
+import { dsmrChannels } from "./dsmr.ts";
+
+/** What a format itself says of its channels. */
+export function knownChannels(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> {
+  return decode.format === "dsmr" ? dsmrChannels : {};
+}
