@@ -201,7 +201,8 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
   // The chip was asked many times for each value that it has made, and that is no failure.
   const status = await daemon?.status();
   expect(status?.sources.scd41?.state).toBe("open");
-  expect(status?.store.books.scd41).not.toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
+  const discards = Object.values(status?.store.books ?? {}).map(({ frameDiscards }) => frameDiscards);
+  expect(discards).toEqual([{}, {}, {}, {}, {}]);
   await until("what was read of it is at the hub", () => entriesOf("chip-98").length === scd41.reads);
 }, 60_000);
 

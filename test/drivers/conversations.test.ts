@@ -165,6 +165,15 @@ describe("an INA219", () => {
     }
   });
 
+  test("keeps a calibration whose lowest bit is zero, and its step is by that one", () => {
+    const time = new ConversationTime();
+    // The finest step would be by 4,195.
+    const pair = new Pair(ina219, new SimulatedIna219(time.now), time, { maxAmps: 3.1992 }).ready();
+    Object.assign(pair.chip, { shuntVolts: 0.3, busVolts: 12 });
+    const { current } = pair.ask() as { current: number };
+    expect(Math.abs(current - 3)).toBeLessThan(0.0002);
+  });
+
   test("that lost its power between two measurements is calibrated again", () => {
     const time = new ConversationTime();
     const pair = new Pair(ina219, new SimulatedIna219(time.now), time).ready();
@@ -224,8 +233,9 @@ describe("a TSL2591", () => {
 
   test("in too much light for its gain is bad, and good again at a lower one", () => {
     const time = new ConversationTime();
+    const chip = new SimulatedTsl2591(time.now);
     for (const [gain, quality] of [["max", "bad"] as const, ["low", "good"] as const]) {
-      const pair = new Pair(tsl2591, new SimulatedTsl2591(time.now), time, { gain }).ready();
+      const pair = new Pair(tsl2591, chip, time, { gain }).ready();
       expect(qualitiesOf(tsl2591, pair)).toEqual({ illuminance: quality });
     }
   });

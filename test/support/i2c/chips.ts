@@ -32,6 +32,8 @@ export class SimulatedTsl2591 extends RegisterChip {
   light = { all: 40, infrared: 8 };
   readonly #now: () => number;
   #readyAtMs = Number.POSITIVE_INFINITY;
+  /** Gain and time of the integration under way: a change counts from the next start on. */
+  #control = 0;
 
   constructor(now: () => number = () => performance.now()) {
     super();
@@ -48,9 +50,8 @@ export class SimulatedTsl2591 extends RegisterChip {
 
   override read(length: number): Buffer {
     if (this.#now() >= this.#readyAtMs) {
-      const control = this.registers[0x01] ?? 0;
-      const time = (control & 7) + 1;
-      const gain = [1, 25, 428, 9_876][(control >> 4) & 3] ?? 1;
+      const time = (this.#control & 7) + 1;
+      const gain = [1, 25, 428, 9_876][(this.#control >> 4) & 3] ?? 1;
       const counts = (light: number) =>
         Math.min(time === 1 ? 36_863 : 65_535, Math.round(light * gain * time));
       this.registers[0x13] = 0x01;
@@ -67,7 +68,8 @@ export class SimulatedTsl2591 extends RegisterChip {
     const isOn = (value & 3) === 3;
     if (isOn && !wasOn) {
       this.registers[0x13] = 0;
-      this.#readyAtMs = this.#now() + (((this.registers[0x01] ?? 0) & 7) + 1) * 108;
+      this.#control = this.registers[0x01] ?? 0;
+      this.#readyAtMs = this.#now() + ((this.#control & 7) + 1) * 108;
     }
     if (!isOn) this.#readyAtMs = Number.POSITIVE_INFINITY;
   }
