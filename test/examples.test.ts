@@ -13,6 +13,7 @@ import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/outbox/entry-schema.ts";
 import { recordingLog } from "./core/recording-log.ts";
 import { dsmr5 } from "./decode/telegrams.ts";
+import { pms5003 } from "./support/packets.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
 
@@ -126,6 +127,18 @@ const cases: Record<string, Example> = {
         gasDelivered: { last: 12785.123, unit: "m³" },
         powerDelivered: { mean: 1.193, unit: "kW" },
       },
+    },
+    bodies: fromHub,
+  },
+  "edge-serial-packets.json": {
+    source: "hall",
+    lines: [],
+    stream: pms5003.packet.toString("latin1").slice(9) + pms5003.packet.toString("latin1").repeat(2),
+    expected: {
+      gateway: "air-1",
+      device: "pms5003",
+      count: 2,
+      channels: { pm2_5: { mean: 13, unit: "µg/m³" }, pm10: { mean: 22 } },
     },
     bodies: fromHub,
   },

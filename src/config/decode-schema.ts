@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { parseJsonPath } from "../core/json-path.ts";
-import { channelName, day, ms } from "./field-schema.ts";
+import { channelName, day, endianness, ms } from "./field-schema.ts";
+import { numberTypes } from "./packet-layout.ts";
 
 const decodeTime = z
   .strictObject({
@@ -19,6 +20,28 @@ const jsonPath = z
   )
   .describe("Singular query of JSONPath (RFC 9535)");
 const ignore = z.array(z.string()).default([]).describe("Fields that are not channels, such as a counter");
+
+const binaryField = z.strictObject({
+  offset: z.int().min(0).max(65_535).describe("Where it begins, from the frame's first byte"),
+  type: z.enum(numberTypes),
+  endianness,
+  scale: z.number().default(1),
+  add: z.number().default(0).describe("value = raw × scale + add"),
+  unit: z.string().max(32).optional(),
+});
+
+const binary = z
+  .strictObject({
+    format: z.literal("binary"),
+    fields: z
+      .record(channelName, binaryField)
+      .refine((fields) => Object.keys(fields).length > 0, "must not be empty")
+      .describe("Numbers at fixed places of the frame, by the channels that they are"),
+    time: decodeTime.optional(),
+    ignore,
+  })
+  .describe("Numbers at fixed places of a frame, such as a packet");
+export type BinaryDecode = z.output<typeof binary>;
 
 /** How bytes become values. */
 export const decode = z
@@ -76,5 +99,6 @@ export const decode = z
         ignore,
       })
       .describe("A telegram of a smart meter (DSMR P1); the time is the field `utc`, of unit `iso`"),
+    binary,
   ])
   .describe("How a frame becomes a reading");

@@ -35,6 +35,11 @@ export const secret = z
   ])
   .describe("Reference to a secret; the value itself never stands in a configuration");
 
+export const endianness = z
+  .enum(["big", "little"])
+  .default("big")
+  .describe("`big`: the most significant byte first");
+
 export const brokerUrl = z
   .string()
   .regex(

@@ -1,8 +1,9 @@
 import type { Problem } from "../core/errors.ts";
 import { topicChannel } from "../core/topic-template.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
+import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
-import type { Config, DecodeConfig, LinkedSource, StreamSource } from "./schema.ts";
+import type { Config, DecodeConfig, LinkedSource } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
 export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
@@ -130,13 +131,6 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
   }
   return problems;
-}
-
-/** A format whose frames the framing would cut through. */
-function framingContradictions({ framing, decode }: StreamSource, path: string): Problem[] {
-  if (decode.format !== "dsmr" || framing.kind === "telegrams") return [];
-  const message = `${framing.kind} are no telegrams, which ${decode.format} reads`;
-  return [{ path: `${path}.framing.kind`, message, hint: 'set "framing": { "kind": "telegrams" }' }];
 }
 
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;

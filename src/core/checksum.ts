@@ -57,14 +57,24 @@ export function checksumOf(kind: ChecksumKind): Checksum {
     case "sum16":
       return (bytes) => sum(bytes) & 0xffff;
     case "xor8":
-      return (bytes) => bytes.reduce((all, byte) => all ^ byte, 0);
+      return xor;
     default:
       return crcOf(crcs[kind]);
   }
 }
 
 /** Frames are far shorter than the 33 million bytes that would overflow 2^33. */
-const sum = (bytes: Uint8Array) => bytes.reduce((all, byte) => all + byte, 0);
+function sum(bytes: Uint8Array): number {
+  let all = 0;
+  for (const byte of bytes) all += byte;
+  return all;
+}
+
+function xor(bytes: Uint8Array): number {
+  let all = 0;
+  for (const byte of bytes) all ^= byte;
+  return all;
+}
 
 function crcOf(crc: Crc): Checksum {
   const { width, initial, isReflected, xorOut } = crc;

@@ -6,6 +6,7 @@ import { type JsonPath, parseJsonPath, valueAt } from "../core/json-path.ts";
 import type { FrameDiscard, Reading } from "../core/reading.ts";
 import { compileTemplate, type TopicPlace, topicChannel } from "../core/topic-template.ts";
 import { driverNamed } from "../drivers/catalogue.ts";
+import { compileBinary } from "./binary.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitDsmr } from "./dsmr.ts";
 import { splitNmea } from "./nmea.ts";
@@ -84,6 +85,8 @@ function compileFormat(decode: DecodeConfig): Split {
       const withTime = decode.time !== undefined;
       return (bytes) => splitDsmr(bytes, isChecksumOptional, withTime);
     }
+    case "binary":
+      return compileBinary(decode);
     case "driver": {
       const driver = driverNamed(decode.driver);
       return (bytes) => {

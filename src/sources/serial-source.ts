@@ -48,7 +48,7 @@ export class SerialSource implements Source {
     while (!signal.aborted) {
       let openedAt: number | undefined;
       const port = this.#port();
-      const framer = framerOf(this.#config.framing, this.#sink);
+      const framer = framerOf(this.#config.framing, this.#sink, this.#clock);
       const stop = new AbortController();
       const onStop = () => stop.abort(signal.reason);
       signal.addEventListener("abort", onStop, { once: true });

@@ -401,6 +401,36 @@ test("a format needs the framing that its frames come in", () => {
   });
   expect(paths(source({ kind: "lines" }))).toEqual(["sources.s.framing.kind"]);
   expect(paths(source({ kind: "telegrams" }))).toEqual([]);
+  const binary = (framing: JsonObject, offset = 0) => {
+    const decode = { format: "binary", fields: { x: { offset, type: "uint16" } } };
+    return { sources: { s: jsonSource("s", { decode, framing }) } };
+  };
+  expect(paths(binary({ kind: "lines" }))).toEqual(["sources.s.framing.kind"]);
+  expect(paths(binary({ kind: "packets", header: "00", length: 10 }, 8))).toEqual([]);
+  expect(paths(binary({ kind: "packets", header: "00", length: 10 }, 9))).toEqual([
+    "sources.s.decode.fields.x.offset",
+  ]);
+});
+
+test("packets have room for what is declared of them, on the border to the byte", () => {
+  const framing = (more: JsonObject) => ({
+    sources: { s: jsonSource("s", { framing: { kind: "packets", header: "424d", length: 6, ...more } }) },
+  });
+  const checksum = { kind: "sum16" };
+  expect(paths(framing({ checksum, trailer: "abcd" }))).toEqual([]);
+  expect(paths(framing({ checksum, trailer: "abcdef" }))).toEqual(["sources.s.framing.length"]);
+  expect(paths(framing({ maxBytes: 6 }))).toEqual([]);
+  expect(paths(framing({ maxBytes: 5 }))).toEqual(["sources.s.framing.maxBytes"]);
+  expect(paths(framing({ length: { offset: 4, type: "uint16" }, checksum, maxBytes: 8 }))).toEqual([]);
+  expect(paths(framing({ length: { offset: 4, type: "uint16" }, checksum, maxBytes: 7 }))).toEqual([
+    "sources.s.framing.maxBytes",
+  ]);
+  expect(paths(framing({ checksum: { kind: "sum16", from: 4 } }))).toEqual([]);
+  expect(paths(framing({ checksum: { kind: "sum16", from: 5 } }))).toEqual([
+    "sources.s.framing.checksum.from",
+  ]);
+  expect(paths(framing({ header: "4" }))).toEqual(["sources.s.framing.header"]);
+  expect(paths(framing({ header: "" }))).toEqual(["sources.s.framing.header"]);
 });
 
 describe("bounds that depend on each other", () => {

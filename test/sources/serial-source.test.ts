@@ -6,8 +6,10 @@ import { type Clock, systemClock } from "../../src/core/clock.ts";
 import type { FrameDiscard } from "../../src/core/reading.ts";
 import { type SerialPortConfig, SerialSource } from "../../src/sources/serial-source.ts";
 import type { SourceSink, SourceStatus } from "../../src/sources/source.ts";
+import { pms5003 } from "../support/packets.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { until } from "../support/until.ts";
+import { framingOf } from "./framed.ts";
 
 let path: string;
 let device: SerialDevice;
@@ -153,6 +155,27 @@ test("with the first line discarded, what comes before its end is no frame, at e
   expect(discards).toEqual([
     ["truncated", 11],
     ["truncated", 4],
+  ]);
+});
+
+test("packets arrive whole over a real port, and what an unplug cuts through is a discard", async () => {
+  device.line.plug();
+  source = sourceOf({ framing: framingOf(pms5003.framing) });
+  source.start();
+  await until("open", () => state() === "open");
+  const packet = pms5003.packet.toString("latin1");
+  await send(packet.slice(20) + packet + packet.slice(0, 20));
+  await until("the packet", () => frames.length === 1);
+  await device.line.unplug();
+  await until("absent", () => state() === "absent");
+  device.line.plug();
+  await until("open again", () => state() === "open");
+  await send(packet);
+  await until("the packet", () => frames.length === 2);
+  expect(frames).toEqual([packet, packet]);
+  expect(discards).toEqual([
+    ["unframed", 12],
+    ["truncated", 20],
   ]);
 });
 
