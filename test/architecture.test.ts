@@ -91,7 +91,7 @@ test("only the command line starts the embedded hub and simulated devices; the m
 
 test("each package that touches the outside world is imported by one file", () => {
   expect(packages(/^better-sqlite3$/)).toEqual(["core/database.ts"]);
-  expect(packages(/^serialport$/)).toEqual(["sources/serial-source.ts"]);
+  expect(packages(/^serialport$/)).toEqual(["sources/serial-port.ts"]);
   expect(packages(/^azure-iot-device$/)).toEqual(["hub/azure-client.ts", "hub/azure-transport.ts"]);
   expect(packages(/^azure-iot-(device-mqtt|mqtt-base)$/)).toEqual(["hub/azure-transport.ts"]);
   expect(packages(/^mqtt$/)).toEqual([
@@ -110,6 +110,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/framing-schema.ts",
     "config/hub-schema.ts",
     "config/json-schema.ts",
+    "config/modbus-schema.ts",
     "config/publish-schema.ts",
     "config/schema.ts",
     "config/source-schema.ts",
@@ -119,10 +120,10 @@ test("each package that touches the outside world is imported by one file", () =
 });
 
 test("clients of hubs and brokers are loaded when a configuration asks for them: they cost memory", () => {
-  const costly = /^(hub\/(azure|direct|mqtt)-client|sources\/(mqtt-source|i2c-device))\.ts$/;
+  const costly = /^(hub\/(azure|direct|mqtt)-client|sources\/(mqtt-source|i2c-device|modbus-device))\.ts$/;
   const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
   expect(eager).toEqual([]);
-  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(5);
+  expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(6);
 });
 
 test("the pipeline reads no clock: time is input", () => {

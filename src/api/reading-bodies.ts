@@ -133,6 +133,8 @@ const explanations: Record<FrameDiscard, string> = {
   badChecksum: "has another checksum than its bytes",
   noAnswer: "did not come",
   powerOnValue: "holds what the chip says before it has measured",
+  deviceException: "is refused by the device",
+  stray: "belongs to no question",
   otherSentence: "is of a kind that is not read",
   noDevice: "the field that names the device is missing",
   badDevice: "the device's name is not a text of 1 to 128 characters without control characters",

@@ -4,12 +4,14 @@ import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import type { KnownChannel } from "../core/reading.ts";
 import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import type { Driver } from "../drivers/driver.ts";
+import type { Register } from "../drivers/modbus.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import {
   type Config,
   configSchema,
   type DriverDecode,
   localSections,
+  type ModbusSourceConfig,
   type PipelineConfig,
   type PolledSource,
   type SourceConfig,
@@ -174,29 +176,40 @@ function knownKeys(path: readonly PropertyKey[], input: JsonObject): string[] {
   let schemas: z.core.$ZodType[] = [configSchema];
   let at: unknown = input;
   for (const key of path) {
-    schemas = schemas.flatMap((schema) => below(schema, key));
+    schemas = schemas.flatMap((schema) => below(schema, key, at));
     at = valueAt([key], at);
   }
-  return [...new Set(schemas.flatMap(objectKeys))];
+  return [...new Set(schemas.flatMap((schema) => objectKeys(schema, at)))];
 }
 
-function unwrap(schema: z.core.$ZodType): z.core.$ZodType[] {
-  const def = schema._zod.def as { type: string; innerType?: z.core.$ZodType; options?: z.core.$ZodType[] };
-  if (def.innerType) return unwrap(def.innerType);
-  if (def.options) return def.options.flatMap(unwrap);
-  return [schema];
+/** Of variants that a member tells apart only the one that is meant: a key of the others is no advice. */
+function unwrap(schema: z.core.$ZodType, at: unknown): z.core.$ZodType[] {
+  const def = schema._zod.def as {
+    type: string;
+    innerType?: z.core.$ZodType;
+    options?: z.core.$ZodType[];
+    discriminator?: string;
+  };
+  if (def.innerType) return unwrap(def.innerType, at);
+  const { discriminator, options } = def;
+  if (!options) return [schema];
+  const meant = options.filter(({ _zod: { propValues } }) => {
+    if (discriminator === undefined || !isObject(at)) return true;
+    return propValues?.[discriminator]?.has(at[discriminator] as string) ?? true;
+  });
+  return (meant.length > 0 ? meant : options).flatMap((option) => unwrap(option, at));
 }
 
-function below(schema: z.core.$ZodType, key: PropertyKey): z.core.$ZodType[] {
-  return unwrap(schema).flatMap((s) => {
+function below(schema: z.core.$ZodType, key: PropertyKey, at: unknown): z.core.$ZodType[] {
+  return unwrap(schema, at).flatMap((s) => {
     const def = s._zod.def as { shape?: Record<string, z.core.$ZodType>; valueType?: z.core.$ZodType };
     const next = def.shape?.[String(key)] ?? def.valueType;
     return next ? [next] : [];
   });
 }
 
-function objectKeys(schema: z.core.$ZodType): string[] {
-  return unwrap(schema).flatMap((s) => Object.keys((s._zod.def as { shape?: object }).shape ?? {}));
+function objectKeys(schema: z.core.$ZodType, at: unknown): string[] {
+  return unwrap(schema, at).flatMap((s) => Object.keys((s._zod.def as { shape?: object }).shape ?? {}));
 }
 
 function near(given: string, known: readonly string[]): { hint?: string } {
@@ -278,6 +291,8 @@ function answerOf(source: PolledSource): Pick<PipelineConfig["sources"][string],
       return byDriver(oneWireDriverOf(source.id), {});
     case "sysfs":
       return { decode: { format: "sysfs", files: source.files }, channels: channelsOfFiles(source.files) };
+    case "modbus":
+      return modbusDecoding(source);
     default:
       return source satisfies never;
   }
@@ -294,6 +309,18 @@ function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<str
     max,
   });
   return Object.fromEntries(Object.entries(files).map(([channel, file]) => [channel, known(file)]));
+}
+
+function modbusDecoding({ registers }: ModbusSourceConfig): ReturnType<typeof answerOf> {
+  const channels: Record<string, KnownChannel> = {};
+  const decoded: Record<string, Register> = {};
+  for (const [channel, { unit, min, max, state: _, writable: __, ...register }] of Object.entries(
+    on(registers),
+  )) {
+    channels[channel] = { unit, min, max };
+    decoded[channel] = register;
+  }
+  return { decode: { format: "modbus", registers: decoded } as const, channels };
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

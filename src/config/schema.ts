@@ -1,5 +1,6 @@
 import { z } from "zod";
 import type { KnownChannel } from "../core/reading.ts";
+import type { Register } from "../drivers/modbus.ts";
 import { channelName, day, deviceName, entryName, ms, secret, state } from "./field-schema.ts";
 import { hub } from "./hub-schema.ts";
 import { publish } from "./publish-schema.ts";
@@ -202,7 +203,8 @@ export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
-export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode | SysfsDecode;
+export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
+export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode | SysfsDecode | ModbusDecode;
 /** Formats without times of their own have no member for them. */
 type Uniform<Format> = Format extends { readonly ignore: unknown }
   ? Format
@@ -218,6 +220,13 @@ export interface DriverDecode {
 export interface SysfsDecode {
   readonly format: "sysfs";
   readonly files: SysfsSourceConfig["files"];
+  readonly time?: undefined;
+  readonly ignore?: undefined;
+}
+export interface ModbusDecode {
+  readonly format: "modbus";
+  /** By channel. */
+  readonly registers: Readonly<Record<string, Register>>;
   readonly time?: undefined;
   readonly ignore?: undefined;
 }
@@ -241,7 +250,7 @@ export interface PipelineConfig {
       string,
       Pick<LinkedSource, "device" | "dedupe" | "intervalMs" | "idleMs"> & {
         readonly decode: DecodeConfig;
-        /** Of its driver; `channels` and `validate` win over it. */
+        /** Of its driver or its registers; `channels` and `validate` win over it. */
         readonly channels?: Readonly<Record<string, KnownChannel>>;
         /** Absent where windows alone are published. */
         readonly readings?: "all";

@@ -1,14 +1,16 @@
 import type { Problem } from "../core/errors.ts";
 import { topicChannel } from "../core/topic-template.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
+import { frameBytesOf } from "../drivers/modbus-plan.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
-import type { Config, DecodeConfig, LinkedSource } from "./schema.ts";
+import { registerContradictions } from "./modbus-contradictions.ts";
+import type { Config, DecodeConfig, LinkedSource, ModbusSourceConfig } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
 export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
   const problems: Problem[] = [];
-  const ports = new Map<string, string>();
+  const ports = new Map<string, { readonly name: string; readonly line?: RtuSourceConfig }>();
   const chips = new Map<string, string>();
   const thermometers = new Map<string, string>();
   const sessions = new Map<string, string>();
@@ -60,14 +62,8 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
     if (source.type === "serial") {
       const other = ports.get(source.path);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.path`,
-          message: `${source.path} is already read by source ${other}`,
-          hint: `switch one off with "state": "off", or give it another port`,
-        });
-      }
-      ports.set(source.path, name);
+      if (other) problems.push(taken(`${path}.path`, source.path, other.name));
+      ports.set(source.path, { name });
       twice(source.framing.maxBytes, "frame", `${path}.framing.maxBytes`);
       problems.push(...framingContradictions(source, path));
     }
@@ -115,6 +111,16 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
       if (source.at !== undefined)
         problems.push({ path: `${path}.at`, message: "tells chips of one name apart, and there is no chip" });
     }
+    if (source.type === "modbus") {
+      problems.push(...registerContradictions(source, path));
+      twice(frameBytesOf(source), "frame", `${path}.registers`);
+      if (source.transport === "rtu") {
+        const other = ports.get(source.path);
+        if (other && !other.line) problems.push(taken(`${path}.path`, source.path, other.name));
+        if (other?.line) problems.push(...otherSettings(source, other.line, other.name, path));
+        ports.set(source.path, other ?? { name, line: source });
+      }
+    }
     if (source.type === "mqtt") {
       // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
       const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;
@@ -131,6 +137,29 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
     }
   }
   return problems;
+}
+
+type RtuSourceConfig = Extract<ModbusSourceConfig, { transport: "rtu" }>;
+
+function taken(path: string, port: string, other: string): Problem {
+  const message = `${port} is already read by source ${other}`;
+  return { path, message, hint: `switch one off with "state": "off", or give it another port` };
+}
+
+/** One line has one speed and one format. */
+function otherSettings(
+  source: RtuSourceConfig,
+  line: RtuSourceConfig,
+  other: string,
+  path: string,
+): Problem[] {
+  return (["baudRate", "parity", "stopBits"] as const)
+    .filter((key) => source[key] !== line[key])
+    .map((key) => ({
+      path: `${path}.${key}`,
+      message: `source ${other} has ${line[key]} on the same line`,
+      hint: "all sources of one line have the same settings",
+    }));
 }
 
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;

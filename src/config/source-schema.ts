@@ -6,6 +6,7 @@ import { anySource, polledCommon } from "./any-source-schema.ts";
 import { decode } from "./decode-schema.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
+import { modbusRtu, modbusTcp } from "./modbus-schema.ts";
 import { oneWireSource, sysfsSource } from "./sysfs-source-schema.ts";
 
 const deviceField = z.strictObject({
@@ -182,6 +183,11 @@ const i2cSource = z.discriminatedUnion(
   i2cDrivers.map(i2cSourceOf) as [ReturnType<typeof i2cSourceOf>],
 );
 
+const modbusSource = z.discriminatedUnion("transport", [
+  z.strictObject({ ...polledCommon, ...modbusRtu }).describe("Modbus on a serial line"),
+  z.strictObject({ ...polledCommon, ...modbusTcp }).describe("Modbus over TCP"),
+]);
+
 /** Where bytes come from. */
 export const source = z.discriminatedUnion("type", [
   serialSource,
@@ -191,4 +197,5 @@ export const source = z.discriminatedUnion("type", [
   i2cSource,
   oneWireSource,
   sysfsSource,
+  modbusSource,
 ]);

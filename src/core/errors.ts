@@ -94,6 +94,11 @@ export const errorCodes = {
       "Another hub was set, and confirmed nothing within its `trialMs`; or the process ended meanwhile, three times.",
     fix: "Read the reason, correct the `hub` section, and set it again. The gateway is back at the hub before; nothing is lost.",
   },
+  MODBUS_UNAVAILABLE: {
+    cause:
+      "The serial port or the Modbus server is absent, the unit does not answer, or it answers every question with an exception.",
+    fix: "Read the reason; check the line's settings, the wiring, the unit's number and the addresses (from 0). It is retried for ever.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

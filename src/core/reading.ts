@@ -56,6 +56,8 @@ export type FrameDiscard =
   | "badChecksum"
   | "noAnswer"
   | "powerOnValue"
+  | "deviceException"
+  | "stray"
   | "otherSentence"
   | "noDevice"
   | "badDevice"

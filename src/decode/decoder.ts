@@ -9,6 +9,7 @@ import { driverNamed } from "../drivers/catalogue.ts";
 import { compileBinary } from "./binary.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitDsmr } from "./dsmr.ts";
+import { compileModbus } from "./modbus.ts";
 import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
 import { compileSysfs } from "./sysfs.ts";
@@ -96,6 +97,8 @@ function compileFormat(decode: DecodeConfig): Split {
     }
     case "sysfs":
       return ofText(compileSysfs(decode.files));
+    case "modbus":
+      return compileModbus(decode);
     default:
       return decode satisfies never;
   }

@@ -13,7 +13,13 @@ import type { ChannelNames } from "./channel-names.ts";
 export type Fields = JsonObject | readonly (readonly [name: string, value: unknown])[];
 
 /** Values that a frame carried and no channel took; each is counted, none is an error. */
-export type ValueNote = "notANumber" | "notFinite" | "duplicateChannel" | "badChannelName" | "noIdentity";
+export type ValueNote =
+  | "notANumber"
+  | "notFinite"
+  | "inexact"
+  | "duplicateChannel"
+  | "badChannelName"
+  | "noIdentity";
 
 type Source = PipelineConfig["sources"][string];
 
@@ -97,7 +103,7 @@ export class ReadingReader {
 
   #value(role: "channel" | "badName", name: string, channel: Channel, value: unknown): void {
     const number = parseNumber(value);
-    if (number === undefined) this.#notes.push("notANumber");
+    if (number === undefined) this.#notes.push(typeof value === "bigint" ? "inexact" : "notANumber");
     else if (!Number.isFinite(number)) this.#notes.push("notFinite");
     else if (role === "badName") this.#notes.push("badChannelName");
     else if (channel.reading !== this.#readings) {

@@ -1,7 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
-import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import type { Source, SourceSink, SourceStatus, WaitingSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
 /** A device that answers when it is asked. Its methods end within seconds, or when the signal says so. */
@@ -14,14 +14,20 @@ export interface PolledDevice {
   readonly trouble?: string | undefined;
   /** Makes it ready to be asked; called again after every failure. @throws Unavailable */
   open(signal: AbortSignal): Promise<void>;
-  /** Asks once; the answer is a frame, or undefined when it has nothing new. @throws Unavailable */
-  ask(signal: AbortSignal): Promise<Uint8Array | undefined>;
-  /** Releases it; safe when it is not open. */
-  close(): Promise<void>;
+  /**
+   * Asks once; the answer is a frame, or undefined when it has nothing new. `discard` is told what of it did not come; a
+   * failure that it is told nothing of counts as `noAnswer`.
+   * @throws Unavailable
+   */
+  ask(signal: AbortSignal, discard: SourceSink["discard"]): Promise<Uint8Array | undefined>;
+  /** Releases it; safe when it is not open. `forGood`: it is not opened again. */
+  close(forGood: boolean): Promise<void>;
 }
 
-/** A device that comes back should be read again within seconds; each try may hold up its neighbours on the bus. */
+/** A device that comes back should be read again within seconds. */
 const schedule: RetrySchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 0 };
+/** Where each try holds up the neighbours on the bus, tries are so many times that apart, half of it on average. */
+const heldUpApart = 20;
 
 /**
  * Asks one device at its interval, and again with backoff for ever when it does not answer. What it was not asked for
@@ -35,8 +41,9 @@ export class PollingSource implements Source {
   readonly #stop = new AbortController();
   #status: SourceStatus = { state: "stopped", reason: undefined };
   #running: Promise<void> | undefined;
-  /** Failures since the last answer. */
+  /** Failures since the last answer, and how long the last one held up others. */
   #failures = 0;
+  #heldUpMs = 0;
 
   constructor(device: PolledDevice, intervalMs: number, sink: WaitingSink, clock: Clock) {
     this.#device = device;
@@ -64,11 +71,11 @@ export class PollingSource implements Source {
       } catch (error) {
         if (!signal.aborted) this.#failed(error);
       }
-      await this.#device.close();
+      await this.#device.close(signal.aborted);
       if (signal.aborted) break;
-      await this.#clock
-        .sleep(backoffMs(schedule, this.#failures - 1, Math.random()), signal)
-        .catch(() => undefined);
+      const maxMs = Math.max(schedule.maxMs, heldUpApart * this.#heldUpMs);
+      const pauseMs = backoffMs({ ...schedule, maxMs }, this.#failures - 1, Math.random());
+      await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
     }
     this.#set({ state: "stopped", reason: undefined });
   }
@@ -91,10 +98,15 @@ export class PollingSource implements Source {
   }
 
   async #answer(signal: AbortSignal): Promise<Uint8Array | undefined> {
+    let isCounted = false;
+    const discard: SourceSink["discard"] = (reason, bytes, frame) => {
+      isCounted = true;
+      this.#sink.discard(reason, bytes, frame);
+    };
     try {
-      return await this.#device.ask(signal);
+      return await this.#device.ask(signal, discard);
     } catch (error) {
-      if (!signal.aborted) this.#sink.discard("noAnswer", 0);
+      if (!signal.aborted && !isCounted) this.#sink.discard("noAnswer", 0);
       throw error;
     }
   }
@@ -102,6 +114,7 @@ export class PollingSource implements Source {
   #failed(error: unknown): void {
     this.#failures++;
     const state = error instanceof Unavailable ? error.state : "failed";
+    this.#heldUpMs = error instanceof Unavailable ? error.heldUpMs : 0;
     this.#set({ state, reason: `${this.#device.name}: ${messageOf(error)}` });
   }
 

@@ -1,16 +1,13 @@
-import { SerialPort } from "serialport";
 import type { SerialSourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
-import { messageOf } from "../core/errors.ts";
 import { backoffMs } from "../core/retry.ts";
 import { framerOf } from "./framing.ts";
+import { closePort, openFailure, openPort, openTimeoutMs, serialPort } from "./serial-port.ts";
 import type { Source, SourceSink, SourceStatus } from "./source.ts";
 
 /** A plugged-in adapter should be read again within seconds; an absent one costs one failed open per five. */
 const reopenSchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 10_000 };
-const openTimeoutMs = 5_000;
-const closeTimeoutMs = 2_000;
 
 /** What of a source's configuration the port needs; when only the rest changes, the port stays open. */
 export type SerialPortConfig = Pick<
@@ -47,7 +44,7 @@ export class SerialSource implements Source {
     let attempt = -1;
     while (!signal.aborted) {
       let openedAt: number | undefined;
-      const port = this.#port();
+      const port = serialPort(this.#config);
       const framer = framerOf(this.#config.framing, this.#sink, this.#clock);
       const stop = new AbortController();
       const onStop = () => stop.abort(signal.reason);
@@ -63,7 +60,7 @@ export class SerialSource implements Source {
           stop.signal.addEventListener("abort", () => resolve("stopped"), { once: true });
         });
         port.on("data", (chunk: Buffer) => framer.push(chunk));
-        opening = open(port);
+        opening = openPort(port);
         const doing = `opening serial port ${this.#config.path}`;
         await within(opening, openTimeoutMs, doing, stop.signal, "SERIAL_OPEN_FAILED");
         openedAt = this.#clock.monotonic();
@@ -72,11 +69,11 @@ export class SerialSource implements Source {
         framer.reset();
         if (!signal.aborted) this.#set({ state: "absent", reason });
       } catch (error) {
-        if (!signal.aborted) this.#set(failure(this.#config.path, error));
+        if (!signal.aborted) this.#set(openFailure(this.#config.path, error));
       }
       // Per attempt, or a port that stays absent for months would leave a listener and a buffer for each.
       signal.removeEventListener("abort", onStop);
-      await close(port, opening);
+      await closePort(port, opening);
       if (signal.aborted) break;
       const healthy =
         openedAt !== undefined && this.#clock.monotonic() - openedAt >= reopenSchedule.healthyMs;
@@ -88,49 +85,9 @@ export class SerialSource implements Source {
     this.#set({ state: "stopped", reason: undefined });
   }
 
-  #port(): SerialPort {
-    const { path, baudRate, dataBits, stopBits, parity, flowControl } = this.#config;
-    const xon = flowControl === "software";
-    const rtscts = flowControl === "hardware";
-    return new SerialPort({
-      path,
-      baudRate,
-      dataBits,
-      stopBits,
-      parity,
-      rtscts,
-      xon,
-      xoff: xon,
-      autoOpen: false,
-    });
-  }
-
   #set(status: SourceStatus): void {
     if (status.state === this.#status.state && status.reason === this.#status.reason) return;
     this.#status = status;
     this.#sink.status(status);
   }
-}
-
-function open(port: SerialPort): Promise<void> {
-  return new Promise((resolve, reject) => port.open((error) => (error ? reject(error) : resolve())));
-}
-
-/**
- * Releases the port. An open that outlived its deadline is closed as soon as it succeeds: left alone it would hold
- * the port's lock, and nobody could open the port again.
- */
-async function close(port: SerialPort, opening: Promise<void> | undefined): Promise<void> {
-  port.removeAllListeners("data");
-  const closed = (async () => {
-    await opening?.catch(() => undefined);
-    if (port.isOpen) await new Promise<void>((resolve) => port.close(() => resolve()));
-  })();
-  await within(closed, closeTimeoutMs, "closing the serial port").catch(() => undefined);
-}
-
-function failure(path: string, error: unknown): SourceStatus {
-  const text = messageOf(error);
-  const reason = `opening serial port ${path}: ${text.replace(/^Error: /, "").replace(/, cannot open .*$/, "")}`;
-  return { state: /No such file or directory|No such device/.test(text) ? "absent" : "failed", reason };
 }

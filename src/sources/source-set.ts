@@ -8,6 +8,7 @@ import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
+import type { ModbusLines } from "./modbus-lines.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
 import { PollingSource } from "./polling-source.ts";
 import { SerialSource } from "./serial-source.ts";
@@ -52,6 +53,7 @@ export class SourceSet {
   readonly #status = new Map<string, SourceStatus>();
   /** Of buses that several sources share. */
   readonly #turns = new Turns();
+  #lines: ModbusLines | undefined;
   #stopped = false;
 
   constructor(target: FrameTarget, clock: Clock, log: Logger, place: Place) {
@@ -141,6 +143,14 @@ export class SourceSet {
       }
       case "sysfs":
         return new PollingSource(new SysfsDevice(config), config.intervalMs, sink, this.#clock);
+      case "modbus": {
+        // Loaded when they are needed, as few boxes have a line.
+        const { ModbusDevice } = await import("./modbus-device.ts");
+        const { ModbusLines } = await import("./modbus-lines.ts");
+        this.#lines ??= new ModbusLines(this.#clock, this.#turns);
+        const device = new ModbusDevice(config, this.#clock, this.#lines);
+        return new PollingSource(device, config.intervalMs, sink, this.#clock);
+      }
       default:
         return config satisfies never;
     }

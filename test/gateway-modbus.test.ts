@@ -1,0 +1,166 @@
+/** The whole daemon with Modbus: units of libmodbus on a serial line and behind a server. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { afterEach, beforeEach, expect, test } from "vitest";
+import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
+import { RunningDaemon } from "./faults/running-daemon.ts";
+import { LibmodbusServer, SerialBus } from "./support/modbus/libmodbus.ts";
+import { until } from "./support/until.ts";
+
+let folder: string;
+let hub: EmbeddedHub;
+let bus: SerialBus;
+let server: LibmodbusServer | undefined;
+let daemon: RunningDaemon | undefined;
+
+beforeEach(async () => {
+  folder = mkdtempSync(join(tmpdir(), "headgate-modbus-"));
+  hub = await startEmbeddedHub();
+  bus = new SerialBus();
+});
+afterEach(async () => {
+  await daemon?.kill();
+  daemon = undefined;
+  await server?.stop();
+  server = undefined;
+  await bus.stop();
+  await hub.stop();
+  rmSync(folder, { recursive: true, force: true });
+});
+
+const onLine = (unit: number, more: object = {}) => ({
+  type: "modbus",
+  transport: "rtu",
+  path: bus.path,
+  unit,
+  timeoutMs: 200,
+  intervalMs: 100,
+  device: `unit-${unit}`,
+  registers,
+  ...more,
+});
+const registers = {
+  temperature: { address: 10, type: "int16", scale: 0.1, unit: "°C", min: -20, max: 60 },
+  setpoint: { address: 11, scale: 0.1, unit: "°C" },
+  power: { address: 12, type: "float32", unit: "kW", min: 0, max: 50 },
+  energy: { address: 14, type: "uint64" },
+  total: { table: "input", address: 3, type: "uint32", wordOrder: "little" },
+  pump: { table: "coil", address: 2 },
+  door: { table: "discrete", address: 1 },
+  missing: { table: "input", address: 900 },
+};
+/** −0.4 °C, 23.5 °C, 12.5 kW, 65,536, 65,538, on, closed. */
+const values = [
+  "holding 10 65532",
+  "holding 11 235",
+  "holding 12 16712",
+  "holding 13 0",
+  "holding 14 0",
+  "holding 15 0",
+  "holding 16 1",
+  "holding 17 0",
+  "input 3 2",
+  "input 4 1",
+  "coil 2 1",
+  "discrete 1 0",
+];
+const expected = {
+  temperature: { value: -0.4, unit: "°C", quality: "good" },
+  setpoint: { value: 23.5, unit: "°C", quality: "good" },
+  power: { value: 12.5, unit: "kW", quality: "good" },
+  energy: { value: 65_536, quality: "good" },
+  total: { value: 65_538, quality: "good" },
+  pump: { value: 1, quality: "good" },
+  door: { value: 0, quality: "good" },
+};
+
+function start(sources: object): RunningDaemon {
+  const config = {
+    gateway: { name: "box" },
+    sources,
+    publish: { maxDelayMs: 0, readings: "all" },
+    clock: { maxHoldMs: 0 },
+    store: { path: join(folder, "store"), maxLossMs: 100 },
+    api: { state: "off" },
+    hub: { type: "edge" },
+  };
+  daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
+  daemon.start();
+  return daemon;
+}
+interface Entry {
+  readonly kind: string;
+  readonly device: string;
+  readonly channels: Readonly<Record<string, { readonly value: number; readonly quality: string }>>;
+}
+const entriesOf = (device: string) =>
+  hub.messages
+    .flatMap((message) => JSON.parse(message.body.toString("utf8")) as Entry[])
+    .filter((entry) => entry.device === device && entry.kind === "reading");
+const untilState = (source: string, state: string) =>
+  daemon?.untilStatus(`${source} is ${state}`, ({ sources }) => sources[source]?.state === state);
+const reasonOf = async (source: string) =>
+  ((await daemon?.status())?.sources[source] as { reason?: string } | undefined)?.reason ?? "";
+const discardsOf = async (source: string) =>
+  (await daemon?.status())?.store.books[source]?.frameDiscards ?? {};
+
+test("two units of a line are at the hub with their values, units and ranges, beside one that is absent", async () => {
+  await bus.unit(1, values);
+  await bus.unit(2, [...values, "holding 10 999"]);
+  start({ one: onLine(1), two: onLine(2), three: onLine(3) });
+  await until("readings of both", () => ["unit-1", "unit-2"].every((unit) => entriesOf(unit).length > 5));
+  for (const entry of entriesOf("unit-1")) expect(entry.channels).toEqual(expected);
+  const hot = { temperature: { value: 99.9, unit: "°C", quality: "bad", reason: "aboveMax" } };
+  for (const entry of entriesOf("unit-2")) expect(entry.channels).toEqual({ ...expected, ...hot });
+  expect(entriesOf("unit-3")).toEqual([]);
+  await untilState("three", "absent");
+  expect(await reasonOf("three")).toBe(`unit 3 of ${bus.path}: no answer within 200 ms`);
+  expect(await reasonOf("one")).toBe("exception 2 (illegal data address) for input 900");
+  expect(await discardsOf("one")).toEqual({ deviceException: expect.any(Number) });
+  expect(await discardsOf("three")).toEqual({ noAnswer: expect.any(Number) });
+});
+
+test("a line that is unplugged is read again when it is back, and another source keeps its pace", async () => {
+  await bus.unit(1, values);
+  server = new LibmodbusServer(["tcp", "0"], ["unit 5", ...values]);
+  const port = await server.ready();
+  const steady = { ...onLine(5), transport: "tcp", host: "127.0.0.1", port, device: "steady" };
+  const { path: _, ...plc } = steady;
+  start({ one: onLine(1), plc });
+  await untilState("one", "open");
+  await untilState("plc", "open");
+  bus.cable.unplug();
+  await untilState("one", "absent");
+  await until("the reason is told", async () => /opening serial port/.test(await reasonOf("one")));
+  const before = entriesOf("steady").length;
+  await until("the other goes on", () => entriesOf("steady").length > before + 20);
+  expect((await daemon?.status())?.sources.plc?.state).toBe("open");
+  const missed = entriesOf("unit-1").length;
+  bus.cable.plug();
+  await until("it is read again", () => entriesOf("unit-1").length > missed + 3);
+  for (const entry of [...entriesOf("unit-1"), ...entriesOf("steady")])
+    expect(entry.channels).toEqual(expected);
+  expect(await discardsOf("plc")).toEqual({ deviceException: expect.any(Number) });
+});
+
+test("units behind a server share its only connection, and one that is missing there is told as that", async () => {
+  server = new LibmodbusServer(["tcp", "0"], ["unit 1", ...values, "unit 2", ...values]);
+  const port = await server.ready();
+  const behind = (unit: number) => {
+    const { path: _, ...source } = onLine(unit);
+    return { ...source, transport: "tcp", host: "127.0.0.1", port };
+  };
+  start({ one: behind(1), two: behind(2), nine: behind(9) });
+  await until("readings of both", () => ["unit-1", "unit-2"].every((unit) => entriesOf(unit).length > 5));
+  for (const unit of ["unit-1", "unit-2"])
+    for (const entry of entriesOf(unit)) expect(entry.channels).toEqual(expected);
+  await untilState("nine", "failed");
+  expect(await reasonOf("nine")).toContain("exception 11 (gateway target device failed to respond)");
+});
+
+test("the daemon stops in order while a unit is waited for", async () => {
+  const running = start({ one: onLine(1, { timeoutMs: 30_000 }) });
+  await untilState("one", "opening");
+  await running.stop();
+});
