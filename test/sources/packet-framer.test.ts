@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { checksumKinds } from "../../src/core/checksum.ts";
+import type { Clock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { checkOf } from "../../src/sources/check.ts";
 import { framerOf } from "../../src/sources/framing.ts";
@@ -69,11 +70,9 @@ test("a packet inside of what claimed to be one is found: the search goes on beh
     told,
     told,
   ]);
-  // Here the header's first byte comes twice.
-  expect(framed(sds011.framing, [hex("aa"), sds011.packet])).toEqual([
-    "unframed 1",
-    sds011.packet.toString("hex"),
-  ]);
+  // Here the header's first byte comes once too often.
+  const framing = { kind: "packets", header: "0101", length: 5, checksum: { kind: "sum8", from: 2 } };
+  expect(framed(framing, [hex("01 01 01 07 05 0c")])).toEqual(["badChecksum 1", "010107050c"]);
 });
 
 test("a length that no packet can have is a discard with its reason, and costs no waiting", () => {
@@ -118,14 +117,22 @@ test("the end of a stream discards a packet that is not whole, and finds a whole
 
 describe("a silence within a packet", () => {
   const framing = framingOf({ ...pms5003.framing, maxBytes: 2_000, idleMs: 100 });
-  const start = () => {
+  const start = (onSleep: (ms: number, signal?: AbortSignal) => unknown = () => undefined) => {
     const seen: string[] = [];
     const clock = new ManualClock();
+    const observed: Clock = {
+      wall: () => clock.wall(),
+      monotonic: () => clock.monotonic(),
+      sleep: (ms, signal) => {
+        onSleep(ms, signal);
+        return clock.sleep(ms, signal);
+      },
+    };
     const sink = {
       frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
       discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
     };
-    return { seen, clock, framer: framerOf(framing, sink, clock) };
+    return { seen, clock, framer: framerOf(framing, sink, observed) };
   };
 
   test("discards it after idleMs, and the next packet is read", async () => {
@@ -168,12 +175,14 @@ describe("a silence within a packet", () => {
   });
 
   test("leaves nothing asleep behind once the stream broke", async () => {
-    const { seen, clock, framer } = start();
+    const signals: (AbortSignal | undefined)[] = [];
+    const { seen, clock, framer } = start((_, signal) => signals.push(signal));
     framer.push(whole.subarray(0, 20));
     framer.reset();
     expect(seen).toEqual(["truncated 20"]);
     await clock.advance(1_000);
     expect(seen).toEqual(["truncated 20"]);
+    expect(signals.map((signal) => signal?.aborted)).toEqual([true]);
   });
 });
 
