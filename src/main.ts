@@ -71,6 +71,21 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .action(async () => (await import("./cli/schema.ts")).schema());
 
   program
+    .command("record")
+    .description("write what a source receives to a capture file, without a store or a hub")
+    .requiredOption("-s, --source <name>", "the source, as the configuration names it")
+    .requiredOption("-o, --out <file>", "the capture; a file that is there is left alone")
+    .option("-c, --config <file>", "configuration file (JSON)")
+    .option("--for <duration>", "stop by itself after this time, such as 30s or 2m")
+    .option("--max-bytes <n>", "stop when the capture is so large", "100000000")
+    .option("--json", "print what was recorded as one JSON line")
+    .addOption(logLevel("info"))
+    .action(async (options) => {
+      const signal = stopSignal();
+      await (await import("./cli/record.ts")).record(options, signal);
+    });
+
+  program
     .command("status")
     .description("ask the gateway that runs on a store; ends with 0 when it is healthy")
     .option("-c, --config <file>", "its configuration file, to find the store")

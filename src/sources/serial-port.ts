@@ -50,7 +50,8 @@ export function openFailure(
   path: string,
   error: unknown,
 ): { readonly state: "absent" | "failed"; readonly reason: string } {
-  const text = messageOf(error);
+  // The port is locked by whoever opens it (flock).
+  const text = messageOf(error).replace(/^.*Cannot lock port$/, "another process has it open");
   const reason = `opening serial port ${path}: ${text.replace(/^Error: /, "").replace(/, cannot open .*$/, "")}`;
   return { state: /No such file or directory|No such device/.test(text) ? "absent" : "failed", reason };
 }
