@@ -36,34 +36,10 @@ export function configurationReference(schema: object, notice: string): string {
 }
 
 function collect(schema: Schema, path: string, required: boolean, rows: string[]): void {
-  const variants = schema.anyOf ?? schema.oneOf ?? [];
   if (path !== "") rows.push(row(schema, path, required));
-  if (variants.some((variant) => variant.properties ?? variant.oneOf)) {
-    for (const variant of variants) {
-      if (variant.oneOf) collectKinds(variant.oneOf, path, rows);
-      else collectMembers(variant, `${path}${tagOf(variant)}`, rows);
-    }
-  } else collectMembers(schema, path, rows);
-}
-
-/** Variants of one variant: what they share once, then what is each one's own. */
-function collectKinds([first, ...others]: readonly Schema[], path: string, rows: string[]): void {
-  if (!first) return;
-  const shared = Object.entries(first.properties ?? {}).filter(([key, member]) =>
-    others.every(({ properties }) => JSON.stringify(properties?.[key]) === JSON.stringify(member)),
-  );
-  const common: Schema = { properties: Object.fromEntries(shared), required: first.required ?? [] };
-  collectMembers(common, `${path}${tagOf(common)}`, rows);
-  for (const kind of [first, ...others]) {
-    const own = Object.entries(kind.properties ?? {}).filter(([key]) => !(key in (common.properties ?? {})));
-    const properties = Object.fromEntries(own);
-    const place = `${path}${tagOf({ properties })}`;
-    rows.push(row(kind, place, false));
-    for (const [key, member] of own) {
-      if (member.const === undefined && Object.keys(member.properties ?? { "": 0 }).length > 0)
-        collect(member, `${place}.${key}`, kind.required?.includes(key) ?? false, rows);
-    }
-  }
+  const kinds = (schema.anyOf ?? schema.oneOf ?? []).flatMap(kindsOf);
+  if (kinds.length > 0) collectKinds(kinds, path, rows);
+  else collectMembers(schema, path, rows);
 }
 
 function collectMembers(schema: Schema, path: string, rows: string[]): void {
@@ -75,10 +51,62 @@ function collectMembers(schema: Schema, path: string, rows: string[]): void {
     collect(schema.additionalProperties, `${prefix}*`, false, rows);
 }
 
-/** `[type=serial]` for a variant that a constant member tells apart. */
-function tagOf(variant: Schema): string {
-  const tag = Object.entries(variant.properties ?? {}).find(([, member]) => member.const !== undefined);
-  return tag ? `[${tag[0]}=${String(tag[1].const)}]` : "";
+/** One of several objects of which one may stand in a place; its tags tell it from the others. */
+interface Kind {
+  readonly schema: Schema;
+  readonly tags: readonly (readonly [key: string, value: string])[];
+}
+
+function kindsOf(variant: Schema): Kind[] {
+  if (variant.oneOf) return variant.oneOf.flatMap(kindsOf);
+  if (!variant.properties) return [];
+  const tags = Object.entries(variant.properties).flatMap(([key, { const: value }]) =>
+    value === undefined ? [] : [[key, String(value)] as const],
+  );
+  return [{ schema: variant, tags }];
+}
+
+/** What kinds there are, then their members, each once for all kinds that have it alike. */
+function collectKinds(kinds: readonly Kind[], path: string, rows: string[]): void {
+  for (const { schema, tags } of kinds) {
+    const said = Object.values(schema.properties ?? {}).find((m) => m.const !== undefined && m.description);
+    const { description = said?.description ?? "" } = schema;
+    if (tags.length > 0) rows.push(row({ type: "object", description }, `${path}${allTags(tags)}`, false));
+  }
+  const members = new Map<string, { key: string; member: Schema; required: boolean; kinds: Kind[] }>();
+  for (const kind of kinds) {
+    for (const [key, member] of Object.entries(kind.schema.properties ?? {})) {
+      if (member.const !== undefined) continue;
+      const required = kind.schema.required?.includes(key) ?? false;
+      const alike = JSON.stringify([key, member, required]);
+      const known = members.get(alike) ?? { key, member, required, kinds: [] };
+      known.kinds.push(kind);
+      members.set(alike, known);
+    }
+  }
+  for (const { key, member, required, kinds: of } of members.values())
+    collect(member, `${path}${labelOf(of, kinds)}.${key}`, required, rows);
+}
+
+const allTags = (tags: Kind["tags"]) => `[${tags.map(([key, value]) => `${key}=${value}`).join(",")}]`;
+
+/** Nothing when it is all of them; `[type=serial,mqtt]` for whole families; each by itself otherwise. */
+function labelOf(some: readonly Kind[], all: readonly Kind[]): string {
+  if (some.length === all.length) return "";
+  const family = ({ tags }: Kind) => tags[0]?.[1];
+  const isWhole = (kind: Kind) =>
+    all.filter((other) => family(other) === family(kind)).every((other) => some.includes(other));
+  const whole = [...new Set(some.filter(isWhole).map(family))];
+  const parts = some.filter((kind) => !isWhole(kind)).map(({ tags }) => tags.at(-1));
+  const named = (key: string | undefined, values: readonly (string | undefined)[]) =>
+    values.length === 0 ? [] : [`${key}=${values.join(",")}`];
+  return `[${[
+    ...named(some[0]?.tags[0]?.[0], whole),
+    ...named(
+      parts[0]?.[0],
+      parts.map((tag) => tag?.[1]),
+    ),
+  ].join(";")}]`;
 }
 
 function row(schema: Schema, path: string, required: boolean): string {
