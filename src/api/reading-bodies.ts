@@ -9,20 +9,29 @@ export type BodyForm = "whole" | "lines";
 
 const lineTypes = ["application/x-ndjson", "application/jsonl", "text/plain"];
 
+/** What a body may be called in whole, for formats that know no lines. */
+const wholeTypes: Partial<Record<DecodeConfig["format"], string>> = {
+  json: "application/json",
+  cbor: "application/cbor",
+  binary: "application/octet-stream",
+  dsmr: "text/plain",
+};
+
 /**
- * How a body is cut into frames. Formats that are not JSON know nothing but lines.
+ * How a body is cut into frames: JSON may be the whole body or lines, other texts are lines.
  * @throws ApiError 415
  */
 export function formOf(contentType: string | undefined, format: DecodeConfig["format"]): BodyForm {
   const type = contentType?.split(";")[0]?.trim().toLowerCase() ?? "";
-  if (format !== "json") {
+  const whole = wholeTypes[format];
+  if (whole === undefined) {
     if (["", "text/plain", "text/csv"].includes(type)) return "lines";
     throw new ApiError(415, "unsupportedMediaType", `the source takes lines of ${format}: send text/plain`);
   }
-  if (lineTypes.includes(type)) return "lines";
-  if (type === "" || type === "application/json") return "whole";
-  const possible = `application/json, or ${lineTypes.join(", ")} for one reading per line`;
-  throw new ApiError(415, "unsupportedMediaType", `${type} is not taken; send ${possible}`);
+  if (format === "json" && lineTypes.includes(type)) return "lines";
+  if (type === "" || type === whole) return "whole";
+  const lines = format === "json" ? `, or ${lineTypes.join(", ")} for one reading per line` : "";
+  throw new ApiError(415, "unsupportedMediaType", `${type} is not taken; send ${whole}${lines}`);
 }
 
 export interface Frame {

@@ -100,5 +100,8 @@ export const decode = z
       })
       .describe("A telegram of a smart meter (DSMR P1); the time is the field `utc`, of unit `iso`"),
     binary,
+    z
+      .strictObject({ format: z.literal("cbor"), time: decodeTime.optional(), ignore })
+      .describe("CBOR (RFC 8949): a map, or an array of maps"),
   ])
   .describe("How a frame becomes a reading");

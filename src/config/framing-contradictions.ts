@@ -4,17 +4,22 @@ import type { PacketFraming } from "./framing-schema.ts";
 import { fieldEnd, leastBytes } from "./packet-layout.ts";
 import type { StreamSource } from "./schema.ts";
 
+/** Formats whose frames another framing would cut through. */
+const framings: Partial<
+  Record<StreamSource["decode"]["format"], readonly StreamSource["framing"]["kind"][]>
+> = {
+  dsmr: ["telegrams"],
+  binary: ["packets", "slip", "cobs"],
+  cbor: ["slip", "cobs"],
+};
+
 /** What a source's framing contradicts: itself, and the format of its frames. */
 export function framingContradictions({ framing, decode }: StreamSource, path: string): Problem[] {
   const problems = framing.kind === "packets" ? packetContradictions(framing, `${path}.framing`) : [];
-  const is = framing.kind === "lines" ? "lines" : `frames of kind ${framing.kind}`;
-  if (decode.format === "dsmr" && framing.kind !== "telegrams") {
-    const hint = `set "framing": { "kind": "telegrams" }`;
-    problems.push({ path: `${path}.framing.kind`, message: `${is} are no telegrams`, hint });
-  }
-  if (decode.format === "binary" && (framing.kind === "lines" || framing.kind === "telegrams")) {
-    const hint = `set "framing": { "kind": "packets", … }`;
-    problems.push({ path: `${path}.framing.kind`, message: `${is} hold text, no binary fields`, hint });
+  const kinds = framings[decode.format];
+  if (kinds && !kinds.includes(framing.kind)) {
+    const message = `what ${decode.format} reads does not come in frames of kind ${framing.kind}`;
+    problems.push({ path: `${path}.framing.kind`, message, hint: `choose ${kinds.join(" or ")}` });
   }
   if (decode.format === "binary" && framing.kind === "packets" && typeof framing.length === "number") {
     for (const [name, field] of Object.entries(decode.fields)) {

@@ -82,9 +82,24 @@ const packets = z.strictObject({
 });
 export type PacketFraming = z.output<typeof packets>;
 
+const delimited = {
+  maxBytes: maxBytes.describe("A frame that takes more on the wire is a discard (`overlong`)"),
+  first,
+  checksum: checksumField
+    .optional()
+    .describe(
+      "Stands at the end of what the frame holds, and is cut off; without one the tail of a frame may pass",
+    ),
+};
+const slip = z.strictObject({ kind: z.literal("slip").describe("SLIP (RFC 1055)"), ...delimited });
+const cobs = z.strictObject({
+  kind: z.literal("cobs").describe("Consistent overhead byte stuffing, a zero behind each frame"),
+  ...delimited,
+});
+
 /** How a stream of bytes is cut into frames. */
 export const framing = z
-  .discriminatedUnion("kind", [lines, telegrams, packets])
+  .discriminatedUnion("kind", [lines, telegrams, packets, slip, cobs])
   .prefault({ kind: "lines" })
   .describe("How the stream of bytes is cut into frames");
 

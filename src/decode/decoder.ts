@@ -7,6 +7,7 @@ import type { FrameDiscard, Reading } from "../core/reading.ts";
 import { compileTemplate, type TopicPlace, topicChannel } from "../core/topic-template.ts";
 import { driverNamed } from "../drivers/catalogue.ts";
 import { compileBinary } from "./binary.ts";
+import { splitCbor } from "./cbor.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitDsmr } from "./dsmr.ts";
 import { compileModbus } from "./modbus.ts";
@@ -88,6 +89,8 @@ function compileFormat(decode: DecodeConfig): Split {
     }
     case "binary":
       return compileBinary(decode);
+    case "cbor":
+      return splitCbor;
     case "driver": {
       const driver = driverNamed(decode.driver);
       return (bytes) => {

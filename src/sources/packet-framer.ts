@@ -4,6 +4,7 @@ import type { Clock } from "../core/clock.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { checkOf } from "./check.ts";
 import type { Framer, FrameSink } from "./framer.ts";
+import { SkippedRun } from "./skipped-run.ts";
 
 /** How many bytes the packet has that these bytes begin with, "incomplete" when more are needed, or why there is none. */
 type Verdict = number | "incomplete" | FrameDiscard;
@@ -22,7 +23,7 @@ export class PacketFramer implements Framer {
   /** What may still become a packet; begins with a header or the beginning of one. */
   readonly #buffer: Uint8Array;
   #length = 0;
-  #skipped = 0;
+  readonly #skipped = new SkippedRun();
   #why: FrameDiscard = "unframed";
   #pushedMs = 0;
   #watching: AbortController | undefined;
@@ -61,7 +62,7 @@ export class PacketFramer implements Framer {
     let at = 0;
     for (;;) {
       const begin = this.#begin(held, at);
-      this.#skip(begin - at);
+      this.#skip(held.subarray(at, begin));
       at = begin;
       if (at === held.length) break;
       const verdict = this.#judge(held.subarray(at));
@@ -72,7 +73,7 @@ export class PacketFramer implements Framer {
         at += verdict;
       } else {
         this.#why = verdict === "incomplete" ? "truncated" : verdict;
-        this.#skip(1);
+        this.#skip(held.subarray(at, at + 1));
         at++;
       }
     }
@@ -94,19 +95,17 @@ export class PacketFramer implements Framer {
     return held.length;
   }
 
-  #skip(bytes: number): void {
-    this.#skipped += bytes;
+  #skip(bytes: Uint8Array): void {
+    this.#skipped.add(bytes);
     // What makes no sense for so long has to show before a packet comes: none may come at all.
-    while (this.#skipped >= this.#buffer.length) {
-      this.#sink.discard(this.#why, this.#buffer.length);
-      this.#skipped -= this.#buffer.length;
+    while (this.#skipped.count >= this.#buffer.length) {
+      this.#skipped.tell(this.#why, this.#sink, this.#buffer.length);
       this.#why = "unframed";
     }
   }
 
   #tellSkipped(): void {
-    if (this.#skipped > 0) this.#sink.discard(this.#why, this.#skipped);
-    this.#skipped = 0;
+    this.#skipped.tell(this.#why, this.#sink);
     this.#why = "unframed";
   }
 

@@ -1,4 +1,5 @@
 import type { Framer, FrameSink } from "./framer.ts";
+import { SkippedRun } from "./skipped-run.ts";
 
 const slash = 0x2f;
 const exclamationMark = 0x21;
@@ -16,7 +17,7 @@ export class TelegramFramer implements Framer {
   #length = 0;
   /** Behind the `!`. */
   #isEnding = false;
-  #skipped = 0;
+  readonly #skipped = new SkippedRun();
   #why: "unframed" | "overlong" = "unframed";
 
   constructor(maxBytes: number, sink: FrameSink) {
@@ -35,7 +36,8 @@ export class TelegramFramer implements Framer {
 
   reset(): void {
     this.#tellSkipped();
-    if (this.#length > 0) this.#sink.discard("truncated", this.#length);
+    const held = this.#buffer.subarray(0, this.#length);
+    if (held.length > 0) this.#sink.discard("truncated", held.length, held);
     this.#length = 0;
   }
 
@@ -47,7 +49,8 @@ export class TelegramFramer implements Framer {
 
   #hold(byte: number): void {
     if (this.#length === this.#buffer.length) {
-      this.#skipped = this.#length + 1;
+      this.#skipped.add(this.#buffer);
+      this.#skipped.add(Uint8Array.of(byte));
       this.#why = "overlong";
       this.#length = 0;
     } else {
@@ -58,15 +61,14 @@ export class TelegramFramer implements Framer {
 
   #skip(byte: number): void {
     // Empty lines between telegrams are nothing that was lost.
-    if (this.#skipped === 0 && (byte === newline || byte === carriageReturn)) return;
-    this.#skipped++;
+    if (this.#skipped.count === 0 && (byte === newline || byte === carriageReturn)) return;
+    this.#skipped.add(Uint8Array.of(byte));
     // What makes no sense for so long has to show before a telegram comes: none may come at all.
-    if (this.#why === "unframed" && this.#skipped === this.#buffer.length) this.#tellSkipped();
+    if (this.#why === "unframed" && this.#skipped.count === this.#buffer.length) this.#tellSkipped();
   }
 
   #tellSkipped(): void {
-    if (this.#skipped > 0) this.#sink.discard(this.#why, this.#skipped);
-    this.#skipped = 0;
+    this.#skipped.tell(this.#why, this.#sink);
     this.#why = "unframed";
   }
 

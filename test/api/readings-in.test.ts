@@ -1,7 +1,9 @@
 /** Readings in over real HTTP: what is taken, what is refused, and what then stands in the books. */
 import { connect } from "node:net";
 import { beforeEach, describe, expect, test } from "vitest";
+import type { JsonObject } from "../../src/core/json.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { dsmr5 } from "../decode/telegrams.ts";
 import { until } from "../support/until.ts";
 import { expectNothingTaken, lines, ndjson, reading, startGateway, yard } from "./api-gateway.ts";
 
@@ -59,6 +61,38 @@ describe("what is taken is answered when it is stored", () => {
       status: 400,
       json: { error: { code: "columnCount", path: "line 2" } },
     });
+  });
+
+  test("CBOR, bytes and a telegram, each a body in whole", async () => {
+    const http = (decode: JsonObject): JsonObject => ({ type: "http", decode, device: "d" });
+    const { post, ingested } = await startGateway(folder, {
+      sources: {
+        cbor: http({ format: "cbor" }),
+        bytes: http({ format: "binary", fields: { t: { offset: 0, type: "uint16" } } }),
+        meter: http({ format: "dsmr" }),
+      },
+    });
+    const send = (source: string, type: string, body: string | Uint8Array) =>
+      post(body, { "content-type": type }, `?source=${source}`);
+    // {"t": 10}, and two of them in an array.
+    expect(await send("cbor", "application/cbor", Buffer.from("a161740a", "hex"))).toMatchObject({
+      status: 200,
+      json: { stored: 1 },
+    });
+    expect(await send("cbor", "application/cbor", Buffer.from("82a161740aa161740a", "hex"))).toMatchObject({
+      json: { stored: 2 },
+    });
+    expect(await send("cbor", "application/cbor", Buffer.from("a16174", "hex"))).toMatchObject({
+      status: 400,
+      json: { error: { code: "malformed" } },
+    });
+    expect(await send("cbor", "application/json", "{}")).toMatchObject({ status: 415 });
+    expect(await send("bytes", "application/octet-stream", Buffer.from("0a0d", "hex"))).toMatchObject({
+      status: 200,
+      json: { stored: 1 },
+    });
+    expect(await send("meter", "text/plain", dsmr5)).toMatchObject({ status: 200, json: { stored: 1 } });
+    expect(["cbor", "bytes", "meter"].map((source) => ingested(source))).toEqual([3, 1, 1]);
   });
 
   test("what was stored is in the books of the next process", async () => {

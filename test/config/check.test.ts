@@ -401,6 +401,11 @@ test("a format needs the framing that its frames come in", () => {
   });
   expect(paths(source({ kind: "lines" }))).toEqual(["sources.s.framing.kind"]);
   expect(paths(source({ kind: "telegrams" }))).toEqual([]);
+  const cbor = (framing: JsonObject) => ({
+    sources: { s: jsonSource("s", { decode: { format: "cbor" }, framing }) },
+  });
+  expect(paths(cbor({ kind: "lines" }))).toEqual(["sources.s.framing.kind"]);
+  expect(paths(cbor({ kind: "cobs" }))).toEqual([]);
   const binary = (framing: JsonObject, offset = 0) => {
     const decode = { format: "binary", fields: { x: { offset, type: "uint16" } } };
     return { sources: { s: jsonSource("s", { decode, framing }) } };

@@ -1,6 +1,7 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
-import { LineFramer } from "../../src/sources/line-framer.ts";
+import { systemClock } from "../../src/core/clock.ts";
+import { framerOf } from "../../src/sources/framing.ts";
 
 /** What a framer made of chunks: frames as hex, discards as reason and bytes. */
 function framed(
@@ -14,7 +15,7 @@ function framed(
     frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
     discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
   };
-  const framer = new LineFramer(maxBytes, first, sink);
+  const framer = framerOf({ kind: "lines", maxBytes, first }, sink, systemClock);
   for (const chunk of chunks) framer.push(chunk);
   if (reset) framer.reset();
   return seen;
@@ -32,7 +33,7 @@ test("what is discarded is shown by its beginning, in chunks of any size", () =>
     discard: (reason: string, _: number, frame: Uint8Array = new Uint8Array()) =>
       shown.push(`${reason} ${Buffer.from(frame).toString("latin1")}`),
   };
-  const framer = new LineFramer(16, "discard", sink);
+  const framer = framerOf({ kind: "lines", maxBytes: 16, first: "discard" }, sink, systemClock);
   for (const chunk of ["tail\n", "0123456789", "abcdefghijkl\n", "0123456789abcdefgh", "i\nok\n", "begun"])
     framer.push(Buffer.from(chunk));
   framer.reset();
@@ -84,10 +85,11 @@ test("a reset inside an over-long line discards it as over-long", () => {
 
 test("a reset between two lines discards nothing, and the next line is whole", () => {
   const seen: string[] = [];
-  const framer = new LineFramer(8, "keep", {
-    frame: (bytes) => seen.push(Buffer.from(bytes).toString("hex")),
-    discard: (reason, bytes) => seen.push(`${reason} ${bytes}`),
-  });
+  const sink = {
+    frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
+    discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
+  };
+  const framer = framerOf({ kind: "lines", maxBytes: 8, first: "keep" }, sink, systemClock);
   framer.push(hex("31 0a"));
   framer.reset();
   framer.push(hex("32 33"));

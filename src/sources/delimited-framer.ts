@@ -1,24 +1,34 @@
 import type { FrameDiscard } from "../core/reading.ts";
 import type { Framer, FrameSink } from "./framer.ts";
 
-const newline = 0x0a;
-const carriageReturn = 0x0d;
+/** What a frame holds that stood between two delimiters, or why it is none; undefined when it is nothing. */
+export type Unwrap = (bytes: Uint8Array) => Uint8Array | FrameDiscard | undefined;
 
-/**
- * Cuts a stream of bytes into lines at LF; a CR before it is dropped, empty lines are no frames.
- * Holds at most `maxBytes`; a longer line is skipped up to its end and is one discard.
- */
-export class LineFramer implements Framer {
+export interface Delimited {
+  /** The byte that frames end with and that none holds. */
+  readonly delimiter: number;
+  /** Most bytes between two delimiters; more are skipped up to the next one and are one discard. */
+  readonly maxBytes: number;
+  /** `discard`: what comes before the first delimiter may be the tail of a frame, and is a discard. */
+  readonly first: "discard" | "keep";
+  readonly unwrap: Unwrap;
+}
+
+/** Cuts a stream of bytes into frames at a delimiter. */
+export class DelimitedFramer implements Framer {
+  readonly #delimiter: number;
+  readonly #unwrap: Unwrap;
   readonly #sink: FrameSink;
   readonly #buffer: Uint8Array;
   #length = 0;
-  /** Bytes of an over-long line so far; 0 when not inside one. */
+  /** Bytes of an over-long frame so far; 0 when not inside one. */
   #skipped = 0;
-  /** Inside a line whose beginning nobody saw. */
+  /** Inside a frame whose beginning nobody saw. */
   #headless: boolean;
 
-  /** `first: "discard"`: what comes before the first LF may be the tail of a line, and is a discard. */
-  constructor(maxBytes: number, first: "discard" | "keep", sink: FrameSink) {
+  constructor({ delimiter, maxBytes, first, unwrap }: Delimited, sink: FrameSink) {
+    this.#delimiter = delimiter;
+    this.#unwrap = unwrap;
     this.#buffer = new Uint8Array(maxBytes);
     this.#sink = sink;
     this.#headless = first === "discard";
@@ -27,15 +37,15 @@ export class LineFramer implements Framer {
   push(chunk: Uint8Array): void {
     let from = 0;
     while (from < chunk.length) {
-      const end = chunk.indexOf(newline, from);
+      const end = chunk.indexOf(this.#delimiter, from);
       if (end < 0) {
         this.#hold(chunk.subarray(from));
         return;
       }
       const rest = chunk.subarray(from, end);
-      // A line within one chunk needs no copy.
+      // A frame within one chunk needs no copy.
       if (!this.#headless && this.#length === 0 && this.#skipped === 0 && rest.length <= this.#buffer.length)
-        this.#line(rest);
+        this.#frame(rest);
       else {
         this.#hold(rest);
         this.#end();
@@ -71,7 +81,7 @@ export class LineFramer implements Framer {
       if (lost > 0) this.#discard("truncated", lost);
       this.#headless = false;
     } else if (this.#skipped > 0) this.#discard("overlong", this.#skipped);
-    else this.#line(this.#buffer.subarray(0, this.#length));
+    else this.#frame(this.#buffer.subarray(0, this.#length));
     this.#length = 0;
     this.#skipped = 0;
   }
@@ -80,8 +90,9 @@ export class LineFramer implements Framer {
     this.#sink.discard(reason, lost, this.#buffer.subarray(0, lost));
   }
 
-  #line(bytes: Uint8Array): void {
-    const line = bytes.at(-1) === carriageReturn ? bytes.subarray(0, -1) : bytes;
-    if (line.length > 0) this.#sink.frame(line);
+  #frame(bytes: Uint8Array): void {
+    const frame = this.#unwrap(bytes);
+    if (typeof frame === "string") this.#sink.discard(frame, bytes.length, bytes);
+    else if (frame) this.#sink.frame(frame);
   }
 }
