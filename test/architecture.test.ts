@@ -99,6 +99,7 @@ test("each package that touches the outside world is imported by one file", () =
     "hub/mqtt-client.ts",
     "sources/mqtt-connection.ts",
   ]);
+  expect(packages(/^re2js$/)).toEqual(["core/linear-pattern.ts"]);
   expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts", "sources/i2c-chip.ts"]);
   // Drivers describe their options with what they are given of it.

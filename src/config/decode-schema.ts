@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { parseJsonPath } from "../core/json-path.ts";
+import { compilePattern } from "../core/linear-pattern.ts";
 import { channelName, day, endianness, ms } from "./field-schema.ts";
 import { numberTypes } from "./packet-layout.ts";
 
@@ -99,6 +100,23 @@ export const decode = z
         ignore,
       })
       .describe("A telegram of a smart meter (DSMR P1); the time is the field `utc`, of unit `iso`"),
+    z
+      .strictObject({
+        format: z.literal("regex"),
+        pattern: z
+          .string()
+          .min(1)
+          .superRefine((pattern, context) => {
+            const compiled = compilePattern(pattern);
+            if ("problem" in compiled) context.addIssue({ code: "custom", message: compiled.problem });
+            else if (compiled.names.length === 0)
+              context.addIssue({ code: "custom", message: "has no named group, such as (?<t>[0-9.]+)" });
+          })
+          .describe("Regular expression (RE2) that takes the whole frame; its named groups are the fields"),
+        time: decodeTime.optional(),
+        ignore,
+      })
+      .describe("Text by a regular expression"),
     binary,
     z
       .strictObject({ format: z.literal("cbor"), time: decodeTime.optional(), ignore })

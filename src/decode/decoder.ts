@@ -13,6 +13,7 @@ import { splitDsmr } from "./dsmr.ts";
 import { compileModbus } from "./modbus.ts";
 import { splitNmea } from "./nmea.ts";
 import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
+import { compileRegex } from "./regex.ts";
 import { compileSysfs } from "./sysfs.ts";
 
 export type Decoded =
@@ -82,6 +83,8 @@ function compileFormat(decode: DecodeConfig): Split {
       const withTime = decode.time !== undefined;
       return ofText((text, receivedMs) => splitNmea(text, receivedMs, withTime));
     }
+    case "regex":
+      return ofText(compileRegex(decode.pattern));
     case "dsmr": {
       const isChecksumOptional = decode.checksum === "optional";
       const withTime = decode.time !== undefined;

@@ -417,6 +417,19 @@ test("a format needs the framing that its frames come in", () => {
   ]);
 });
 
+test.each([
+  ["(?<t>a", "missing closing"],
+  ["[0-9]+", "no named group"],
+  ["(?<t>a)\\1", "invalid escape"],
+  ["(?<t>(?=a))", "invalid or unsupported"],
+  [`(?<t>${"a".repeat(500)})`, "longer than 500"],
+  ["(?<t>a{300}b{300})", "repeats more than 500"],
+  ["(?<t>((a{10}){10}){10})", "at most 256"],
+])("the pattern %s is refused with its reason", (pattern, reason) => {
+  const sections = { sources: { s: jsonSource("s", { decode: { format: "regex", pattern } }) } };
+  expect(problemsOf(sections).get("sources.s.decode.pattern")?.message).toContain(reason);
+});
+
 test("packets have room for what is declared of them, on the border to the byte", () => {
   const framing = (more: JsonObject) => ({
     sources: { s: jsonSource("s", { framing: { kind: "packets", header: "424d", length: 6, ...more } }) },
