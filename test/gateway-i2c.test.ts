@@ -136,11 +136,14 @@ const of = (driver: string, address: number, more: object = {}) => chip(address,
 
 test("five kinds of chips share a bus, and the values of each are at the hub with their units", async () => {
   const adc = new SimulatedAds1115();
+  const other = new SimulatedAds1115();
   adc.volts = [1.5, 0, 0.75, 1];
+  other.volts = [3, 0, 0, 0];
   const scd41 = new SimulatedScd41();
   bus.plug(0x76, new SimulatedBme280());
   bus.plug(0x44, new SimulatedSht31());
   bus.plug(0x48, adc);
+  bus.plug(0x49, other);
   bus.plug(0x62, scd41);
   bus.plug(0x1d, new RegisterChip().set(0x10, "04d2 ff38 8f"));
   start({
@@ -155,6 +158,8 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
         },
       },
     }),
+    // The same kind with other options.
+    other: of("ads1115", 0x49, { options: { channels: { tank: { input: "AIN0", fullScale: 4.096 } } } }),
     scd41: of("scd41", 0x62),
     registers: of("i2c-register", 0x1d, {
       options: {
@@ -169,7 +174,7 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
   await until(
     "readings of all are at the hub",
     () =>
-      [0x76, 0x44, 0x48, 0x1d].every((address) => entriesOf(`chip-${address}`).length > 3) &&
+      [0x76, 0x44, 0x48, 0x49, 0x1d].every((address) => entriesOf(`chip-${address}`).length > 3) &&
       entriesOf("chip-98").length > 1,
     40_000,
   );
@@ -187,6 +192,7 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
     bridge: value(-0.25, "V"),
     clipped: value(0.256, "V", "bad"),
   });
+  expect(channels(0x49)).toEqual({ tank: value(3, "V") });
   expect(channels(0x62)).toEqual({
     co2: value(500, "ppm"),
     temperature: value(25, "°C"),
@@ -202,7 +208,7 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
   const status = await daemon?.status();
   expect(status?.sources.scd41?.state).toBe("open");
   const discards = Object.values(status?.store.books ?? {}).map(({ frameDiscards }) => frameDiscards);
-  expect(discards).toEqual([{}, {}, {}, {}, {}]);
+  expect(discards).toEqual([{}, {}, {}, {}, {}, {}]);
   await until("what was read of it is at the hub", () => entriesOf("chip-98").length === scd41.reads);
 }, 60_000);
 

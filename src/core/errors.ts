@@ -45,7 +45,8 @@ export const errorCodes = {
     fix: "Check the source's `url`, its password and what the broker lets it read. It is retried for ever.",
   },
   I2C_UNAVAILABLE: {
-    cause: "The I2C bus or the chip is absent, another chip answers at its address, or the bus is disturbed.",
+    cause:
+      "The I2C bus or the chip is absent, another chip answers at its address, the chip measures nothing, or the bus is disturbed.",
     fix: "Read the reason; check the wiring, the address, that I2C is switched on and the process may open the bus (group `i2c`). It is retried for ever.",
   },
   ONE_WIRE_UNAVAILABLE: {

@@ -2,10 +2,10 @@ import { s16be, u16be } from "./bytes.ts";
 import { type Conversation, type I2cDriver, WrongChip } from "./driver.ts";
 import { byChannel } from "./named-channels.ts";
 
-/** Datasheet section 9.6: the registers. */
+/** Datasheet, “Register Map”. */
 const register = { conversion: 0, config: 1 } as const;
 
-/** Section 9.6.3, in the order of the codes of MUX, PGA and DR. */
+/** “Config Register”, in the order of the codes of MUX, PGA and DR. */
 const inputs = ["AIN0-AIN1", "AIN0-AIN3", "AIN1-AIN3", "AIN2-AIN3", "AIN0", "AIN1", "AIN2", "AIN3"] as const;
 const fullScales = [6.144, 4.096, 2.048, 1.024, 0.512, 0.256] as const;
 const dataRates = [8, 16, 32, 64, 128, 250, 475, 860] as const;
@@ -67,7 +67,7 @@ export const ads1115: I2cDriver<Options> = {
     const parts: Uint8Array[] = [];
     for (const [, channel] of inOrder(options)) {
       yield* write(idle | configOf(channel));
-      // Section 7.5: the data rate is true to 10 %; section 9.4.2.1: it takes 25 µs to wake.
+      // “Electrical Characteristics”: the data rate is true to 10 %; “Single-Shot Mode”: it takes 25 µs to wake.
       yield { waitMs: Math.ceil(1_100 / channel.dataRate) + 1 };
       let config = yield { write: [register.config], read: 2 };
       for (let i = 0; i < 5 && (u16be(config, 0) & idle) === 0; i++) {

@@ -43,7 +43,7 @@ export const bh1750: I2cDriver<Options> = {
   },
   *measure({ resolution, measurementTime }) {
     const { code, waitMs } = mode[resolution];
-    // Page 10: each opcode needs its own stop.
+    // Page 10: each opcode needs its own stop. It wakes by itself (Linux, drivers/iio/light/bh1750.c).
     yield { write: [0b0100_0000 | (measurementTime >> 5)] };
     yield { write: [0b0110_0000 | (measurementTime & 0b1_1111)] };
     yield { write: [code] };

@@ -1,8 +1,8 @@
 /**
- * The fault campaign: kills in named phases, power cuts, damaged files, and disks, clocks and hubs in trouble, each many times,
- * each judged by oracles that share no code with the gateway.
+ * The fault campaign: kills in named phases, power cuts, damaged files, disks, clocks and hubs in trouble, and bytes that are no
+ * frames, each many times, each judged by oracles that share no code with the gateway.
  *
- *     npm run test:faults -- [--seed N] [--rounds N] [--only kills|power|damage|trouble] [--json]
+ *     npm run test:faults -- [--seed N] [--rounds N] [--only kills|power|damage|trouble|decoders] [--json]
  *     npm run test:faults -- --short
  *     npm run test:faults -- --planted
  *
@@ -17,6 +17,7 @@ import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { randomFrom } from "../support/random.ts";
 import { damage } from "./damage.ts";
+import { decoders } from "./decoders/decoders.ts";
 import { kills } from "./kills/kills.ts";
 import type { Part, PartResult } from "./part.ts";
 import { runPlanted } from "./planted-run.ts";
@@ -24,7 +25,7 @@ import { power } from "./power/power.ts";
 import { trouble } from "./trouble/trouble.ts";
 
 /** In the order in which they run; another kind of fault is another line. */
-const parts: readonly Part[] = [kills, power, damage, trouble];
+const parts: readonly Part[] = [kills, power, damage, trouble, decoders];
 
 const shownProblems = 20;
 
@@ -64,7 +65,13 @@ interface Outcome extends PartResult {
 }
 
 /** Enough to see that every fault still does what it should: under two minutes, each time a project is built. */
-const shortRounds: Readonly<Record<string, number>> = { kills: 10, power: 20, damage: 48, trouble: 1 };
+const shortRounds: Readonly<Record<string, number>> = {
+  kills: 10,
+  power: 20,
+  damage: 48,
+  trouble: 1,
+  decoders: 5,
+};
 
 async function runPart(part: Part, seed: number, rounds: number | undefined): Promise<Outcome> {
   const system = tmpdir().length > 40 ? "/tmp" : tmpdir();

@@ -129,4 +129,36 @@ export const plantedDefects: readonly PlantedDefect[] = [
     part: "trouble",
     rounds: 1,
   },
+  {
+    name: "a chip's checksum that nobody looks at",
+    edits: [
+      { file: "src/drivers/sensirion.ts", find: "!== crc) return", replace: "!== crc && false) return" },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
+  {
+    name: "a decoder that throws at quotes that do not end",
+    edits: [
+      {
+        file: "src/decode/decoder.ts",
+        find: 'if (!cells) return { discard: "malformed" };',
+        replace: "",
+      },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
+  {
+    name: "numbers that are not finite",
+    edits: [
+      {
+        file: "src/decode/reading-reader.ts",
+        find: "else if (!Number.isFinite(number))",
+        replace: "else if (Number.isNaN(number))",
+      },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
 ];

@@ -1,0 +1,95 @@
+/** The part of the campaign that feeds decoders: it finds what it is for, and all decoders are in it. */
+import { describe, expect, test } from "vitest";
+import { i2cDrivers } from "../../../src/drivers/catalogue.ts";
+import { fuzz } from "./fuzz.ts";
+import { type FuzzedDecoder, fuzzedDecoders, type Variant } from "./fuzzed-decoders.ts";
+
+type Decode = Variant["decode"];
+
+/** A byte, and behind it the same with some bits turned. */
+const honest: Decode = ([byte = 0, check], timeMs) =>
+  check === (byte ^ 0x66) ? reading("v", byte, timeMs) : { discard: "badChecksum" };
+
+function reading(channel: string, value: number, timeMs: number): ReturnType<Decode> {
+  return { readings: [{ device: "d", timeMs, values: [{ channel, value }] }], notes: [] };
+}
+
+const decoderWith = (decode: Decode): FuzzedDecoder => ({
+  name: "planted",
+  hasChecksum: true,
+  words: [],
+  seal: (bytes) => Buffer.from([bytes[0] ?? 0, (bytes[0] ?? 0) ^ 0x66]),
+  variants: [{ decode, good: [Buffer.from("a5c3", "hex")], channels: new Set(["v"]) }],
+});
+const problemsOf = (decode: Decode, inputs = 5_000) => fuzz(decoderWith(decode), inputs, 1).problems;
+
+const kept: Uint8Array[] = [];
+
+describe("a decoder", () => {
+  test("that is as it should be has no problems, and some inputs that it takes", () => {
+    const { problems, decoded, discarded } = fuzz(decoderWith(honest), 5_000, 1);
+    expect(problems).toEqual([]);
+    expect(decoded).toBeGreaterThan(500);
+    expect(discarded).toBeGreaterThan(500);
+  });
+
+  test.each<readonly [string, Decode, RegExp]>([
+    [
+      "throws at one byte of 256",
+      (bytes, ms) => honest(bytes[0] === 0x80 ? (undefined as never) : bytes, ms),
+      /threw TypeError.* at 80/,
+    ],
+    ["gives what is not finite", ([byte = 0], ms) => reading("v", 1 / byte, ms), /gave v = Infinity at 00/],
+    [
+      "gives a channel that it does not declare",
+      (bytes, ms) => (bytes.length > 60 ? reading("w", 1, ms) : honest(bytes, ms)),
+      /gave w, which it does not declare/,
+    ],
+    [
+      "does not look at its checksum",
+      ([byte = 0], ms) => reading("v", byte, ms),
+      /gave other values for one wrong bit of a5c3/,
+    ],
+    [
+      "gives no reading and no discard",
+      () => ({ readings: [], notes: [] }),
+      /neither readings nor a discard/,
+    ],
+  ])("that %s is found", (_, decode, problem) => {
+    expect(problemsOf(decode)[0]).toMatch(problem);
+  });
+
+  test("that remembers what it got is found", () => {
+    const remembers: Decode = (bytes, ms) => {
+      kept.push(Buffer.alloc(2_048, bytes[0]));
+      return honest(bytes, ms);
+    };
+    expect(problemsOf(remembers)).toEqual([expect.stringMatching(/the heap grew by \d{7} bytes/)]);
+    kept.length = 0;
+  });
+
+  test("gets the same with the same seed, and other things with another", () => {
+    const seen = (seed: number) => {
+      const got: string[] = [];
+      const decode: Decode = (bytes, ms) => {
+        got.push(Buffer.from(bytes).toString("hex"));
+        return honest(bytes, ms);
+      };
+      fuzz(decoderWith(decode), 200, seed);
+      return got;
+    };
+    expect(seen(1)).toEqual(seen(1));
+    expect(seen(1)).not.toEqual(seen(2));
+  });
+});
+
+test("every driver of the catalogue is in it, and each decoder takes some of what it gets", () => {
+  const all = fuzzedDecoders();
+  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(i2cDrivers.map(({ name }) => name)));
+  for (const decoder of all) {
+    const { problems, decoded, discarded } = fuzz(decoder, 500, 1);
+    expect(problems).toEqual([]);
+    expect(decoded).toBeGreaterThan(0);
+    expect(discarded).toBeGreaterThan(0);
+  }
+});
