@@ -212,9 +212,9 @@ export class Intake {
     this.#nudge();
   }
 
-  /** The hub takes messages again: what waits is composed with the next commit, which comes early. */
+  /** The hub takes messages again: what waits, or comes of a commit under way (nobody sleeps), is composed early. */
   compose(): void {
-    this.#isUrgent ||= (this.#status?.outbox.entries ?? 1) > 0;
+    this.#isUrgent ||= !this.#wake || (this.#status?.outbox.entries ?? 1) > 0;
     this.#nudge();
   }
 

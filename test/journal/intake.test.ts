@@ -49,6 +49,29 @@ describe("when a commit is due", () => {
     );
   });
 
+  test("when the hub comes back while a commit is under way, the next one composes what that one brings", async () => {
+    const { clock, store, frame, intake } = running({ maxLossMs: 100 });
+    frame("before");
+    await clock.advance(1_000);
+    store.takesMs = 10;
+    frame("a");
+    await clock.advance(95);
+    expect(store.underWay).toBe(1);
+    store.status = { ...emptyStatus, outbox: { ...emptyStatus.outbox, entries: 1 } };
+    intake.compose();
+    await clock.advance(200);
+    expect(store.seen).toHaveLength(3);
+  });
+
+  test("when the hub comes back and nothing waits, no commit is made for it", async () => {
+    const { clock, store, frame, intake } = running({ maxLossMs: 100 });
+    frame("a");
+    await clock.advance(1_000);
+    intake.compose();
+    await clock.advance(10_000);
+    expect(store.seen).toHaveLength(1);
+  });
+
   test("the least spacing between commits does not break the promise", async () => {
     const { clock, store, frame, intake } = running({ maxLossMs: 1_000, minCommitMs: 10_000 });
     for (let i = 0; i < 5; i++) {
