@@ -3,17 +3,14 @@ import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import type { KnownChannel } from "../core/reading.ts";
 import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
-import type { Driver } from "../drivers/driver.ts";
-import type { Register } from "../drivers/modbus.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import {
   type Config,
   configSchema,
-  type DriverDecode,
+  type DecodeConfig,
   localSections,
   type ModbusSourceConfig,
   type PipelineConfig,
-  type PolledSource,
   type SourceConfig,
   type SysfsSourceConfig,
 } from "./schema.ts";
@@ -279,27 +276,39 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
 function decoding(
   source: SourceConfig,
 ): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
-  if ("decode" in source) return { decode: source.decode, dedupe: source.dedupe, idleMs: source.idleMs };
-  return { ...answerOf(source), dedupe: { by: "none" }, idleMs: 0 };
+  const decode = decodeOf(source);
+  const channels = channelsOf(decode);
+  const known = channels === undefined ? {} : { channels };
+  if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
+  return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
 }
 
-function answerOf(source: PolledSource): Pick<PipelineConfig["sources"][string], "decode" | "channels"> {
+function decodeOf(source: SourceConfig): DecodeConfig {
+  if ("decode" in source)
+    return source.decode.format === "modbus" ? modbusDecode(source.decode) : source.decode;
   switch (source.type) {
     case "i2c":
-      return byDriver(driverNamed(source.driver), source.options);
+      return { format: "driver", driver: source.driver, options: source.options };
     case "oneWire":
-      return byDriver(oneWireDriverOf(source.id), {});
+      return { format: "driver", driver: oneWireDriverOf(source.id).name, options: {} };
     case "sysfs":
-      return { decode: { format: "sysfs", files: source.files }, channels: channelsOfFiles(source.files) };
+      return { format: "sysfs", files: source.files };
     case "modbus":
-      return modbusDecoding(source);
+      return modbusDecode(source);
     default:
       return source satisfies never;
   }
 }
 
-function byDriver(driver: Driver, options: DriverDecode["options"]): ReturnType<typeof answerOf> {
-  return { decode: { format: "driver", driver: driver.name, options }, channels: driver.channels(options) };
+function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {
+  if (decode.format === "driver") return driverNamed(decode.driver).channels(decode.options);
+  if (decode.format === "modbus") return knownOf(decode.registers);
+  return decode.format === "sysfs" ? channelsOfFiles(decode.files) : undefined;
+}
+
+function knownOf(channels: Readonly<Record<string, KnownChannel>>): Readonly<Record<string, KnownChannel>> {
+  const known = Object.entries(channels).map(([name, { unit, min, max }]) => [name, { unit, min, max }]);
+  return Object.fromEntries(known);
 }
 
 function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<string, KnownChannel>> {
@@ -311,16 +320,12 @@ function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<str
   return Object.fromEntries(Object.entries(files).map(([channel, file]) => [channel, known(file)]));
 }
 
-function modbusDecoding({ registers }: ModbusSourceConfig): ReturnType<typeof answerOf> {
-  const channels: Record<string, KnownChannel> = {};
-  const decoded: Record<string, Register> = {};
-  for (const [channel, { unit, min, max, state: _, writable: __, ...register }] of Object.entries(
-    on(registers),
-  )) {
-    channels[channel] = { unit, min, max };
-    decoded[channel] = register;
-  }
-  return { decode: { format: "modbus", registers: decoded } as const, channels };
+/** What may be written, and what is off, is nothing that a frame is read by. */
+function modbusDecode({ registers }: Pick<ModbusSourceConfig, "registers">): DecodeConfig {
+  const read = Object.entries(on(registers)).map(
+    ([channel, { state: _, writable: __, ...register }]) => [channel, register] as const,
+  );
+  return { format: "modbus", registers: Object.fromEntries(read) };
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

@@ -96,3 +96,8 @@ export const modbusTcp = {
     .describe("Of a device behind a gateway; 255, or 0, is the server itself"),
   ...modbusUnit,
 };
+
+/** For a source that brings what one of Modbus was answered. */
+export const modbusDecode = z
+  .strictObject({ format: z.literal("modbus"), registers: modbusUnit.registers })
+  .describe("Frames of a source of type `modbus`");

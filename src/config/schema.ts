@@ -202,9 +202,15 @@ export type PolledSource = Exclude<SourceConfig, LinkedSource>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
+export type ReplaySourceConfig = Extract<SourceConfig, { type: "replay" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
-export type DecodeConfig = Uniform<LinkedSource["decode"]> | DriverDecode | SysfsDecode | ModbusDecode;
+/** A format of frames, whether the configuration names it or a source has it by itself. */
+export type DecodeConfig =
+  | Uniform<Exclude<LinkedSource["decode"], { readonly format: "driver" | "sysfs" | "modbus" }>>
+  | DriverDecode
+  | SysfsDecode
+  | ModbusDecode;
 /** Formats without times of their own have no member for them. */
 type Uniform<Format> = Format extends { readonly ignore: unknown }
   ? Format
@@ -226,7 +232,7 @@ export interface SysfsDecode {
 export interface ModbusDecode {
   readonly format: "modbus";
   /** By channel. */
-  readonly registers: Readonly<Record<string, Register>>;
+  readonly registers: Readonly<Record<string, Register & KnownChannel>>;
   readonly time?: undefined;
   readonly ignore?: undefined;
 }

@@ -121,6 +121,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
         ports.set(source.path, other ?? { name, line: source });
       }
     }
+    if (source.type === "replay") twice(source.maxFrameBytes, "frame", `${path}.maxFrameBytes`);
     if (source.type === "mqtt") {
       // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
       const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;

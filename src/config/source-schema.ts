@@ -1,13 +1,13 @@
 import { z } from "zod";
 import { templateProblem } from "../core/topic-template.ts";
-import { i2cDrivers } from "../drivers/catalogue.ts";
-import type { I2cDriver } from "../drivers/driver.ts";
+import { i2cDrivers, oneWireDrivers } from "../drivers/catalogue.ts";
+import type { Driver, I2cDriver } from "../drivers/driver.ts";
 import { anySource, polledCommon } from "./any-source-schema.ts";
 import { decode } from "./decode-schema.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
-import { modbusRtu, modbusTcp } from "./modbus-schema.ts";
-import { oneWireSource, sysfsSource } from "./sysfs-source-schema.ts";
+import { modbusDecode, modbusRtu, modbusTcp } from "./modbus-schema.ts";
+import { oneWireSource, sysfsFiles, sysfsSource } from "./sysfs-source-schema.ts";
 
 const deviceField = z.strictObject({
   field: z.string().min(1).describe("Field of the frame that names the device"),
@@ -85,6 +85,10 @@ const maxPayloadBytes = z
   .default(65_536)
   .describe("A larger payload is a discard (`overlong`)");
 
+const topicLevel = z.strictObject({
+  topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
+});
+
 const mqttSource = z.strictObject({
   ...sourceCommon,
   type: z.literal("mqtt"),
@@ -110,9 +114,7 @@ const mqttSource = z.strictObject({
   ...brokerLogin,
   maxPayloadBytes,
   device: deviceOr(
-    z.strictObject({
-      topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
-    }),
+    topicLevel,
     z.strictObject({
       template: z
         .string()
@@ -188,6 +190,45 @@ const modbusSource = z.discriminatedUnion("transport", [
   z.strictObject({ ...polledCommon, ...modbusTcp }).describe("Modbus over TCP"),
 ]);
 
+const driverDecodeOf = ({ name, options }: Driver) =>
+  z.strictObject({
+    format: z.literal("driver"),
+    driver: z.literal(name),
+    options: z.strictObject(options?.(z) ?? {}).prefault({}),
+  });
+const driverDecode = z
+  .discriminatedUnion(
+    "driver",
+    [...i2cDrivers, ...oneWireDrivers].map(driverDecodeOf) as [ReturnType<typeof driverDecodeOf>],
+  )
+  .describe("Frames of a source of type `i2c` or `oneWire`");
+const sysfsDecode = z
+  .strictObject({ format: z.literal("sysfs"), files: sysfsFiles })
+  .describe("Frames of a source of type `sysfs`");
+
+const replaySource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("replay").describe("What `headgate record` wrote to a capture"),
+  decode: z
+    .discriminatedUnion("format", [...decode.options, driverDecode, sysfsDecode, modbusDecode])
+    .describe("How a frame becomes a reading: as for the source that was recorded"),
+  path: z.string().min(1).max(4_096).describe("The capture"),
+  speed: z
+    .number()
+    .min(0)
+    .max(1_000)
+    .default(1)
+    .describe("1: as it came; 10: ten times as fast; 0: as fast as the store takes it"),
+  repeat: z.enum(["once", "forever"]).default("once").describe("`forever` begins anew at the end"),
+  maxFrameBytes: z
+    .int()
+    .min(16)
+    .max(1_048_576)
+    .default(65_536)
+    .describe("A larger frame is a discard (`overlong`)"),
+  device: deviceOr(topicLevel),
+});
+
 /** Where bytes come from. */
 export const source = z.discriminatedUnion("type", [
   serialSource,
@@ -198,4 +239,5 @@ export const source = z.discriminatedUnion("type", [
   oneWireSource,
   sysfsSource,
   modbusSource,
+  replaySource,
 ]);

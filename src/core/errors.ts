@@ -57,6 +57,10 @@ export const errorCodes = {
     cause: "The kernel shows no chip of that name or at that place, or its files cannot be read.",
     fix: "Read the reason, which names the chips that are there; check that the kernel's driver for the chip is loaded. It is retried for ever.",
   },
+  CAPTURE_UNREADABLE: {
+    cause: "The file of a source of type `replay` is no capture, or one of a newer version.",
+    fix: "Check the path; record the capture again with this version. It is retried for ever.",
+  },
   SOURCE_IN_USE: {
     cause: "A running gateway reads the source that `headgate record` was to read, and only one can.",
     fix: 'Switch the source off (`"state": "off"`, in the file or by twin) or stop the gateway, and record again.',

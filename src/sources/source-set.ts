@@ -11,6 +11,7 @@ import { HubSource } from "./hub-source.ts";
 import type { ModbusLines } from "./modbus-lines.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
 import { PollingSource } from "./polling-source.ts";
+import { ReplaySource } from "./replay-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
 import { SysfsDevice } from "./sysfs-device.ts";
@@ -151,6 +152,8 @@ export class SourceSet {
         const device = new ModbusDevice(config, this.#clock, this.#lines);
         return new PollingSource(device, config.intervalMs, sink, this.#clock);
       }
+      case "replay":
+        return new ReplaySource(config, sink, this.#clock);
       default:
         return config satisfies never;
     }

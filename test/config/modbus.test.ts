@@ -124,6 +124,9 @@ test("the pipeline knows where values are, their units and ranges, and nothing o
         bits: 1,
         scale: 1,
         offset: 0,
+        unit: "kW",
+        min: 0,
+        max: 50,
       },
     },
   });
