@@ -65,6 +65,8 @@ export type GapReason = "uncleanStop" | "overrun" | "damage";
 /** Entries that are not frames or ticks are rare: they travel as JSON. */
 type RareEntry = Exclude<JournalEntry, { type: "frame" | "tick" }>;
 
+/** Room for some dozens of frames, in powers of two. */
+const smallestBytes = 16_384;
 const kind = { frame: 1, tick: 2, rare: 3, source: 4, origin: 5 } as const;
 
 /**
@@ -76,7 +78,7 @@ const kind = { frame: 1, tick: 2, rare: 3, source: 4, origin: 5 } as const;
  * - rare: u8 3, u32 length, UTF-8 JSON of the entry
  */
 export class BatchWriter {
-  #buffer = Buffer.allocUnsafeSlow(16_384);
+  #buffer = Buffer.allocUnsafeSlow(smallestBytes);
   /** Of the same bytes: Node's own way to write and read a double takes several times as long. */
   #view = viewOf(this.#buffer);
   #length = 0;
@@ -132,6 +134,9 @@ export class BatchWriter {
   take(): Uint8Array<ArrayBuffer> {
     const bytes = new Uint8Array(this.#length);
     bytes.set(this.#buffer.subarray(0, this.#length));
+    // What a slow disk once let gather must not be held for ever.
+    if (this.#buffer.length > smallestBytes && this.#buffer.length > 4 * this.#length)
+      this.#use(Buffer.allocUnsafeSlow(Math.max(smallestBytes, this.#buffer.length / 2)));
     this.#length = 0;
     this.#entries = 0;
     this.#sources = new Map();
@@ -180,8 +185,12 @@ export class BatchWriter {
     if (this.#length + more <= this.#buffer.length) return;
     const larger = Buffer.allocUnsafeSlow(Math.max(this.#buffer.length * 2, this.#length + more));
     larger.set(this.#buffer.subarray(0, this.#length));
-    this.#buffer = larger;
-    this.#view = viewOf(larger);
+    this.#use(larger);
+  }
+
+  #use(buffer: Buffer<ArrayBuffer>): void {
+    this.#buffer = buffer;
+    this.#view = viewOf(buffer);
   }
 }
 
