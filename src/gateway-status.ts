@@ -1,4 +1,5 @@
 import type { ApiStatus } from "./api/local-api.ts";
+import type { WriteCounts } from "./api/register-writes.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
@@ -37,6 +38,8 @@ export interface GatewayStatus {
   readonly bill: BillStatus;
   readonly store: StoreStatus;
   readonly flash: FlashWear;
+  /** What became of values that were to be set in field devices, since the start. */
+  readonly writes: WriteCounts;
   readonly api: ApiStatus;
 }
 

@@ -3,6 +3,7 @@ import { directMethods } from "./api/direct-methods.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
 import { Readings } from "./api/readings.ts";
+import { RegisterWrites } from "./api/register-writes.ts";
 import type { SocketAnswers } from "./api/status-socket.ts";
 import { Changes } from "./changes.ts";
 import { type CheckedConfig, pipelineConfig } from "./config/check.ts";
@@ -53,6 +54,7 @@ export class Gateway {
   readonly #peek: AlarmPeek;
   readonly #sources: SourceSet;
   readonly #readings: Readings;
+  readonly #writes: RegisterWrites;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
   readonly #changes: Changes;
@@ -139,6 +141,10 @@ export class Gateway {
     const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
+    this.#writes = new RegisterWrites(
+      (...write) => this.#sources.write(...write),
+      log.child({ stage: "source" }),
+    );
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
     const views = {
       status: () => this.status,
@@ -167,7 +173,7 @@ export class Gateway {
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
-        method: directMethods(views),
+        method: directMethods(views, this.#writes),
         inbox,
         onOtherTwin: () => this.#twin.forget(),
         onFatal,
@@ -216,6 +222,7 @@ export class Gateway {
       bill: billStatus(this.#storeStatus.bill, config.publish.blockBytes, this.#options.clock.wall()),
       store: this.#storeStatus,
       flash: flashWear(),
+      writes: this.#writes.counts,
       api: this.#api.status,
     };
   }

@@ -164,3 +164,51 @@ test("the daemon stops in order while a unit is waited for", async () => {
   await untilState("one", "opening");
   await running.stop();
 });
+
+test("a register is set by direct method where the file allows it, within its range, and nowhere else", async () => {
+  await bus.unit(1, values);
+  const writable = { ...registers.setpoint, writable: { min: 20, max: 250 } };
+  start({ one: onLine(1, { registers: { ...registers, setpoint: writable } }), two: onLine(2) });
+  await untilState("one", "open");
+  await daemon?.untilStatus("the hub is connected", ({ hub }) => hub.state === "connected");
+  const write = (channel: string, value: unknown, source = "one") =>
+    hub.invokeMethod(hub.deviceId, "gateway", {
+      methodName: "writeRegister",
+      payload: { source, channel, value } as never,
+    });
+
+  expect(await write("setpoint", 180.5)).toEqual({
+    status: 200,
+    payload: { source: "one", channel: "setpoint", value: 180.5 },
+  });
+  await until(
+    "the next readings have it",
+    () => entriesOf("unit-1").at(-1)?.channels.setpoint?.value === 180.5,
+  );
+  for (const { channels } of entriesOf("unit-1")) expect([23.5, 180.5]).toContain(channels.setpoint?.value);
+
+  expect(await write("setpoint", 251)).toMatchObject({ status: 422 });
+  expect(await write("temperature", 21)).toMatchObject({ status: 403 });
+  expect(await write("pump", true)).toMatchObject({ status: 403 });
+  expect(await write("nothing", 1)).toMatchObject({ status: 404 });
+  expect(await write("setpoint", 100, "nothing")).toMatchObject({ status: 404 });
+  expect(await write("setpoint", "100")).toMatchObject({ status: 400 });
+
+  // A twin cannot allow what the file does not, and what the file allows stays where it is.
+  const twin = async () =>
+    ((await daemon?.status()) ?? {}) as { lastDesiredVersion?: number; lastDesiredStatus?: object };
+  await until("the first twin is answered", async () => (await twin()).lastDesiredVersion !== undefined);
+  const answered = async (sources: object) => {
+    const { lastDesiredVersion: before } = await twin();
+    hub.updateDesired(hub.deviceId, "gateway", { sources } as never);
+    await until("the twin is answered", async () => (await twin()).lastDesiredVersion !== before);
+    return (await twin()).lastDesiredStatus;
+  };
+  const allowing = { two: { registers: { setpoint: { writable: { min: 0, max: 1 } } } } };
+  expect(await answered(allowing)).toMatchObject({
+    code: 400,
+    path: "sources.two.registers.setpoint.writable",
+  });
+  expect((await daemon?.status()) as object).toMatchObject({ writes: { written: 1, refused: 5 } });
+  expect(entriesOf("unit-1").at(-1)?.channels.setpoint?.value).toBe(180.5);
+});

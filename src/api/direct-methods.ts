@@ -1,26 +1,30 @@
 import type { JsonValue } from "../core/json.ts";
 import type { HubClientEvents } from "../hub/hub-client.ts";
 import type { ApiViews } from "./local-api.ts";
+import type { RegisterWrites } from "./register-writes.ts";
 
 /** A request or an answer has at most 128 KB (learn.microsoft.com, "Understand and invoke direct methods from IoT Hub"). */
 const maxAnswerBytes = 128_000;
 
 /**
- * What can be asked from the cloud: the local API's views, and nothing that changes the box; that is the twin's.
+ * What can be asked from the cloud: the local API's views, and what the local configuration lets be set in field
+ * devices; nothing changes the box, that is the twin's.
  * Answers of status 200 are the view; others have a `message`. A view that fails rejects, which is a 500.
  */
 export function directMethods(
   views: Pick<ApiViews, "status" | "ledger" | "deadLetters">,
+  writes: Pick<RegisterWrites, "answer">,
 ): NonNullable<HubClientEvents["method"]> {
   const methods: Readonly<Record<string, () => object | Promise<object>>> = {
     getStatus: views.status,
     getLedger: views.ledger,
     getDeadLetters: views.deadLetters,
   };
-  return async (name) => {
+  return async (name, payload) => {
+    if (name === "writeRegister") return await writes.answer(payload);
     const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
     if (!method) {
-      const known = Object.keys(methods).join(", ");
+      const known = [...Object.keys(methods), "writeRegister"].join(", ");
       return refusal(404, `there is no method ${JSON.stringify(name)}, but ${known}`);
     }
     const text = JSON.stringify(await method());

@@ -97,6 +97,13 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     sources.map(([source, { state }]) => [{ source }, Number(state === "open")]),
   );
 
+  metric(
+    "register_writes_total",
+    "counter",
+    "Values that were to be set in field devices, by what became of them.",
+    samplesOf(status.writes, (outcome) => ({ outcome })),
+  );
+
   metric("outbox_entries", "gauge", "Entries not yet acknowledged.", [[{}, outbox.entries]]);
   metric("outbox_messages", "gauge", "Messages not yet acknowledged.", [[{}, outbox.messages]]);
   metric("outbox_bytes", "gauge", "Bytes of entries not yet acknowledged.", [[{}, outbox.bytes]]);

@@ -6,7 +6,9 @@ import { type Block, blocksOf, frameBytesOf, nameOf } from "../drivers/modbus-pl
 import { lineName, type ModbusLine, type ModbusLines } from "./modbus-lines.ts";
 import type { Outcome } from "./modbus-link.ts";
 import { dataOf, exceptionName, readRequest } from "./modbus-pdu.ts";
+import { writeRegister } from "./modbus-write.ts";
 import type { PolledDevice } from "./polling-source.ts";
+import type { WriteOutcome } from "./register-write.ts";
 import type { SourceSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
@@ -24,6 +26,9 @@ interface Question {
 /** So many of the timeouts that a question without an answer costs lie between two tries, half of them on average. */
 const timeoutsApart = 20;
 const leastBackoffMs = 5_000;
+/** Of a caller who waits for the answer. */
+const writeTimeoutMs = 10_000;
+const maxWrites = 4;
 /** Of a status. */
 const maxToldTroubles = 3;
 
@@ -36,6 +41,9 @@ export class ModbusDevice implements PolledDevice {
   readonly #lines: ModbusLines;
   readonly #questions: readonly Question[];
   readonly #schedule: RetrySchedule;
+  readonly #closed = new AbortController();
+  /** Under way. */
+  #writes = 0;
 
   constructor(config: ModbusSourceConfig, clock: Clock, lines: ModbusLines) {
     this.#config = config;
@@ -92,20 +100,33 @@ export class ModbusDevice implements PolledDevice {
 
   /** The line stays open for others, and for this one's next try: some adapters reset their device when opened. */
   async close(forGood: boolean): Promise<void> {
-    if (forGood) await this.#lines.leave(this.#config, this);
+    if (!forGood) return;
+    this.#closed.abort();
+    await this.#lines.leave(this.#config, this);
+  }
+
+  async write(channel: string, value: number): Promise<WriteOutcome> {
+    if (this.#closed.signal.aborted) return { kind: "unsent", message: "the source stops" };
+    if (this.#writes >= maxWrites) return { kind: "unsent", message: `${maxWrites} writes are under way` };
+    this.#writes++;
+    const signal = AbortSignal.any([this.#closed.signal, AbortSignal.timeout(writeTimeoutMs)]);
+    try {
+      return await writeRegister(this.#line(), this.#config, channel, value, signal);
+    } finally {
+      this.#writes--;
+    }
   }
 
   #line(): ModbusLine {
     return this.#lines.join(this.#config, this);
   }
 
-  /** Those that wait for a late try are left out, or the first of them is tried when there is no other. */
+  /** Those that were answered come first; those that wait for their next try are left out, unless there is no other. */
   #due(): readonly Question[] {
     const nowMs = this.#clock.monotonic();
-    const due = this.#questions.filter(({ notBeforeMs }) => notBeforeMs <= nowMs);
-    return due.length > 0
-      ? due
-      : this.#questions.toSorted((a, b) => a.notBeforeMs - b.notBeforeMs).slice(0, 1);
+    const inTurn = this.#questions.toSorted((a, b) => a.notBeforeMs - b.notBeforeMs);
+    const due = inTurn.filter(({ notBeforeMs }) => notBeforeMs <= nowMs);
+    return due.length > 0 ? due : inTurn.slice(0, 1);
   }
 
   #note(question: Question, outcome: Outcome): void {

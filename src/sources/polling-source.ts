@@ -1,6 +1,7 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
+import { refused, type WriteOutcome } from "./register-write.ts";
 import type { Source, SourceSink, SourceStatus, WaitingSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
@@ -20,6 +21,8 @@ export interface PolledDevice {
    * @throws Unavailable
    */
   ask(signal: AbortSignal, discard: SourceSink["discard"]): Promise<Uint8Array | undefined>;
+  /** Absent where nothing can be set. Never rejects. */
+  write?(channel: string, value: number): Promise<WriteOutcome>;
   /** Releases it; safe when it is not open. `forGood`: it is not opened again. */
   close(forGood: boolean): Promise<void>;
 }
@@ -59,6 +62,13 @@ export class PollingSource implements Source {
   async stop(): Promise<void> {
     this.#stop.abort();
     await this.#running;
+  }
+
+  async write(channel: string, value: number): Promise<WriteOutcome> {
+    const { write } = this.#device;
+    if (!write) return refused("notWritable", "this source only reads");
+    if (this.#stop.signal.aborted) return { kind: "unsent", message: "the source stops" };
+    return await write.call(this.#device, channel, value);
   }
 
   async #run(): Promise<void> {

@@ -11,6 +11,7 @@ import { HubSource } from "./hub-source.ts";
 import type { ModbusLines } from "./modbus-lines.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
 import { PollingSource } from "./polling-source.ts";
+import { refused, type WriteOutcome } from "./register-write.ts";
 import { ReplaySource } from "./replay-source.ts";
 import { SerialSource } from "./serial-source.ts";
 import type { Source, SourceStatus } from "./source.ts";
@@ -66,6 +67,15 @@ export class SourceSet {
 
   get status(): Readonly<Record<string, SourceStatus>> {
     return Object.fromEntries(this.#status);
+  }
+
+  /** Sets a value in a source's device. Never rejects. */
+  async write(name: string, channel: string, value: number): Promise<WriteOutcome> {
+    const running = this.#running.get(name);
+    if (!running) return refused("unknownSource", `there is no source ${JSON.stringify(name)} that is on`);
+    return (
+      (await running.source.write?.(channel, value)) ?? refused("notWritable", `source ${name} only reads`)
+    );
   }
 
   /** Stops the sources that a configuration no longer has or wants to read differently. */

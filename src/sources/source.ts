@@ -1,4 +1,5 @@
 import type { FrameDiscard } from "../core/reading.ts";
+import type { WriteOutcome } from "./register-write.ts";
 
 export interface SourceStatus {
   /** `absent`: the device is not there; `failed`: it is, and cannot be used. Both are tried again for ever. */
@@ -31,4 +32,6 @@ export interface Source {
    * `forGood`: nobody will go on where it ends, so the other end need keep nothing.
    */
   stop(forGood?: boolean): Promise<void>;
+  /** Sets a value in the device, within a deadline; absent where nothing can be set. Never rejects. */
+  write?(channel: string, value: number): Promise<WriteOutcome>;
 }

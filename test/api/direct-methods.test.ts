@@ -9,8 +9,10 @@ const views = {
   deadLetters: () => Promise.reject(new Error("the store is closed")),
 };
 
+const nothing = { answer: () => Promise.reject(new Error("nobody writes")) };
+
 test("an answer beyond a direct method's bound is refused, not cut", async () => {
-  const method = directMethods(views);
+  const method = directMethods(views, nothing);
   expect(await method("getLedger", null)).toEqual({ status: 200, payload: views.ledger() });
   expect(await method("getStatus", null)).toMatchObject({
     status: 413,
@@ -19,7 +21,7 @@ test("an answer beyond a direct method's bound is refused, not cut", async () =>
 });
 
 test("a view that fails, and a method of no name, are answered", async () => {
-  const method = directMethods(views);
+  const method = directMethods(views, nothing);
   const answers: string[] = [];
   const call = { kind: "method", name: "getDeadLetters", requestId: "7" } as const;
   const events = { lost: () => undefined, desired: () => undefined, method };
