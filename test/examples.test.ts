@@ -13,6 +13,7 @@ import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/outbox/entry-schema.ts";
 import { recordingLog } from "./core/recording-log.ts";
 import { dsmr5 } from "./decode/telegrams.ts";
+import { SerialBus, type Values } from "./support/modbus/libmodbus.ts";
 import { pms5003 } from "./support/packets.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
@@ -25,6 +26,7 @@ let brokerPort: number;
 const atBroker: { topic: string; body: string }[] = [];
 let folder: string;
 let device: SerialDevice;
+let bus: SerialBus | undefined;
 
 beforeAll(async () => {
   hub = await startEmbeddedHub();
@@ -54,6 +56,8 @@ beforeEach(() => {
 });
 afterEach(async () => {
   await device.stop();
+  await bus?.stop();
+  bus = undefined;
   rmSync(folder, { recursive: true, force: true });
 });
 
@@ -65,6 +69,8 @@ interface Example {
   readonly stream?: string;
   /** Where it publishes them, if it is no serial device. */
   readonly topic?: string;
+  /** What its units hold, if they are asked. */
+  readonly units?: readonly Values[];
   readonly expected: object;
   readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
@@ -95,6 +101,23 @@ const cases: Record<string, Example> = {
       device: "kiln",
       count: 3,
       channels: { temperature: { mean: 14, max: 22 } },
+    },
+    bodies: fromHub,
+  },
+  "edge-modbus.json": {
+    source: "dryer",
+    lines: [],
+    units: [
+      ["holding 12 16712", "holding 13 0", "holding 14 1", "holding 15 0"],
+      ["input 0 615", "holding 0 600", "coil 0 1"],
+    ],
+    expected: {
+      device: expect.stringMatching(/^(meter|dryer)-1$/),
+      channels: expect.toSatisfy(
+        ({ power, energy, temperature, setpoint, running }) =>
+          (power?.mean === 12.5 && power.unit === "kW" && energy.last === 65_536) ||
+          (temperature?.last === 61.5 && setpoint.last === 60 && running.min === 1),
+      ),
     },
     bodies: fromHub,
   },
@@ -187,8 +210,15 @@ function publish(topic: string, payload: string): Promise<void> {
 }
 
 /** Where the example's source finds its device here, as variables of the environment layer. */
-function where({ source, topic, stream }: Example, isHttp: boolean): Record<string, string> {
+function where(
+  { source, topic, stream }: Example,
+  isHttp: boolean,
+  names: readonly string[],
+): Record<string, string> {
   if (isHttp) return {};
+  const { path } = bus ?? {};
+  if (path !== undefined)
+    return Object.fromEntries(names.map((name) => [`HEADGATE__sources__${name}__path`, path]));
   if (topic !== undefined) return { [`HEADGATE__sources__${source}__url`]: `mqtt://127.0.0.1:${brokerPort}` };
   return {
     [`HEADGATE__sources__${source}__path`]: device.path,
@@ -206,13 +236,15 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
   const config = JSON.parse(readFileSync(join(examples, name), "utf8"));
   const isHttp = config.sources[example.source].type === "http";
   const window = Object.keys(config.windows)[0];
+  if (example.units) bus = new SerialBus();
+  for (const [i, values] of example.units?.entries() ?? []) await bus?.unit(i + 1, values);
   // Only what cannot be here is replaced, through the environment layer: the port, the hub's address, long waits.
   const environment: Record<string, string> = {
     ...hub.environment("gateway"),
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
     BROKER_PASSWORD: "secret",
-    ...where(example, isHttp),
+    ...where(example, isHttp, Object.keys(config.sources)),
     HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
@@ -240,8 +272,9 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     }
     const text = example.stream ?? example.lines.map((line) => `${line}\n`).join("");
     if (isHttp) await post(gateway, text);
-    else if (example.topic === undefined) await device.send(text);
-    else for (const line of example.lines) await publish(example.topic, line);
+    else if (example.topic !== undefined)
+      for (const line of example.lines) await publish(example.topic, line);
+    else if (!example.units) await device.send(text);
     const entries = () =>
       example
         .bodies()

@@ -134,7 +134,7 @@ export class ModbusLines {
 
   #line(name: string, config: ModbusSourceConfig): ModbusLine {
     const clock = this.#clock;
-    const link = config.transport === "rtu" ? rtuLink(name, config, clock) : tcpLink(name, config, clock);
+    const link = config.transport === "rtu" ? rtuLink(config, clock) : tcpLink(name, config, clock);
     return new ModbusLine(name, link, config.transport === "tcp", clock, this.#turns);
   }
 }
@@ -147,7 +147,6 @@ export function lineName(config: ModbusSourceConfig): string {
 const fastSilenceMs = 1.75;
 
 function rtuLink(
-  name: string,
   { path, baudRate, dataBits, stopBits, parity }: Extract<ModbusSourceConfig, { transport: "rtu" }>,
   clock: Clock,
 ): ModbusLink {
@@ -156,7 +155,6 @@ function rtuLink(
   type Port = ReturnType<typeof serialPort>;
   return new ModbusLink(
     {
-      name,
       framing: rtu,
       connect: async (signal) => {
         const settings = { path, baudRate, dataBits, stopBits, parity, flowControl: "none" } as const;
@@ -189,7 +187,6 @@ function tcpLink(
 ): ModbusLink {
   return new ModbusLink(
     {
-      name,
       framing: tcp,
       connect: async (signal) => {
         const socket = connect({ host, port, noDelay: true, keepAlive: true });

@@ -13,8 +13,6 @@ export type Outcome = { readonly strayBytes: number } & (
 );
 
 export interface LinkOptions {
-  /** For messages. */
-  readonly name: string;
   readonly framing: Framing;
   /** The stream keeps a listener for errors. @throws Unavailable */
   readonly connect: (signal: AbortSignal) => Promise<Duplex>;
@@ -41,6 +39,7 @@ export class ModbusLink {
   readonly #clock: Clock;
   #stream: Duplex | undefined;
   #closing: Promise<void> = Promise.resolve();
+  #isClosed = false;
   /** What came and was not taken. */
   #held: Uint8Array = new Uint8Array();
   #strayBytes = 0;
@@ -61,6 +60,10 @@ export class ModbusLink {
     if (this.#stream) return;
     await this.#closing;
     const stream = await this.#options.connect(signal);
+    if (this.#isClosed) {
+      await this.#options.disconnect(stream);
+      throw this.#lost();
+    }
     this.#held = new Uint8Array();
     this.#unanswered = 0;
     stream.on("data", (chunk: Uint8Array) => {
@@ -116,7 +119,9 @@ export class ModbusLink {
     return { kind: "missing", reason, bytes, strayBytes: this.#takeStrays() };
   }
 
+  /** For good. */
   async close(): Promise<void> {
+    this.#isClosed = true;
     const stream = this.#stream;
     this.#stream = undefined;
     this.#heard();
@@ -201,6 +206,6 @@ export class ModbusLink {
   }
 
   #lost(): Unavailable {
-    return new Unavailable("MODBUS_UNAVAILABLE", "absent", `${this.#options.name} was lost`);
+    return new Unavailable("MODBUS_UNAVAILABLE", "absent", "the connection broke");
   }
 }

@@ -36,6 +36,14 @@ describe("RTU", () => {
     );
   });
 
+  test("an answer in any pieces is found with its last byte, and no sooner", () => {
+    for (const whole of [summed(answer), summed("11 83 02")]) {
+      for (let length = 0; length < whole.length; length++)
+        expect(rtu.find(holding, 0, whole.subarray(0, length))).toBeUndefined();
+      expect(rtu.find(holding, 0, whole)).toBeDefined();
+    }
+  });
+
   test("one flipped bit makes it none", () => {
     const whole = summed(answer);
     for (let bit = 0; bit < 8 * whole.length; bit++) {
