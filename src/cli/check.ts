@@ -55,6 +55,8 @@ function storeWarnings({ store }: Config, environment: NodeJS.ProcessEnv): Probl
   return [{ path: "store.path", message: "cannot be found when the file is broken at a start", hint }];
 }
 
+const loopback = /^tcp:\/\/(127\.|localhost:|\[::1\])/;
+
 /** What is allowed and probably not meant. */
 function warningsOf(config: Config): Problem[] {
   const warnings: Problem[] = [];
@@ -65,6 +67,15 @@ function warningsOf(config: Config): Problem[] {
     if (!windows.some((window) => !window.sources || window.sources.includes(name))) {
       const hint = "add a window, or it will all be counted as discarded (unrouted)";
       warnings.push({ path: `sources.${name}`, message: "no window takes its readings", hint });
+    }
+    if (
+      source.type === "socket" &&
+      /^tcp:/.test(source.listen ?? "") &&
+      !loopback.test(source.listen ?? "")
+    ) {
+      const hint = "prefer tcp://127.0.0.1:…, or a unix socket; else let a firewall say who may";
+      const message = "whoever reaches this address can bring readings: there is no password";
+      warnings.push({ path: `sources.${name}.listen`, message, hint });
     }
     if (source.type === "serial" && /^\/dev\/tty(USB|ACM)\d+$/.test(source.path)) {
       const hint = "prefer /dev/serial/by-id/…: numbers change when adapters are plugged in another order";

@@ -4,9 +4,9 @@ import { endianness, ms } from "./field-schema.ts";
 
 const first = z
   .enum(["discard", "keep"])
-  .default("discard")
+  .optional()
   .describe(
-    "`discard`: what comes before the first end may be the tail of a frame, such as `1.5` of `121.5`; `keep` for devices that start to send when they are opened",
+    "`discard`: what comes before the first end may be the tail of a frame, such as `1.5` of `121.5`; `keep` for devices that start to send when they are opened; default: `discard`, for connections to a `listen` socket `keep`",
   );
 const maxBytes = z.int().min(16).max(1_048_576).default(4_096);
 
@@ -104,3 +104,5 @@ export const framing = z
   .describe("How the stream of bytes is cut into frames");
 
 export type Framing = z.output<typeof framing>;
+/** What becomes of the bytes before the first end. */
+export type First = NonNullable<z.output<typeof first>>;

@@ -192,6 +192,7 @@ export type Config = z.output<typeof configSchema>;
 export type SourceConfig = Config["sources"][string];
 /** A source that cuts a stream of bytes into frames. */
 export type StreamSource = Extract<SourceConfig, { readonly framing: unknown }>;
+export type SocketSourceConfig = Extract<SourceConfig, { type: "socket" }>;
 export type SerialSourceConfig = Extract<SourceConfig, { type: "serial" }>;
 export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
 export type HubSourceConfig = Extract<SourceConfig, { type: "hub" }>;

@@ -5,7 +5,7 @@ import { frameBytesOf } from "../drivers/modbus-plan.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
-import type { Config, DecodeConfig, LinkedSource, ModbusSourceConfig } from "./schema.ts";
+import type { Config, DecodeConfig, LinkedSource, ModbusSourceConfig, SocketSourceConfig } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
 export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
@@ -64,8 +64,24 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
       const other = ports.get(source.path);
       if (other) problems.push(taken(`${path}.path`, source.path, other.name));
       ports.set(source.path, { name });
+    }
+    if ("framing" in source) {
       twice(source.framing.maxBytes, "frame", `${path}.framing.maxBytes`);
       problems.push(...framingContradictions(source, path));
+    }
+    if (source.type === "socket") {
+      problems.push(...socketContradictions(source, path));
+      if (source.listen !== undefined) {
+        const other = ports.get(source.listen);
+        if (other !== undefined) {
+          problems.push({
+            path: `${path}.listen`,
+            message: `source ${other.name} listens there already`,
+            hint: `switch one off with "state": "off", or give it another address`,
+          });
+        }
+        ports.set(source.listen, { name });
+      }
     }
     if (source.type === "i2c") {
       const address = addressOf(source);
@@ -161,6 +177,12 @@ function otherSettings(
       message: `source ${other} has ${line[key]} on the same line`,
       hint: "all sources of one line have the same settings",
     }));
+}
+
+function socketContradictions({ connect, listen }: SocketSourceConfig, path: string): Problem[] {
+  if ((connect === undefined) !== (listen === undefined)) return [];
+  const message = connect === undefined ? "neither connects nor listens" : "both connects and listens";
+  return [{ path, message, hint: `set one of "connect" and "listen"` }];
 }
 
 const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;

@@ -78,6 +78,34 @@ const serialSource = z.strictObject({
   device,
 });
 
+const socketAddress = z
+  .string()
+  .regex(
+    /^(tcp:\/\/(\[[0-9A-Fa-f:.]+\]|[A-Za-z0-9._-]+):([1-9]\d{0,4})|unix:\/[^\p{C}]{1,106})$/u,
+    "must be tcp://host:port or unix:/path, of at most 107 characters",
+  )
+  .refine((text) => Number(/^tcp:.*:(\d+)$/.exec(text)?.[1] ?? 0) <= 65_535, "must have a port up to 65535");
+
+const socketSource = z.strictObject({
+  ...sourceCommon,
+  type: z.literal("socket").describe("A stream over TCP or a unix socket"),
+  connect: socketAddress.optional().describe("Where the device listens: `tcp://host:port` or `unix:/path`"),
+  listen: socketAddress
+    .optional()
+    .describe("Where devices connect to: `tcp://127.0.0.1:port`, or `unix:/path` of a file that is made"),
+  framing,
+  idleTimeoutMs: ms(100, day)
+    .optional()
+    .describe("A connection that brings nothing for so long is closed; default: never"),
+  maxConnections: z.int().min(1).max(1_000).default(16).describe("Of `listen`; more are refused"),
+  mode: z
+    .string()
+    .regex(/^[0-7]{3}$/, "must be three octal digits, such as 660")
+    .default("660")
+    .describe("Permissions of the unix socket's file"),
+  device,
+});
+
 const maxPayloadBytes = z
   .int()
   .min(16)
@@ -232,6 +260,7 @@ const replaySource = z.strictObject({
 /** Where bytes come from. */
 export const source = z.discriminatedUnion("type", [
   serialSource,
+  socketSource,
   mqttSource,
   httpSource,
   hubSource,

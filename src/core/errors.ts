@@ -39,6 +39,11 @@ export const errorCodes = {
     cause: "The serial port is absent, busy, or the process has no permission.",
     fix: "Check the path, the cable, and that the user is in the port's group (`dialout`). It is retried for ever.",
   },
+  SOCKET_UNAVAILABLE: {
+    cause:
+      "A socket source reaches nobody, or cannot listen: the address is not ours or taken, the file of a unix socket is another's.",
+    fix: "Check the source's `connect` or `listen`, and the reason in its status. It is retried for ever.",
+  },
   MQTT_SOURCE_UNREACHABLE: {
     cause:
       "The broker of an MQTT source is absent, does not answer, or refuses the connection or the subscription.",

@@ -1,4 +1,4 @@
-import type { Framing } from "../config/framing-schema.ts";
+import type { First, Framing } from "../config/framing-schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { checkOf } from "./check.ts";
 import { cobsOf } from "./cobs.ts";
@@ -9,21 +9,24 @@ import { PacketFramer } from "./packet-framer.ts";
 import { slipEnd, slipOf } from "./slip.ts";
 import { TelegramFramer } from "./telegram-framer.ts";
 
-export function framerOf(framing: Framing, sink: FrameSink, clock: Clock): Framer {
+/** `first`: where the framing leaves open what becomes of the bytes before the first end. */
+export function framerOf(framing: Framing, sink: FrameSink, clock: Clock, first: First = "discard"): Framer {
+  const { maxBytes } = framing;
+  const delimited = { maxBytes, first: "first" in framing ? (framing.first ?? first) : first };
   switch (framing.kind) {
     case "lines":
-      return new DelimitedFramer({ ...framing, delimiter: newline, unwrap: unwrapLine }, sink);
+      return new DelimitedFramer({ ...delimited, delimiter: newline, unwrap: unwrapLine }, sink);
     case "telegrams":
-      return new TelegramFramer(framing.maxBytes, sink);
+      return new TelegramFramer(maxBytes, sink);
     case "packets":
       return new PacketFramer(framing, sink, clock);
     case "slip": {
-      const unwrap = slipOf(framing.maxBytes, checkOf(framing.checksum));
-      return new DelimitedFramer({ ...framing, delimiter: slipEnd, unwrap }, sink);
+      const unwrap = slipOf(maxBytes, checkOf(framing.checksum));
+      return new DelimitedFramer({ ...delimited, delimiter: slipEnd, unwrap }, sink);
     }
     case "cobs": {
-      const unwrap = cobsOf(framing.maxBytes, checkOf(framing.checksum));
-      return new DelimitedFramer({ ...framing, delimiter: 0, unwrap }, sink);
+      const unwrap = cobsOf(maxBytes, checkOf(framing.checksum));
+      return new DelimitedFramer({ ...delimited, delimiter: 0, unwrap }, sink);
     }
     default:
       return framing satisfies never;

@@ -1,5 +1,6 @@
-import type { Config, SourceConfig } from "../config/schema.ts";
+import type { Config, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
+import { InvariantError } from "../core/errors.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
@@ -14,7 +15,9 @@ import { PollingSource } from "./polling-source.ts";
 import { refused, type WriteOutcome } from "./register-write.ts";
 import { ReplaySource } from "./replay-source.ts";
 import { SerialSource } from "./serial-source.ts";
-import type { Source, SourceStatus } from "./source.ts";
+import { SocketClient } from "./socket-client.ts";
+import { SocketServer } from "./socket-server.ts";
+import type { Source, SourceStatus, WaitingSink } from "./source.ts";
 import { SysfsDevice } from "./sysfs-device.ts";
 import { Turns } from "./turns.ts";
 
@@ -133,6 +136,8 @@ export class SourceSet {
     switch (config.type) {
       case "serial":
         return new SerialSource(config, sink, this.#clock);
+      case "socket":
+        return socketSource(config, sink, this.#clock);
       case "mqtt": {
         // Loaded when it is needed: the library costs 9 MB.
         const { MqttSource } = await import("./mqtt-source.ts");
@@ -168,6 +173,19 @@ export class SourceSet {
         return config satisfies never;
     }
   }
+}
+
+function socketSource(
+  { connect, listen, framing, idleTimeoutMs, maxConnections, mode }: SocketSourceConfig,
+  sink: WaitingSink,
+  clock: Clock,
+): Source {
+  if (connect !== undefined)
+    return new SocketClient(connect, { framing, first: "discard", idleTimeoutMs }, sink, clock);
+  if (listen === undefined) throw new InvariantError("a socket source that no check lets through");
+  const stream = { framing, first: "keep", idleTimeoutMs } as const;
+  const options = { ...stream, address: listen, maxConnections, mode: Number.parseInt(mode, 8) };
+  return new SocketServer(options, sink, clock);
 }
 
 /** What the pipeline or the store reads, and no source does. */

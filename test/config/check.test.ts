@@ -395,6 +395,35 @@ test("WebSocket and proxies need the direct client", () => {
   expect(paths({ hub: { ...iothub, proxy: "http://user:word@proxy:3128" } })).toEqual(["hub.proxy"]);
 });
 
+test("a socket source connects or listens, where nobody else does", () => {
+  const socket = (more: JsonObject) => ({ type: "socket", decode: { format: "json" }, device: "d", ...more });
+  const one = (more: JsonObject) => paths({ sources: { s: socket(more) } });
+  const listen = "tcp://127.0.0.1:5000";
+  expect(one({ listen })).toEqual([]);
+  expect(one({ connect: "unix:/run/device.sock" })).toEqual([]);
+  expect(one({})).toEqual(["sources.s"]);
+  expect(one({ listen, connect: listen })).toEqual(["sources.s"]);
+  expect(paths({ sources: { a: socket({ listen }), b: socket({ listen }) } })).toEqual(["sources.b.listen"]);
+  expect(paths({ sources: { a: socket({ listen }), b: socket({ connect: listen }) } })).toEqual([]);
+  for (const good of ["tcp://[::1]:1", "tcp://meter.local:65535", "unix:/a b"])
+    expect(one({ connect: good })).toEqual([]);
+  for (const bad of [
+    "tcp://a",
+    "tcp://a:0",
+    "tcp://a:65536",
+    "tcp://a:1/x",
+    "udp://a:1",
+    "unix:a",
+    `unix:/${"a".repeat(107)}`,
+  ])
+    expect(one({ connect: bad })).toEqual(["sources.s.connect"]);
+  const big = {
+    store: { maxQueueBytes: 100_000 },
+    sources: { s: socket({ listen, framing: { kind: "lines", maxBytes: 50_001 } }) },
+  };
+  expect(paths(big)).toEqual(["sources.s.framing.maxBytes"]);
+});
+
 test("a format needs the framing that its frames come in", () => {
   const source = (framing: JsonObject) => ({
     sources: { s: jsonSource("s", { decode: { format: "dsmr" }, framing }) },
