@@ -1,5 +1,6 @@
 import { measureCeilings } from "./ceilings.ts";
 import type { Cell, Member, Ratio, Setting } from "./cell.ts";
+import { decodeMembers } from "./decode.ts";
 import { measureDrain } from "./drain.ts";
 import { measureI2c } from "./i2c.ts";
 import { measureLatency } from "./latency.ts";
@@ -245,6 +246,19 @@ const takesMqtt: Cell = {
   ],
 };
 
+/** Bytes to readings, one reading of seven values in each format; a telegram has 28. */
+const decode: Cell = {
+  name: "decode",
+  title: "readings decoded per second of CPU, one reading in each format",
+  members: decodeMembers,
+  ratios: decodeMembers.slice(1).map(({ name }) => ({
+    name: `${name}ToJsonParse`,
+    figure: "readingsPerSecond",
+    of: name,
+    to: "jsonParse",
+  })),
+};
+
 const delays = [0, 50, 500];
 
 /** An alarm from its sensor to the hub's acknowledgement. */
@@ -342,6 +356,7 @@ export const cells: readonly Cell[] = [
   diskFast,
   diskSlow,
   memory,
+  decode,
   start,
   latency(0),
   latency(10_000),

@@ -32,6 +32,8 @@ const columns: readonly (readonly [figure: string, heading: string, divisor: num
   ["liveP99Ms", "live p99, ms", 1],
   ["startMs", "start, ms", 1],
   ["startCpuMs", "CPU of the start, ms", 1],
+  ["readingsPerSecond", "readings per CPU second", 1],
+  ["frameBytes", "bytes of a frame", 1],
   ["syncsPerSecond", "syncs/s", 1],
   ["rowsPerSecond", "synced rows/s", 1],
   ["mqttPerSecond", "MQTT QoS 1 /s", 1],

@@ -41,15 +41,20 @@ function orderedFingerprint(config: Pick<Config, "windows" | "validate">): strin
   });
 }
 
-/** Problems of a twin's layer that no merging can mend: sections a remote change must not touch. */
+/** Problems of a twin's layer that no merging can mend: what a remote change must not touch. */
 export function checkTwinLayer(layer: JsonObject): Problem[] {
-  return localSections
-    .filter((section) => section in layer)
-    .map((section) => ({
-      path: section,
-      message: "cannot be set in the twin",
-      hint: "set it in the configuration file or the environment, where a mistake can be mended on the spot",
-    }));
+  const sources = Object.entries(isObject(layer.sources) ? layer.sources : {});
+  // Whom a box lets in is not for who is far away to say.
+  const doors = sources.flatMap(([name, source]) =>
+    ["listen", "mode"]
+      .filter((key) => isObject(source) && key in source)
+      .map((key) => `sources.${name}.${key}`),
+  );
+  return [...localSections.filter((section) => section in layer), ...doors].map((path) => ({
+    path,
+    message: "cannot be set in the twin",
+    hint: "set it in the configuration file or the environment, where a mistake can be mended on the spot",
+  }));
 }
 
 /** Each closing looks at the windows of its device that are kept for late readings. */

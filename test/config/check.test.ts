@@ -511,6 +511,13 @@ describe("the twin's layer", () => {
         .sort(),
     ).toEqual(["api", "store"]);
     expect(checkTwinLayer({ windows: {}, sources: {} })).toEqual([]);
+    const sources = {
+      a: { listen: "tcp://0.0.0.0:5000" },
+      b: { connect: "tcp://a:1" },
+      c: { mode: "666" },
+      d: null,
+    };
+    expect(checkTwinLayer({ sources }).map((p) => p.path)).toEqual(["sources.a.listen", "sources.c.mode"]);
   });
 });
 

@@ -296,6 +296,46 @@ describe("a source that listens", () => {
     expect(discards).toEqual([]);
   });
 
+  test("the shortest frames, which take most room for their bytes, find it when they are pushed", async () => {
+    const room = 65_536;
+    let queued = 0;
+    let lost = 0;
+    const queue: WaitingSink = {
+      ...sink,
+      // As the intake counts: 64 bytes for a frame besides its own.
+      hasRoom: (bytes) => queued + bytes + 64 <= room,
+      frame: (bytes) => {
+        if (queued + bytes.length + 64 > room) lost++;
+        queued += bytes.length + 64;
+        frames.push("");
+        return true;
+      },
+    };
+    const address = `tcp://127.0.0.1:${await freePort()}`;
+    const framing = framingOf({ kind: "lines", maxBytes: room / 2 });
+    const options = {
+      framing,
+      first: "keep",
+      idleTimeoutMs: undefined,
+      address,
+      maxConnections: 1,
+      mode: 0o660,
+    } as const;
+    started(new SocketServer(options, queue, systemClock));
+    await until("open", () => state() === "open");
+    const sender = await caller(address);
+    const part = `${"x".repeat(room / 2)}\n${"y\n".repeat(1_000)}`;
+    sender.write(part.repeat(10));
+    let before = 0;
+    await until("all came", () => {
+      // Emptied only when it is as full as it gets.
+      if (frames.length === before) queued = 0;
+      before = frames.length;
+      return frames.length === 10_010;
+    });
+    expect(lost).toBe(0);
+  });
+
   test("a sender that has to wait is not silent", async () => {
     const { address } = await listening({ idleTimeoutMs: 100 });
     const sender = await caller(address);
