@@ -71,6 +71,18 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .action(async () => (await import("./cli/schema.ts")).schema());
 
   program
+    .command("scan")
+    .description("look what is on this box, and print a configuration to start from")
+    .option("--no-i2c", "leave the I2C buses alone: one byte is read at each address")
+    .option("--dev <folder>", "where the device files are", "/dev")
+    .option("--sys <folder>", "where sysfs is", "/sys")
+    .option("--json", "print all of it as one JSON line")
+    .action(async (options) => {
+      const signal = stopSignal();
+      await (await import("./cli/scan.ts")).scan(options, signal);
+    });
+
+  program
     .command("record")
     .description("write what a source receives to a capture file, without a store or a hub")
     .requiredOption("-s, --source <name>", "the source, as the configuration names it")

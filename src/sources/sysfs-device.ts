@@ -153,7 +153,7 @@ async function textOf(path: string): Promise<string> {
  * The device that a chip's folder belongs to, such as `1-0048`, which stays the same where the number of `hwmon3` does
  * not: the folder around it, or around the `hwmon` that is in between.
  */
-async function placeOf(folder: string): Promise<string> {
+export async function placeOf(folder: string): Promise<string> {
   const around = dirname(await realpath(folder));
   return basename(basename(around) === "hwmon" ? dirname(around) : around);
 }

@@ -31,9 +31,9 @@ test("--version and --help", async () => {
   expect(await run(["--version"])).toMatchObject({ code: 0, out: `${version}\n` });
   const help = await run(["--help"]);
   expect(help.code).toBe(0);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "record", "status", "ledger"])
+  for (const command of ["run", "simulate", "hub", "check", "schema", "scan", "record", "status", "ledger"])
     expect(help.out).toContain(command);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "record", "status", "ledger"]) {
+  for (const command of ["run", "simulate", "hub", "check", "schema", "scan", "record", "status", "ledger"]) {
     expect((await run([command, "--help"])).out).toContain(`headgate ${command}`);
   }
 });
