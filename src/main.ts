@@ -74,6 +74,13 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .command("scan")
     .description("look what is on this box, and print a configuration to start from")
     .option("--no-i2c", "leave the I2C buses alone: one byte is read at each address")
+    .option(
+      "--modbus <line>",
+      "ask who answers on a line of Modbus: /dev/ttyUSB0,9600,none,1 or tcp://10.0.0.7:502 (may be repeated)",
+      (line: string, lines: string[]) => [...lines, line],
+      [],
+    )
+    .option("--units <range>", "units that are asked, 0.1 s for each that is not there", "1-247")
     .option("--dev <folder>", "where the device files are", "/dev")
     .option("--sys <folder>", "where sysfs is", "/sys")
     .option("--json", "print all of it as one JSON line")

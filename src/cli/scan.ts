@@ -2,6 +2,7 @@ import { i2cDrivers, oneWireDrivers } from "../drivers/catalogue.ts";
 import { hex } from "../scan/folder.ts";
 import { type FoundBus, type FoundChip, i2cBuses } from "../scan/i2c-buses.ts";
 import { kernelChips, oneWireChips } from "../scan/kernel-chips.ts";
+import { type FoundLine, modbusUnits } from "../scan/modbus-units.ts";
 import { type Found, proposal } from "../scan/proposal.ts";
 import { serialPorts } from "../scan/serial-ports.ts";
 import { exitCode } from "./exit-code.ts";
@@ -11,11 +12,17 @@ export interface ScanOptions {
   readonly sys: string;
   /** Buses are probed. */
   readonly i2c: boolean;
+  /** Lines of Modbus whose units are asked. */
+  readonly modbus: readonly string[];
+  readonly units: string;
   readonly json?: boolean;
 }
 
 /** `headgate scan`: what is on the box, and a configuration to start from. Nothing is written to any device. */
-export async function scan({ dev, sys, i2c, json }: ScanOptions, signal: Promise<unknown>): Promise<void> {
+export async function scan(
+  { dev, sys, i2c, modbus, units, json }: ScanOptions,
+  signal: Promise<unknown>,
+): Promise<void> {
   const roots = { dev, sys };
   const stop = new AbortController();
   void signal.then(() => stop.abort(new Error("stopped")));
@@ -26,6 +33,7 @@ export async function scan({ dev, sys, i2c, json }: ScanOptions, signal: Promise
       i2c: i2c ? await i2cBuses(roots, stop.signal) : [],
       oneWire: await oneWireChips(roots),
       kernel: await kernelChips(roots),
+      modbus: await onLines(modbus, units, stop.signal),
     };
   } catch (error) {
     if (!stop.signal.aborted) throw error;
@@ -39,7 +47,14 @@ export async function scan({ dev, sys, i2c, json }: ScanOptions, signal: Promise
   process.stdout.write(`${text}\n`);
 }
 
-function describe({ serial, i2c, oneWire, kernel }: Found): string {
+/** One line after the other. */
+async function onLines(lines: readonly string[], units: string, signal: AbortSignal): Promise<FoundLine[]> {
+  const found: FoundLine[] = [];
+  for (const line of lines) found.push(await modbusUnits(line, units, signal));
+  return found;
+}
+
+function describe({ serial, i2c, oneWire, kernel, modbus }: Found): string {
   const ports = serial.map(({ path, tty, usb }) => [path, path.endsWith(tty) ? "" : tty, usb ?? ""]);
   const thermometers = oneWire.map(({ id, driver }) => [id, titles.get(driver ?? "") ?? "of another kind"]);
   const chips = kernel.map(({ chip, at, files }) => [
@@ -51,9 +66,14 @@ function describe({ serial, i2c, oneWire, kernel }: Found): string {
     ...section("Chips on I2C", i2c.flatMap(busRows)),
     ...section("Chips on 1-Wire", thermometers),
     ...section("Chips that the kernel reads", chips),
+    ...(modbus.length > 0 ? section("Units of Modbus", modbus.map(lineRow)) : []),
   ]
     .join("\n")
     .trimEnd();
+}
+
+function lineRow({ line, units, reason }: FoundLine): string[] {
+  return [line, [units.length > 0 ? units.join(", ") : "nobody answers", reason].filter(Boolean).join("; ")];
 }
 
 const titles = new Map(

@@ -33,8 +33,6 @@ const firstAddress = 0x08;
 const lastAddress = 0x77;
 /** A bus that is held costs a fifth of a second per address. */
 const mostFailures = 3;
-/** A driver for any address says nothing of what is there. */
-const mostAddresses = 16;
 
 /** I2C buses and what answers on them. Chips that drivers of the kernel have are left alone. */
 export async function i2cBuses({ sys, dev }: Roots, signal: AbortSignal): Promise<readonly FoundBus[]> {
@@ -114,7 +112,8 @@ async function recognised(
   signal: AbortSignal,
 ): Promise<Pick<FoundChip, "driver" | "candidates">> {
   const possible = i2cDrivers.filter(
-    ({ addresses }) => addresses.length <= mostAddresses && addresses.includes(address),
+    // A driver for any address says nothing of what is there.
+    ({ addresses }) => addresses !== "any" && addresses.includes(address),
   );
   for (const driver of possible) {
     const options = defaultsOf(driver, bus, address);

@@ -2,6 +2,7 @@ import type { JsonObject } from "../core/json.ts";
 import { hex } from "./folder.ts";
 import type { FoundBus } from "./i2c-buses.ts";
 import type { FoundKernelChip, FoundThermometer } from "./kernel-chips.ts";
+import type { FoundLine } from "./modbus-units.ts";
 import type { FoundPort } from "./serial-ports.ts";
 
 export interface Found {
@@ -9,16 +10,25 @@ export interface Found {
   readonly i2c: readonly FoundBus[];
   readonly oneWire: readonly FoundThermometer[];
   readonly kernel: readonly FoundKernelChip[];
+  readonly modbus: readonly FoundLine[];
 }
 
 /** A configuration to start from. What cannot be known, such as what a port sends, is off. */
-export function proposal({ serial, i2c, oneWire, kernel }: Found): JsonObject {
+export function proposal({ serial, i2c, oneWire, kernel, modbus }: Found): JsonObject {
   const sources: JsonObject = {};
   const add = (wanted: string, source: JsonObject) => {
     const name = freeName(wanted, sources);
     sources[name] = { ...source, device: name };
   };
-  for (const { path, tty } of serial)
+  for (const { settings, units } of modbus) {
+    for (const unit of units) {
+      const registers = { register0: { address: 0 } };
+      add(`unit-${unit}`, { type: "modbus", state: "off", ...settings, unit, registers });
+    }
+  }
+  // A port has one reader.
+  const lines = modbus.flatMap(({ settings, units }) => (units.length > 0 ? [settings.path] : []));
+  for (const { path, tty } of serial.filter((port) => !lines.includes(port.path)))
     add(tty, { type: "serial", state: "off", path, baudRate: 115_200, decode: { format: "json" } });
   for (const { bus, chips } of i2c) {
     for (const { address, driver, candidates } of chips) {

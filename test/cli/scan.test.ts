@@ -1,12 +1,14 @@
 /** `headgate scan` as a user meets it, on a box whose devices are files, pseudo-terminals and a simulated bus. */
 import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import { afterEach, beforeEach, expect, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { SimulatedBme280 } from "../support/i2c/chips.ts";
 import { RegisterChip, SimulatedBus } from "../support/i2c/simulated-bus.ts";
+import { LibmodbusServer, SerialBus } from "../support/modbus/libmodbus.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { OneWireTree, SysfsTree, w1Slave } from "../support/sysfs-tree.ts";
 import { startProcess } from "./processes.ts";
@@ -41,6 +43,7 @@ interface Scan {
   }[];
   readonly oneWire: readonly JsonObject[];
   readonly kernel: readonly JsonObject[];
+  readonly modbus: readonly JsonObject[];
   readonly config: JsonObject & { readonly sources: JsonObject };
 }
 async function scan(...more: string[]): Promise<Scan> {
@@ -222,4 +225,55 @@ test("thermometers and chips of the kernel are found, and the configuration name
   expect(out).toMatch(/28-0316a2795f3d\s+ds18b20: Maxim/);
   expect(out).toMatch(/29-000000000001\s+of another kind/);
   expect(out).toMatch(/jc42 at 1-0018\s+temp1_input/);
+});
+
+test("units of Modbus that answer on a line are found, and no others", async () => {
+  const line = new SerialBus();
+  onTestFinished(() => line.stop());
+  await line.unit(2, ["holding 0 1"]);
+  await line.unit(5, ["holding 0 1"]);
+  const found = await scan("--no-i2c", "--modbus", line.path, "--units", "1-6");
+  expect(found.modbus).toEqual([
+    { line: line.path, settings: { transport: "rtu", path: line.path }, units: [2, 5] },
+  ]);
+  expect(found.config.sources).toMatchObject({
+    "unit-2": { type: "modbus", state: "off", path: line.path, unit: 2 },
+    "unit-5": { unit: 5 },
+  });
+});
+
+test("units behind a server of Modbus are found; a server that is not there is told", async () => {
+  const server = new LibmodbusServer(["tcp", "0"], ["unit 3", "holding 0 1"]);
+  onTestFinished(() => server.stop());
+  const [here, gone] = [`tcp://127.0.0.1:${await server.ready()}`, "tcp://127.0.0.1:9"];
+  const { modbus } = await scan("--no-i2c", "--modbus", here, "--modbus", gone, "--units", "1-5");
+  expect(modbus).toMatchObject([
+    { line: here, units: [3] },
+    { line: gone, units: [], reason: expect.stringContaining("ECONNREFUSED") },
+  ]);
+});
+
+test("a server of Modbus that answers whatever unit is asked is one device", async () => {
+  const server = createServer((socket) => {
+    socket.on("error", () => undefined);
+    socket.on("data", (request) => {
+      const header = Buffer.from(request.subarray(0, 7));
+      header.writeUInt16BE(5, 4);
+      socket.write(Buffer.concat([header, Buffer.from("03020001", "hex")]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const line = `tcp://127.0.0.1:${(server.address() as { port: number }).port}`;
+  const { modbus } = await scan("--no-i2c", "--modbus", line);
+  expect(modbus).toMatchObject([{ units: [255], reason: expect.stringContaining("whatever unit") }]);
+});
+
+test.each([
+  ["/dev/ttyUSB0,fast", "1-5", "baudRate"],
+  ["/dev/ttyUSB0", "0-5", "--units"],
+  ["tcp://host:99999", "1-5", "port"],
+])("a line %s with units %s is a configuration error", async (line, units, path) => {
+  const { code, err } = await run("--no-i2c", "--modbus", line, "--units", units);
+  expect({ code, err }).toEqual({ code: 78, err: expect.stringContaining(path) });
 });
