@@ -63,7 +63,6 @@ export function checksumOf(kind: ChecksumKind): Checksum {
   }
 }
 
-/** Frames are far shorter than the 33 million bytes that would overflow 2^33. */
 function sum(bytes: Uint8Array): number {
   let all = 0;
   for (const byte of bytes) all += byte;

@@ -106,6 +106,21 @@ test("run with a broken configuration and no earlier one ends with 78 and says w
   expect(err).toContain("hub");
 });
 
+test("check warns of a socket that anybody may reach, and of no other", async () => {
+  const socket = (listen: string) => ({ type: "socket", listen, decode: { format: "json" }, device: "d" });
+  const sources = {
+    open: socket("tcp://0.0.0.0:5000"),
+    local: socket("tcp://127.0.0.1:5001"),
+    six: socket("tcp://[::1]:5002"),
+    file: socket("unix:/run/in.sock"),
+  };
+  const path = file("sockets.json", { sources, hub: { type: "edge" } });
+  const { out, code } = await run(["check", path]);
+  expect(code).toBe(0);
+  expect(out).toContain("sources.open.listen");
+  for (const name of ["local", "six", "file"]) expect(out).not.toContain(`sources.${name}.listen`);
+});
+
 test("a secret that is missing is found by check, and never shown by it", async () => {
   const path = file("secret.json", {
     hub: { type: "iothub", connectionString: { env: "HEADGATE_TEST_CONNECTION" } },
