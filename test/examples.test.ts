@@ -1,4 +1,4 @@
-/** Every example in `config/examples` runs: its device is a pseudo-terminal, a broker or a caller, its hub is here; the rest is as written. */
+/** Every example in `config/examples` runs: its device is a pseudo-terminal, a broker, a caller or a file, its hub is here; the rest is as written. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
@@ -16,6 +16,7 @@ import { dsmr5 } from "./decode/telegrams.ts";
 import { SerialBus, type Values } from "./support/modbus/libmodbus.ts";
 import { pms5003 } from "./support/packets.ts";
 import { SerialDevice } from "./support/serial-device.ts";
+import { OneWireTree, w1Slave } from "./support/sysfs-tree.ts";
 import { until } from "./support/until.ts";
 
 const examples = fileURLToPath(new URL("../config/examples", import.meta.url));
@@ -71,6 +72,8 @@ interface Example {
   readonly topic?: string;
   /** What its units hold, if they are asked. */
   readonly units?: readonly Values[];
+  /** Makes what the kernel would show in this folder; gives the variables that say where. */
+  readonly kernel?: (folder: string) => Record<string, string>;
   readonly expected: object;
   readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
@@ -118,6 +121,22 @@ const cases: Record<string, Example> = {
           (power?.mean === 12.5 && power.unit === "kW" && energy.last === 65_536) ||
           (temperature?.last === 61.5 && setpoint.last === 60 && running.min === 1),
       ),
+    },
+    bodies: fromHub,
+  },
+  "edge-onewire.json": {
+    source: "flow",
+    lines: [],
+    kernel: (folder) => {
+      const tree = new OneWireTree(folder);
+      tree.plug("28-0316a2795f3d", w1Slave(370));
+      return { HEADGATE__sources__flow__root: tree.devices };
+    },
+    expected: {
+      gateway: "boiler-room",
+      device: "boiler-flow",
+      count: 1,
+      channels: { temperature: { mean: 23.125, unit: "°C" } },
     },
     bodies: fromHub,
   },
@@ -211,10 +230,11 @@ function publish(topic: string, payload: string): Promise<void> {
 
 /** Where the example's source finds its device here, as variables of the environment layer. */
 function where(
-  { source, topic, stream }: Example,
+  { source, topic, stream, kernel }: Example,
   isHttp: boolean,
   names: readonly string[],
 ): Record<string, string> {
+  if (kernel) return kernel(folder);
   if (isHttp) return {};
   const { path } = bus ?? {};
   if (path !== undefined)
@@ -274,7 +294,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     if (isHttp) await post(gateway, text);
     else if (example.topic !== undefined)
       for (const line of example.lines) await publish(example.topic, line);
-    else if (!example.units) await device.send(text);
+    else if (!example.units && !example.kernel) await device.send(text);
     const entries = () =>
       example
         .bodies()

@@ -33,8 +33,17 @@ export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath
     if (!isObject(patch)) return [];
     const local = sources[name] ?? null;
     const section = mergePatch(isObject(local) ? local : {}, patch);
-    return forbiddenIn({ path: `sources.${name}`, section, local }, storePath);
+    const named = { path: `sources.${name}`, section, local };
+    return [...forbiddenIn(named, storePath), ...forbiddenRoot(named)];
   });
+}
+
+/** A number in a file may be a secret as well: of sources that read files a twin names those of the kernel only. */
+function forbiddenRoot({ path, section: { type, root }, local }: Section): Problem[] {
+  if (type !== "sysfs" || typeof root !== "string" || resolve(root).startsWith("/sys/")) return [];
+  if (isObject(local) && local.root === root) return [];
+  const hint = "name a folder in /sys, or set it in the configuration file";
+  return [{ path: `${path}.root`, message: "a twin cannot name this folder", hint }];
 }
 
 function forbiddenIn({ path, section, local }: Section, storePath: string): Problem[] {

@@ -171,6 +171,19 @@ describe("a secret in a twin", () => {
     expect(refused("other", { ...source, url: "mqtts://b" })).toBe("sources.other.password");
   });
 
+  test("a twin's source reads numbers in files of the kernel, and where the file says", () => {
+    const chip = { type: "sysfs", files: { v: { path: "temp" } }, device: "d" };
+    const running = box({ hub: hub("a"), sources: { c: { ...chip, root: "/srv/chip" } } }).run(0);
+    const refused = (name: string, patch: JsonObject) =>
+      refusal(() => running.candidate({ sources: { [name]: patch } }));
+    expect(refused("c", { intervalMs: 5_000 })).toBeUndefined();
+    expect(refused("c", { root: "/run/secrets" })).toBe("sources.c.root");
+    expect(refused("other", { ...chip, root: "/run/secrets" })).toBe("sources.other.root");
+    expect(refused("other", { ...chip, root: "/sys/../run/secrets" })).toBe("sources.other.root");
+    expect(refused("other", { ...chip, root: "/sys/class/thermal/thermal_zone0" })).toBeUndefined();
+    expect(refused("other", { ...chip, chip: "cpu_thermal" })).toBeUndefined();
+  });
+
   test("does not follow a source that a twin led elsewhere when the file gains it", () => {
     const b = box({ hub: hub("a"), sources: { m: broker } });
     const running = b.run(0);
