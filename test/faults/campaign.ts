@@ -70,7 +70,7 @@ const shortRounds: Readonly<Record<string, number>> = {
   power: 20,
   damage: 48,
   trouble: 1,
-  decoders: 5,
+  decoders: 3,
 };
 
 async function runPart(part: Part, seed: number, rounds: number | undefined): Promise<Outcome> {
