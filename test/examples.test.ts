@@ -1,6 +1,6 @@
-/** Every example in `config/examples` runs: its device is a pseudo-terminal, a broker, a caller or a file, its hub is here; the rest is as written. */
+/** Every example in `config/examples` runs: its device is a pseudo-terminal, a socket, a broker, a caller or a file, its hub is here; the rest is as written. */
 import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
-import { createServer, type Server } from "node:net";
+import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -184,6 +184,12 @@ const cases: Record<string, Example> = {
     },
     bodies: fromHub,
   },
+  "edge-socket.json": {
+    source: "scales",
+    lines: ["left 12.5kg", "left  +13.5 kg", "right"],
+    expected: { gateway: "line-4", device: "left", count: 2, channels: { weight: { mean: 13, unit: "kg" } } },
+    bodies: fromHub,
+  },
   "edge-http.json": {
     source: "weather",
     lines: [
@@ -231,11 +237,13 @@ function publish(topic: string, payload: string): Promise<void> {
 /** Where the example's source finds its device here, as variables of the environment layer. */
 function where(
   { source, topic, stream, kernel }: Example,
-  isHttp: boolean,
+  type: string,
   names: readonly string[],
 ): Record<string, string> {
   if (kernel) return kernel(folder);
-  if (isHttp) return {};
+  if (type === "http") return {};
+  if (type === "socket")
+    return { [`HEADGATE__sources__${source}__listen`]: `unix:${join(folder, "in.sock")}` };
   const { path } = bus ?? {};
   if (path !== undefined)
     return Object.fromEntries(names.map((name) => [`HEADGATE__sources__${name}__path`, path]));
@@ -254,7 +262,7 @@ test("there is a case for every example", () => {
 
 test.each(Object.entries(cases))("%s", async (name, example) => {
   const config = JSON.parse(readFileSync(join(examples, name), "utf8"));
-  const isHttp = config.sources[example.source].type === "http";
+  const { type } = config.sources[example.source];
   const window = Object.keys(config.windows)[0];
   if (example.units) bus = new SerialBus();
   for (const [i, values] of example.units?.entries() ?? []) await bus?.unit(i + 1, values);
@@ -264,7 +272,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
     BROKER_PASSWORD: "secret",
-    ...where(example, isHttp, Object.keys(config.sources)),
+    ...where(example, type, Object.keys(config.sources)),
     HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
     HEADGATE__publish__maxDelayMs: "0",
@@ -291,7 +299,8 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
       await systemClock.sleep(2_000 - (Date.now() % 2_000) + 50);
     }
     const text = example.stream ?? example.lines.map((line) => `${line}\n`).join("");
-    if (isHttp) await post(gateway, text);
+    if (type === "http") await post(gateway, text);
+    else if (type === "socket") await write(join(folder, "in.sock"), text);
     else if (example.topic !== undefined)
       for (const line of example.lines) await publish(example.topic, line);
     else if (!example.units && !example.kernel) await device.send(text);
@@ -310,6 +319,14 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
   }
   expect(fatal).toEqual([]);
 });
+
+function write(path: string, text: string): Promise<void> {
+  const socket = connect({ path });
+  return new Promise((resolve, reject) => {
+    socket.once("error", reject).once("close", () => resolve());
+    socket.resume().end(text);
+  });
+}
 
 async function post(gateway: Gateway, body: string): Promise<void> {
   const token = readFileSync(join(gateway.storeFolder, "api-token"), "utf8").trim();

@@ -51,7 +51,8 @@ export class SocketClient implements Source {
         const reason = await readSocket(socket, this.#stream, this.#sink, this.#clock, signal);
         if (!signal.aborted) this.#set({ state: "absent", reason: `${this.#address}: ${reason}` });
       } catch (error) {
-        if (!signal.aborted) this.#set({ state: "absent", reason: `${this.#address}: ${messageOf(error)}` });
+        if (!signal.aborted)
+          this.#set({ state: stateOf(error), reason: `${this.#address}: ${messageOf(error)}` });
       }
       if (signal.aborted) break;
       const healthy = openedAt !== undefined && this.#clock.monotonic() - openedAt >= schedule.healthyMs;
@@ -79,4 +80,10 @@ export class SocketClient implements Source {
     this.#status = status;
     this.#sink.status(status);
   }
+}
+
+/** A unix socket that we may not open is there. */
+function stateOf(error: unknown): "absent" | "failed" {
+  const code = error instanceof Error && "code" in error ? error.code : undefined;
+  return code === "EACCES" || code === "EPERM" ? "failed" : "absent";
 }
