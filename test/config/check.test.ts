@@ -291,6 +291,35 @@ describe("contradictions", () => {
     expect(paths({ sources: { a: { ...meter({ maxAmps: 5 }), state: "off" } } })).toEqual([]);
   });
 
+  test("two sources may not read one thermometer, and an id is that of a thermometer", () => {
+    const wire = (id: string, more: JsonObject = {}) => ({ type: "oneWire", id, device: "d", ...more });
+    const id = "28-0316a2795f3d";
+    expect(paths({ sources: { a: wire(id), b: wire("10-0316a2795f3d") } })).toEqual([]);
+    expect(paths({ sources: { a: wire(id), b: wire(id) } })).toEqual(["sources.b.id"]);
+    expect(paths({ sources: { a: wire(id), b: wire(id, { root: "/mnt/w1" }) } })).toEqual([]);
+    for (const wrong of ["29-0316a2795f3d", "28-0316A2795F3D", "28-1", "../28-0316a2795f3d"])
+      expect(paths({ sources: { a: wire(wrong) } })).toEqual(["sources.a.id"]);
+  });
+
+  test("a replay decodes as its capture's source did, and its frames fit into the queue", () => {
+    const replay = (decode: JsonObject, more: JsonObject = {}) => ({
+      a: { type: "replay", path: "c.jsonl", decode, device: "d", ...more },
+    });
+    const chip = { format: "driver", driver: "bme280" };
+    expect(paths({ sources: replay(chip) })).toEqual([]);
+    expect(paths({ sources: replay({ ...chip, driver: "ds18b20" }) })).toEqual([]);
+    expect(paths({ sources: replay({ ...chip, driver: "none" }) })).toEqual(["sources.a.decode.driver"]);
+    expect(paths({ sources: replay({ ...chip, options: { oversampling: 3 } }) })).toEqual([
+      "sources.a.decode.options.oversampling",
+    ]);
+    // What was asked for has no time of its own.
+    expect(paths({ sources: replay(chip, { dedupe: { by: "timestamp" } }) })).toEqual([
+      "sources.a.dedupe.by",
+    ]);
+    const store = { maxQueueBytes: 70_000 };
+    expect(paths({ sources: replay(chip), store })).toEqual(["sources.a.maxFrameBytes"]);
+  });
+
   test("a source of type http needs the API, unless it is off", () => {
     const yard = { type: "http", decode: { format: "json" }, device: "d" };
     const api = { state: "off" };
