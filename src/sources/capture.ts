@@ -65,10 +65,9 @@ export function parseLine(text: string): CaptureLine | undefined {
     return { t, discard: discard as FrameDiscard, bytes: Number(bytes) };
   }
   if (origin !== undefined && typeof origin !== "string") return undefined;
+  if (plain !== undefined && base64 !== undefined) return undefined;
   const content = plain === undefined ? fromBase64(base64) : fromText(plain);
-  return content && (base64 !== undefined) !== (plain !== undefined)
-    ? { t, bytes: content, origin }
-    : undefined;
+  return content && { t, bytes: content, origin };
 }
 
 function parse(text: string): JsonObject | undefined {

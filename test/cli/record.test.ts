@@ -1,7 +1,9 @@
 /** `headgate record` as a user meets it: a real process, and a real port on a pseudo-terminal. */
+import { spawnSync } from "node:child_process";
 import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseLine } from "../../src/sources/capture.ts";
 import { SerialDevice } from "../support/serial-device.ts";
@@ -9,6 +11,7 @@ import { TestBroker } from "../support/test-broker.ts";
 import { until } from "../support/until.ts";
 import { type Running, startProcess } from "./processes.ts";
 
+const launcher = fileURLToPath(new URL("../../bin/headgate.js", import.meta.url));
 let folder: string;
 let device: SerialDevice;
 let out: string;
@@ -161,6 +164,24 @@ test.each([
   expect(refused).toMatchObject({ code: 78, err: expect.stringContaining(message) });
   expect(existsSync(out)).toBe(false);
 });
+
+test("a disk that takes no more ends it with the reason, and what was written stays a capture", async () => {
+  writeFileSync(join(folder, "value"), "5\n");
+  const chip = { type: "sysfs", root: folder, files: { v: { path: "value" } }, intervalMs: 10, device: "d" };
+  const args = ["record", "-c", config({ oven: chip }), "-s", "oven", "-o", out, "--log-level", "warn"];
+  const limited = spawnSync("prlimit", ["--fsize=4096", process.execPath, launcher, ...args], {
+    cwd: folder,
+    encoding: "utf8",
+    timeout: 30_000,
+  });
+  expect(limited).toMatchObject({ status: 1, stderr: expect.stringContaining("EFBIG") });
+  expect(
+    frames()
+      .slice(0, -1)
+      .every((text) => text === '{"value":"5"}'),
+  ).toBe(true);
+  expect(frames().length).toBeGreaterThan(50);
+}, 60_000);
 
 test("a subscription beside a running one disturbs it not, and the broker keeps nothing of it", async () => {
   const broker = await new TestBroker().start();
