@@ -5,6 +5,7 @@ import { frameBytesOf } from "../drivers/modbus-plan.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
+import { queueBytes } from "./queue-bytes.ts";
 import type { Config, DecodeConfig, LinkedSource, ModbusSourceConfig, SocketSourceConfig } from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
@@ -18,9 +19,11 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
   if (hub.type === "mqtt")
     sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
   const twice = (bytes: number, what: string, path: string) => {
-    if (bytes * 2 <= store.maxQueueBytes) return;
-    const message = `a ${what} of ${bytes} bytes does not fit twice into store.maxQueueBytes`;
-    problems.push({ path, message, hint: "lower it, or raise store.maxQueueBytes" });
+    if (bytes * 2 <= queueBytes(store)) return;
+    const name =
+      store.maxBytes / 8 < store.maxQueueBytes ? "an eighth of store.maxBytes" : "store.maxQueueBytes";
+    const message = `a ${what} of ${bytes} bytes does not fit twice into ${name}`;
+    problems.push({ path, message, hint: `lower it, or raise ${name.replace("an eighth of ", "")}` });
   };
   for (const [name, source] of Object.entries(sources)) {
     if (source.state === "off") continue;

@@ -1,3 +1,4 @@
+import { queueBytes } from "../config/queue-bytes.ts";
 import type { Config } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import type { Logger } from "../core/logger.ts";
@@ -6,13 +7,11 @@ import type { Commit, StoreStatus } from "../store/contract.ts";
 /** What of the configuration the intake needs. */
 export function intakeSettings({ store, publish }: Config): IntakeSettings {
   const { maxLossMs, minCommitMs } = store;
-  // What waits must fit into the store in one commit when it may.
-  const maxQueueBytes = Math.min(store.maxQueueBytes, store.maxBytes / 8);
   const { backfill, maxInFlight: _, ...compose } = publish;
   return {
     maxLossMs,
     minCommitMs,
-    maxQueueBytes,
+    maxQueueBytes: queueBytes(store),
     compose: { ...compose, backfillAfterMs: backfill.afterMs },
   };
 }

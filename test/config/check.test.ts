@@ -521,6 +521,16 @@ describe("bounds that depend on each other", () => {
     expect(paths(sections(50_001, "off"))).toEqual([]);
   });
 
+  test("of a small store, a line must fit twice into the eighth that may wait", () => {
+    const sections = (maxBytes: number): JsonObject => ({
+      store: { maxBytes: 4_194_304 },
+      sources: { s: jsonSource("s", { framing: { kind: "lines", maxBytes } }) },
+    });
+    expect(paths(sections(262_144))).toEqual([]);
+    expect(paths(sections(262_145))).toEqual(["sources.s.framing.maxBytes"]);
+    expect(problemsOf(sections(262_145)).get("sources.s.framing.maxBytes")?.hint).toContain("store.maxBytes");
+  });
+
   test("a window keeps at most a thousand of its size for late readings, on the border to the millisecond", () => {
     const sections = (allowedLatenessMs: number, state = "on"): JsonObject => ({
       windows: { w: { sizeMs: 1_000, allowedLatenessMs, state } },

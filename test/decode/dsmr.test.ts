@@ -117,8 +117,13 @@ describe("DSMR telegrams", () => {
     expect(dsmr.text(text)).toEqual({ discard: text === "" ? "empty" : "malformed" });
   });
 
-  test("a telegram of texts only has no channels", () => {
-    expect(dsmr.text(telegram("0-0:96.1.1(4B38)", "0-0:96.13.0()"))).toEqual({ discard: "noChannels" });
+  test("a telegram of texts and logs only has no channels", () => {
+    // The logs of power failures (5.0.2) and of peaks (Belgium, e-MUCS) hold numbers with units, of other times.
+    const log = "1-0:99.97.0(240*s)(0-0:96.7.19)(101208152415W)(0000000240*s)";
+    const peaks = "0-0:98.1.0(3*kW)(1-0:1.6.0)(1-0:1.6.0)(200501000000S)(200423192538S)(03.695*kW)";
+    expect(dsmr.text(telegram("0-0:96.1.1(4B38)", "0-0:96.13.0()", log, peaks))).toEqual({
+      discard: "noChannels",
+    });
   });
 
   test("a flipped bit never becomes another value", () => {
