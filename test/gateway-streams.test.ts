@@ -113,3 +113,34 @@ test("packets from a port, lines and CBOR from sockets are at the hub with their
   expect(books.cells).toMatchObject({ ingested: 1 });
   await daemon.stop();
 });
+
+test("who sends faster than the store takes has to wait, and every reading is in the books", async () => {
+  const path = join(folder, "flood.sock");
+  const config = {
+    gateway: { name: "box" },
+    sources: {
+      flood: {
+        type: "socket",
+        listen: `unix:${path}`,
+        decode: { format: "csv", columns: ["n"] },
+        device: "d",
+      },
+    },
+    windows: { hour: { sizeMs: 3_600_000 } },
+    clock: { maxHoldMs: 0 },
+    // A hundredth of what comes, with what a frame takes in the queue besides its bytes.
+    store: { path: join(folder, "store"), maxQueueBytes: 65_536, maxLossMs: 100 },
+    api: { state: "off" },
+    hub: { type: "edge" },
+  };
+  daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
+  daemon.start();
+  await daemon.untilStatus("open", ({ sources }) => sources.flood?.state === "open");
+  const count = 100_000;
+  await send(path, Array.from({ length: count }, (_, n) => `${n}\n`).join(""));
+  await daemon.untilStatus("all are stored", ({ store }) => store.books.flood?.ingested === count);
+  const books = (await daemon.status())?.store.books.flood;
+  expect(books).toMatchObject({ frames: count, decoded: count, frameDiscards: {} });
+  expect(books?.gaps).toMatchObject({});
+  await daemon.stop();
+}, 60_000);

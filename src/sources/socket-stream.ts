@@ -2,6 +2,7 @@ import type { Socket } from "node:net";
 import { setImmediate as nextTurn } from "node:timers/promises";
 import type { First, Framing } from "../config/framing-schema.ts";
 import type { Clock } from "../core/clock.ts";
+import { within } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import { framerOf } from "./framing.ts";
 import type { WaitingSink } from "./source.ts";
@@ -12,7 +13,7 @@ const keepAliveMs = 30_000;
 const pieceBytes = 512;
 /** In the queue a frame takes 64 bytes besides its own, and the shortest has two on the wire with its end. */
 const mostPerByte = 33;
-const noRoomMs = 50;
+const noRoomMs = 1_000;
 /** Other sources are read in between. */
 const bytesPerTurn = 16_384;
 
@@ -55,7 +56,9 @@ export async function readSocket(
       for (let at = 0; at < chunk.length; at += pieceBytes) {
         while (!sink.hasRoom(needed)) {
           isWaiting = true;
-          await clock.sleep(noRoomMs, signal);
+          // A commit makes room, and comes early when somebody waits for it; the store may also take nothing for long.
+          await within(sink.committed(), noRoomMs, "a commit", signal).catch(() => undefined);
+          if (signal.aborted) return "stopped";
         }
         isWaiting = false;
         framer.push(chunk.subarray(at, at + pieceBytes));

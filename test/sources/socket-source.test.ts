@@ -29,7 +29,7 @@ const sink: WaitingSink = {
   discard: (reason, bytes) => discards.push(`${reason} ${bytes}`),
   status: (status) => statuses.push(status),
   hasRoom: () => hasRoom,
-  committed: () => Promise.resolve(),
+  committed: () => systemClock.sleep(20),
 };
 const state = () => statuses.at(-1)?.state;
 const reason = () => statuses.at(-1)?.reason ?? "";
