@@ -112,8 +112,7 @@ test("lines of a port that were recorded give the same values and the same disca
   const port = {
     type: "serial",
     path: device.path,
-    firstLine: "keep",
-    maxLineBytes: 64,
+    framing: { kind: "lines", first: "keep", maxBytes: 64 },
     decode,
     device: { field: "id" },
   };
