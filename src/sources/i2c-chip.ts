@@ -37,8 +37,9 @@ let calls:
 
 /** `koffi.load(null)` is the C library the process already has, so that a preloaded shim is honoured. */
 function library(): NonNullable<typeof calls> {
+  if (calls) return calls;
   const libc = koffi.load(null);
-  calls ??= {
+  calls = {
     withNumber: libc.func("int ioctl(int fd, unsigned long request, long argument)") as Ioctl,
     withBlock: libc.func("int ioctl(int fd, unsigned long request, void *argument)"),
   };
