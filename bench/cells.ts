@@ -5,6 +5,7 @@ import { measureDrain } from "./drain.ts";
 import { measureI2c } from "./i2c.ts";
 import { measureLatency } from "./latency.ts";
 import { type Load, runLoad } from "./load-run.ts";
+import { measureModbus } from "./modbus.ts";
 import { bare } from "./programs/bare.ts";
 import { type HeadgateOptions, headgate } from "./programs/headgate.ts";
 import { nodeRed } from "./programs/node-red.ts";
@@ -259,6 +260,22 @@ const decode: Cell = {
   })),
 };
 
+const answerTimes = [0, 4, 6, 8];
+
+/** Whether a line of units keeps its schedule, by how long they take to answer. */
+const modbus: Cell = {
+  name: "modbus-32",
+  title: "32 Modbus units of 10 registers on one line at 19,200 baud, once a second",
+  members: answerTimes.map((answerMs) => ({
+    name: `answer${answerMs}ms`,
+    run: (setting) => measureModbus(answerMs, setting),
+  })),
+  ratios: [],
+  bounds: answerTimes
+    .filter((answerMs) => answerMs <= 6)
+    .map((answerMs) => ({ figure: "missedShare", of: `answer${answerMs}ms`, atMost: 0.01 })),
+};
+
 const delays = [0, 50, 500];
 
 /** An alarm from its sensor to the hub's acknowledgement. */
@@ -360,6 +377,7 @@ export const cells: readonly Cell[] = [
   start,
   latency(0),
   latency(10_000),
+  modbus,
   drain,
   growthBacklog,
   growth("rate", [1_000, 5_000, 10_000, 20_000, 40_000], (rate) => ({ rate, devices: 10 })),
