@@ -6,7 +6,16 @@ export default {
   input: { main: "src/main.ts", "store-thread": "src/store/store-thread.ts" },
   platform: "node",
   // What looks for files beside its own: binaries, the SDK's inner modules, and what only a terminal needs.
-  external: ["better-sqlite3", "koffi", "@serialport/bindings-cpp", /^azure-iot-/, "pino-pretty"],
+  external: [
+    "better-sqlite3",
+    "koffi",
+    "@serialport/bindings-cpp",
+    /^azure-iot-/,
+    "onnxruntime-node",
+    "onnxruntime-web",
+    "sharp",
+    "pino-pretty",
+  ],
   output: {
     dir: "dist",
     format: "esm",

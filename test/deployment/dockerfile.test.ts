@@ -59,6 +59,14 @@ describe.each(platforms)("Dockerfile.%s", (platform) => {
     expect(text).toContain(`! -path '*/${target}/*.`);
     if (platform === "arm32v7") expect(text).not.toContain("better-sqlite3/prebuilds");
     else expect(text).toContain(`better-sqlite3/prebuilds -type f ! -name ${target}.node -delete`);
+    if (platform === "arm32v7") {
+      expect(text).toContain("rm -rf node_modules/onnxruntime-node\n");
+      expect(text).toContain("! -name ort-wasm-simd-threaded.wasm");
+    } else {
+      const architecture = target.replace("linux-", "");
+      expect(text).toContain(`onnxruntime-node/bin -type f ! -path '*/linux/${architecture}/*' -delete`);
+      expect(text).toContain("rm -rf node_modules/onnxruntime-web\n");
+    }
   });
 
   it("has no tool to build, install or download with in the last stage", () => {
