@@ -3,7 +3,11 @@
  * Types are checked elsewhere. See `docs/decisions/0013-images-run-a-bundle.md`.
  */
 export default {
-  input: { main: "src/main.ts", "store-thread": "src/store/store-thread.ts" },
+  input: {
+    main: "src/main.ts",
+    "store-thread": "src/store/store-thread.ts",
+    "model-thread-entry": "src/infer/model-thread-entry.ts",
+  },
   platform: "node",
   // What looks for files beside its own: binaries, the SDK's inner modules, and what only a terminal needs.
   external: [

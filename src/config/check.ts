@@ -4,6 +4,7 @@ import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import type { KnownChannel } from "../core/reading.ts";
 import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
+import { modelContradictions } from "./model-contradictions.ts";
 import {
   type Config,
   configSchema,
@@ -64,6 +65,7 @@ const maxKeptWindows = 1_000;
 function contradictions(config: Config): Problem[] {
   const problems: Problem[] = [];
   problems.push(...sourceContradictions(config), ...hubContradictions(config));
+  problems.push(...modelContradictions(config));
   for (const [name, window] of Object.entries(config.windows)) {
     if (window.state === "on" && window.allowedLatenessMs > maxKeptWindows * window.sizeMs) {
       problems.push({

@@ -3,6 +3,7 @@ import type { KnownChannel } from "../core/reading.ts";
 import type { Register } from "../drivers/modbus.ts";
 import { channelName, day, deviceName, entryName, ms, secret, state } from "./field-schema.ts";
 import { hub } from "./hub-schema.ts";
+import { model } from "./model-schema.ts";
 import { publish } from "./publish-schema.ts";
 import { source } from "./source-schema.ts";
 
@@ -88,6 +89,10 @@ export const configSchema = z
           ),
       })
       .prefault({}),
+    models: z
+      .record(entryName, model)
+      .default({})
+      .describe("ONNX models that score images and tensors over the local API"),
     publish,
     report: z
       .strictObject({
@@ -158,6 +163,12 @@ export const configSchema = z
           .enum(["token", "open"])
           .default("token")
           .describe("`open`: `/metrics` is served without a token, for collectors that send none"),
+        scoring: z
+          .enum(["token", "open"])
+          .default("token")
+          .describe(
+            "`open`: models are asked without a token, for clients of scoring containers, which send none",
+          ),
         cors: z
           .strictObject({
             origins: z
@@ -182,6 +193,12 @@ export const configSchema = z
           .max(16_777_216)
           .default(1_048_576)
           .describe("A larger request is answered with 413"),
+        maxScoringBytes: z
+          .int()
+          .min(1_024)
+          .max(67_108_864)
+          .default(16_777_216)
+          .describe("The same for requests to models; twice as much may be on its way at a time"),
       })
       .prefault({}),
     hub,
@@ -237,6 +254,7 @@ export interface ModbusDecode {
   readonly time?: undefined;
   readonly ignore?: undefined;
 }
+export type ModelConfig = Config["models"][string];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;

@@ -113,6 +113,23 @@ export const errorCodes = {
       "The serial port or the Modbus server is absent, the unit does not answer, or it answers every question with an exception.",
     fix: "Read the reason; check the line's settings, the wiring, the unit's number and the addresses (from 0). It is retried for ever.",
   },
+  MODEL_UNAVAILABLE: {
+    cause: "The file of a model is absent or cannot be read, or its URL does not bring it.",
+    fix: "Check the path and the permissions, or the URL and the network. It is tried again for ever.",
+  },
+  MODEL_REFUSED: {
+    cause:
+      "What is there is not the model that is meant: another SHA-256, too large, no ONNX file, an input that cannot be given, labels that are none.",
+    fix: "Read the reason, and correct the entry in `models`, or the file. A model that was in force before stays in force.",
+  },
+  MODEL_FAILED: {
+    cause: "The runtime failed at a request; the model stays loaded.",
+    fix: "Read the reason: most often the sizes of several inputs do not fit each other.",
+  },
+  MODEL_LOST: {
+    cause: "A model's thread ended, or did not answer within its `timeoutMs`.",
+    fix: "Nothing to do at first: the model is loaded again. If it persists, look at the memory, or raise `timeoutMs`.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

@@ -1,0 +1,76 @@
+import { join } from "node:path";
+import type { Config } from "../config/schema.ts";
+import type { Clock } from "../core/clock.ts";
+import { messageOf } from "../core/errors.ts";
+import type { Logger } from "../core/logger.ts";
+import type { Model, ModelStatus } from "./model.ts";
+import { pruneModels } from "./model-file.ts";
+
+/** The models of the configuration, by name. Without one nothing of a runtime is loaded. */
+export class ModelSet {
+  readonly #folder: string;
+  readonly #clock: Clock;
+  readonly #log: Logger;
+  readonly #models = new Map<string, Model>();
+  #isFirst = true;
+
+  constructor(storeFolder: string, clock: Clock, log: Logger) {
+    this.#folder = join(storeFolder, "models");
+    this.#clock = clock;
+    this.#log = log;
+  }
+
+  get status(): Readonly<Record<string, ModelStatus>> {
+    return Object.fromEntries([...this.#models].map(([name, model]) => [name, model.status]));
+  }
+
+  get(name: string): Model | undefined {
+    return this.#models.get(name);
+  }
+
+  get names(): readonly string[] {
+    return [...this.#models.keys()];
+  }
+
+  /** Brings the models to what is configured; loading them goes on behind it. */
+  async configure(config: Config["models"]): Promise<void> {
+    const wanted = Object.entries(config).filter(([, { state }]) => state === "on");
+    const names = new Set(wanted.map(([name]) => name));
+    for (const [name, model] of this.#models) {
+      if (names.has(name)) continue;
+      this.#models.delete(name);
+      await model.stop();
+    }
+    if (wanted.length > 0) await this.#make(wanted);
+    await this.#prune(wanted.flatMap(([, { sha256 }]) => (sha256 === undefined ? [] : [sha256])));
+  }
+
+  async stop(): Promise<void> {
+    const models = [...this.#models.values()];
+    await Promise.all(models.map((model) => model.stop()));
+  }
+
+  async #make(wanted: readonly (readonly [string, Config["models"][string]])[]): Promise<void> {
+    const { Model } = await import("./model.ts");
+    for (const [name, config] of wanted) {
+      const model =
+        this.#models.get(name) ?? new Model(this.#folder, this.#clock, this.#log.child({ model: name }));
+      this.#models.set(name, model);
+      model.configure(config);
+    }
+  }
+
+  /** What is in force stays on the disk, too: it may have to be loaded again. */
+  async #prune(wanted: readonly string[]): Promise<void> {
+    const inForce = Object.values(this.status).flatMap(({ sha256 }) =>
+      sha256 === undefined ? [] : [sha256],
+    );
+    const broken = this.#isFirst ? "broken" : "keepBroken";
+    this.#isFirst = false;
+    try {
+      await pruneModels(this.#folder, [...wanted, ...inForce], broken);
+    } catch (error) {
+      this.#log.warn({ reason: messageOf(error) }, "models that nobody names any more stay on the disk");
+    }
+  }
+}

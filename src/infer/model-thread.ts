@@ -1,0 +1,121 @@
+import { Worker } from "node:worker_threads";
+import { aborted, within } from "../core/deadline.ts";
+import { PermanentError, TransientError } from "../core/errors.ts";
+import type { Outcome, Task } from "./task.ts";
+import type { FromThread, Opened, ThreadOptions, ToThread } from "./thread-protocol.ts";
+
+/** A large model on a slow card; past it the model counts as one that cannot be loaded. */
+const openMs = 180_000;
+/** How long the end of a task may be waited for when a thread is closed. */
+const closeMs = 2_000;
+
+/**
+ * The main thread's end of a model's thread. Both runtimes block the thread that calls them, for as long as a run takes,
+ * and sensors have to be read meanwhile.
+ */
+export class ModelThread {
+  readonly #worker: Worker;
+  readonly #pending = new Map<
+    number,
+    { readonly resolve: (outcome: Outcome) => void; readonly reject: (error: Error) => void }
+  >();
+  readonly #ended: Promise<void>;
+  #nextId = 1;
+  #lost: Error | undefined;
+  /** Resolves when the thread is lost, or was closed. */
+  readonly lost: Promise<Error>;
+  #onLost: (error: Error) => void = () => undefined;
+  readonly #first: Promise<FromThread>;
+  #onFirst: (message: FromThread) => void = () => undefined;
+  #opened: Opened = { engine: "native", inputs: [], outputs: [] };
+
+  /**
+   * Starts a thread that loads the model and tries it once.
+   * @throws PermanentError MODEL_REFUSED with what the runtime says; TransientError MODEL_LOST; the signal's reason
+   */
+  static async open(options: ThreadOptions, signal: AbortSignal): Promise<ModelThread> {
+    const thread = new ModelThread(options);
+    try {
+      const first = Promise.race([thread.#first, thread.lost.then((error) => Promise.reject(lost(error)))]);
+      const answer = await within(first, openMs, "loading the model", signal, "MODEL_LOST");
+      if ("opened" in answer) {
+        thread.#opened = answer.opened;
+        return thread;
+      }
+      const message = "refused" in answer ? answer.refused : "it answered out of turn";
+      throw new PermanentError("MODEL_REFUSED", `the runtime does not take the model: ${message}`);
+    } catch (error) {
+      await thread.#worker.terminate();
+      throw error;
+    }
+  }
+
+  private constructor(options: ThreadOptions) {
+    this.lost = new Promise((resolve) => {
+      this.#onLost = resolve;
+    });
+    this.#first = new Promise((resolve) => {
+      this.#onFirst = resolve;
+    });
+    const file = import.meta.url.endsWith(".ts") ? "./model-thread-entry.ts" : "./model-thread-entry.js";
+    this.#worker = new Worker(new URL(file, import.meta.url), { name: "model", workerData: options });
+    this.#worker.on("message", (message: FromThread) => {
+      if ("id" in message) this.#settle(message);
+      else this.#onFirst(message);
+    });
+    this.#worker.on("error", (error) => this.#lose(error));
+    this.#ended = new Promise((resolve) => {
+      this.#worker.once("exit", (code) => {
+        this.#lose(new Error(`it ended with code ${code}`));
+        resolve();
+      });
+    });
+  }
+
+  get opened(): Opened {
+    return this.#opened;
+  }
+
+  /**
+   * Does one task; what of it is in `transfer` is the thread's afterwards.
+   * @throws PermanentError MODEL_FAILED with what the runtime says; TransientError MODEL_LOST, and the thread is lost
+   */
+  async run(task: Task, timeoutMs: number, transfer: readonly ArrayBuffer[] = []): Promise<Outcome> {
+    if (this.#lost) throw lost(this.#lost);
+    const id = this.#nextId++;
+    const outcome = new Promise<Outcome>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    this.#worker.postMessage({ id, task } satisfies ToThread, [...transfer]);
+    try {
+      return await within(outcome, timeoutMs, "the model", undefined, "MODEL_LOST");
+    } catch (error) {
+      // It may be stuck for ever, and nothing can tell.
+      if (error instanceof TransientError) this.#lose(error);
+      throw error;
+    } finally {
+      this.#pending.delete(id);
+    }
+  }
+
+  /** Behind what it was asked for; ends soon in any case. */
+  async close(): Promise<void> {
+    if (!this.#lost) this.#worker.postMessage("end" satisfies ToThread);
+    await Promise.race([this.#ended, aborted(AbortSignal.timeout(this.#lost ? 0 : closeMs))]);
+    await this.#worker.terminate();
+  }
+
+  #settle(message: Extract<FromThread, { readonly id: number }>): void {
+    const waiting = this.#pending.get(message.id);
+    if ("outcome" in message) waiting?.resolve(message.outcome);
+    else waiting?.reject(new PermanentError("MODEL_FAILED", `the model failed: ${message.failed}`));
+  }
+
+  #lose(error: Error): void {
+    this.#lost ??= error;
+    this.#onLost(error);
+    for (const { reject } of this.#pending.values()) reject(lost(error));
+    this.#pending.clear();
+  }
+}
+
+const lost = (cause: Error) =>
+  new TransientError("MODEL_LOST", `the model's thread is lost: ${cause.message}`, { cause });

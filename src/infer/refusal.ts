@@ -1,0 +1,31 @@
+/** Why a request is not scored: a value, because bad input is no exception. */
+export interface Refusal {
+  readonly refusal:
+    | "malformed"
+    | "noData"
+    | "ragged"
+    | "notANumber"
+    | "notFinite"
+    | "badShape"
+    | "badType"
+    | "badLength"
+    | "unknownTensor"
+    | "unsuitableModel"
+    | "badImage"
+    | "imageTooLarge"
+    /** The runtime failed at these tensors. */
+    | "modelFailed"
+    /** No model is loaded at the moment. */
+    | "notReady"
+    | "busy"
+    /** The model's thread was lost while it scored, or nobody waits for the answer any more. */
+    | "lost"
+    | "cancelled";
+  readonly message: string;
+}
+
+export const refuse = (refusal: Refusal["refusal"], message: string): Refusal => ({ refusal, message });
+
+export function isRefusal(value: object): value is Refusal {
+  return "refusal" in value;
+}

@@ -1,0 +1,135 @@
+import type { Session } from "./engine.ts";
+import { type Normalisation, normalise, planesOf } from "./normalisation.ts";
+import { isRefusal, type Refusal, refuse } from "./refusal.ts";
+import { readScoreBody, type ScoreForm } from "./score-body.ts";
+import { softmax } from "./softmax.ts";
+import { fits, isElementType, shapeText, sizeOf, type Tensor, type TensorInfo } from "./tensor.ts";
+import { readV2, writeV2 } from "./v2-message.ts";
+
+/** What a model's thread can be asked for. Everything that takes long is in it, and off the main thread. */
+export type Task =
+  /** A body with the numbers of images, as `/score` takes it. */
+  | {
+      readonly kind: "score";
+      readonly body: Uint8Array;
+      readonly form: ScoreForm;
+      readonly normalisation: Normalisation;
+    }
+  /** An image of the model's size, as bytes of height × width × RGB. */
+  | { readonly kind: "pixels"; readonly pixels: Uint8Array; readonly normalisation: Normalisation }
+  /** A request of the V2 protocol for the model of this name. */
+  | { readonly kind: "v2"; readonly body: Uint8Array; readonly model: string };
+
+export type Outcome =
+  | {
+      readonly kind: "probabilities";
+      /** A row of `classes` for each image. */
+      readonly probabilities: Float32Array;
+      readonly classes: number;
+      /** Reading, normalising, running and soft-max. */
+      readonly totalMs: number;
+      readonly runMs: number;
+    }
+  /** The answer of the V2 protocol, as JSON. */
+  | { readonly kind: "v2"; readonly text: string }
+  | Refusal;
+
+/** @throws Error of the runtime */
+export async function perform(session: Session, task: Task, nowMs: () => number): Promise<Outcome> {
+  const beganMs = nowMs();
+  switch (task.kind) {
+    case "score": {
+      const floats = readScoreBody(task.body, task.form);
+      return isRefusal(floats) ? floats : await classify(session, floats, task.normalisation, beganMs, nowMs);
+    }
+    case "pixels": {
+      const size = imageSize(session.inputs);
+      if (!size) return noImages(session.inputs);
+      const { shape, data } = planesOf(task.pixels, size.width, size.height);
+      const floats = { shape, data: data as Float32Array };
+      return await classify(session, floats, task.normalisation, beganMs, nowMs);
+    }
+    case "v2": {
+      const request = readV2(task.body);
+      if (isRefusal(request)) return request;
+      const refusal = misfit(session, request.feeds, request.outputs);
+      if (refusal) return refusal;
+      const outputs = await session.run(request.feeds, request.outputs);
+      return { kind: "v2", text: writeV2(task.model, request, outputs) };
+    }
+    default:
+      return task satisfies never;
+  }
+}
+
+async function classify(
+  session: Session,
+  { shape, data }: { readonly shape: readonly number[]; readonly data: Float32Array },
+  normalisation: Normalisation,
+  beganMs: number,
+  nowMs: () => number,
+): Promise<Outcome> {
+  const [input, ...others] = session.inputs;
+  if (!input || others.length > 0 || input.type !== "float32") return noImages(session.inputs);
+  if (!fits(shape, input)) {
+    const message = `\`data\` is ${shapeText(shape)}, and the model takes ${shapeText(input.shape)}`;
+    return refuse("badShape", message);
+  }
+  const normalised = normalise(data, shape, normalisation);
+  if (!normalised) {
+    const count = normalisation.mean.length;
+    return refuse("badShape", `there are means for ${count} only, by the first axis of the batch`);
+  }
+  const runsMs = nowMs();
+  const results = await session.run({ [input.name]: { type: "float32", shape, data: normalised } });
+  const runMs = nowMs() - runsMs;
+  const scores = results[session.outputs[0]?.name ?? ""];
+  if (!(scores?.data instanceof Float32Array))
+    return refuse("unsuitableModel", `the model's first output is of type ${scores?.type}, and no scores`);
+  const classes = scores.data.length / (shape[0] ?? 1);
+  const probabilities = softmax(scores.data, classes);
+  return { kind: "probabilities", probabilities, classes, runMs, totalMs: nowMs() - beganMs };
+}
+
+function noImages(inputs: readonly TensorInfo[]): Refusal {
+  const told = inputs.map(({ name, type, shape }) => `${name}: ${type} ${shapeText(shape)}`).join("; ");
+  return refuse("unsuitableModel", `the model takes no images, but ${told}; ask it by the V2 protocol`);
+}
+
+/** Width and height of the images that a model takes: one input of N × 3 × height × width. */
+export function imageSize(
+  inputs: readonly TensorInfo[],
+): { readonly width: number; readonly height: number } | undefined {
+  const [input, ...others] = inputs;
+  const [images, channels, height, width, ...more] = input?.shape ?? [];
+  const isOne = typeof images === "string" || images === 1;
+  if (input?.type !== "float32" || others.length > 0 || more.length > 0 || !isOne || channels !== 3)
+    return undefined;
+  return typeof width === "number" && typeof height === "number" ? { width, height } : undefined;
+}
+
+function misfit(
+  { inputs, outputs }: Session,
+  feeds: Readonly<Record<string, Tensor>>,
+  wanted: readonly string[] = [],
+): Refusal | undefined {
+  for (const name of Object.keys(feeds))
+    if (!inputs.some((input) => input.name === name))
+      return refuse("unknownTensor", `the model has no input ${JSON.stringify(name)}`);
+  for (const name of wanted)
+    if (!outputs.some((output) => output.name === name))
+      return refuse("unknownTensor", `the model has no output ${JSON.stringify(name)}`);
+  for (const input of inputs) {
+    const tensor = Object.hasOwn(feeds, input.name) ? feeds[input.name] : undefined;
+    if (!tensor) return refuse("unknownTensor", `input ${input.name} is missing`);
+    if (tensor.type !== input.type || !isElementType(input.type))
+      return refuse("badType", `input ${input.name} is ${tensor.type}, and the model takes ${input.type}`);
+    if (!fits(tensor.shape, input)) {
+      const message = `input ${input.name} is ${shapeText(tensor.shape)}, and the model takes ${shapeText(input.shape)}`;
+      return refuse("badShape", message);
+    }
+    if (tensor.data.length !== sizeOf(tensor.shape))
+      return refuse("badLength", `input ${input.name} has ${tensor.data.length} elements`);
+  }
+  return undefined;
+}

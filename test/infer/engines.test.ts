@@ -1,0 +1,102 @@
+/** Both runtimes in their threads, beside a direct call of the native one. */
+import { InferenceSession, Tensor } from "onnxruntime-node";
+import { beforeEach, expect, test } from "vitest";
+import { resNet } from "../../bench/onnx/resnet.ts";
+import { doubling, opsetTooNew, wrongShape } from "../../bench/onnx/small-models.ts";
+import { ModelThread } from "../../src/infer/model-thread.ts";
+import { softmax } from "../../src/infer/softmax.ts";
+import { codeOf } from "../core/codes.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
+import { modelFile, never, scoreBody, scoreTask } from "./running-model.ts";
+
+let folder: string;
+beforeEach(() => {
+  folder = temporaryFolder();
+});
+
+const options = { engine: "native", threads: 1, providers: ["cpu"], memoryArena: "on" } as const;
+const small = { width: 4, seed: 5, size: 32, classes: 10 };
+const value = (i: number) => (i * 37) % 256;
+
+async function probabilities(path: string, engine: "native" | "wasm", body: Buffer) {
+  const thread = await ModelThread.open({ ...options, path, engine }, never);
+  try {
+    expect(thread.opened.engine).toBe(engine);
+    const outcome = await thread.run(scoreTask(body), 60_000);
+    if (!("probabilities" in outcome)) throw new Error(JSON.stringify(outcome));
+    return outcome.probabilities;
+  } finally {
+    await thread.close();
+  }
+}
+
+test("a score is the soft-max of a direct run on the same tensor, to 1e-6, and WebAssembly's to 1e-4", async () => {
+  const { file } = modelFile(folder, "m.onnx", resNet(small));
+  const session = await InferenceSession.create(file);
+  const shape = [2, 3, 32, 32] as const;
+  const data = Float32Array.from({ length: 2 * 3 * 32 * 32 }, (_, i) => value(i));
+  const [out] = Object.values(await session.run({ data: new Tensor("float32", data, shape) }));
+  await session.release();
+  const wanted = softmax(out?.data as Float32Array, 10);
+  const native = await probabilities(file, "native", scoreBody(shape, value));
+  const wasm = await probabilities(file, "wasm", scoreBody(shape, value));
+  expect(native).toHaveLength(20);
+  const distance = (a: Float32Array) => Math.max(...a.map((p, i) => Math.abs(p - (wanted[i] ?? 0))));
+  expect(distance(native)).toBeLessThan(1e-6);
+  expect(distance(wasm)).toBeLessThan(1e-4);
+});
+
+test("the main thread does its work while a model runs", async () => {
+  const { file } = modelFile(folder, "m.onnx", resNet({ ...small, width: 16, size: 128 }));
+  const thread = await ModelThread.open({ ...options, path: file }, never);
+  let isDone = false;
+  const body = scoreBody([8, 3, 128, 128], value);
+  const run = thread.run(scoreTask(body), 60_000).finally(() => {
+    isDone = true;
+  });
+  let turns = 0;
+  while (!isDone) {
+    await new Promise((resolve) => setTimeout(resolve, 1));
+    turns++;
+  }
+  await run;
+  // A run in this thread would let it come here once before and once behind.
+  expect(turns).toBeGreaterThan(5);
+  await thread.close();
+});
+
+test.each(["native", "wasm"] as const)("what %s does not take is refused with a reason", async (engine) => {
+  const open = (path: string) => ModelThread.open({ ...options, engine, path }, never);
+  for (const [name, pieces] of [
+    ["wrong-shape", wrongShape()],
+    ["opset-too-new", opsetTooNew()],
+    ["text", [Buffer.from("no model at all")]],
+    ["empty", []],
+    ["half", [Buffer.concat(resNet(small)).subarray(0, 20_000)]],
+  ] as const) {
+    const { file } = modelFile(folder, name, pieces);
+    expect([name, await codeOf(() => open(file))]).toEqual([name, "MODEL_REFUSED"]);
+  }
+});
+
+test("a thread whose task takes too long is lost, and says so to all that wait", async () => {
+  const { file } = modelFile(folder, "m.onnx", resNet({ ...small, width: 16, size: 128 }));
+  const thread = await ModelThread.open({ ...options, path: file }, never);
+  const body = scoreBody([16, 3, 128, 128], value);
+  const codes = await Promise.all([
+    codeOf(() => thread.run(scoreTask(body), 1)),
+    codeOf(() => thread.run(scoreTask(body), 60_000)),
+  ]);
+  expect(codes).toEqual(["MODEL_LOST", "MODEL_LOST"]);
+  expect((await thread.lost).message).toContain("1 ms");
+  expect(await codeOf(() => thread.run(scoreTask(body), 60_000))).toBe("MODEL_LOST");
+  await thread.close();
+});
+
+test("a load that is not wanted any more ends", async () => {
+  const { file } = modelFile(folder, "m.onnx", doubling());
+  const stop = new AbortController();
+  const opening = ModelThread.open({ ...options, path: file }, stop.signal);
+  stop.abort(new Error("not wanted"));
+  await expect(opening).rejects.toThrow("not wanted");
+});
