@@ -3,6 +3,7 @@ import type { WriteCounts } from "./api/register-writes.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
+import type { ModelStatus } from "./infer/model.ts";
 import type { IntakeStatus } from "./journal/intake-contract.ts";
 import { totalsPerSource } from "./ledger/ledger-report.ts";
 import { type FlashWear, freeDisk, freeRam, load } from "./observe/health.ts";
@@ -40,6 +41,7 @@ export interface GatewayStatus {
   readonly flash: FlashWear;
   /** What became of values that were to be set in field devices, since the start. */
   readonly writes: WriteCounts;
+  readonly models: Readonly<Record<string, ModelStatus>>;
   readonly api: ApiStatus;
 }
 

@@ -17,6 +17,7 @@ import type { GatewayOptions } from "./gateway-options.ts";
 import { boxState, type GatewayStatus } from "./gateway-status.ts";
 import { type HubInForce, hubOf } from "./hub-move.ts";
 import { HubSide } from "./hub-side.ts";
+import { ModelSet } from "./infer/model-set.ts";
 import { Intake } from "./journal/intake.ts";
 import { intakeSettings } from "./journal/intake-contract.ts";
 import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
@@ -55,6 +56,7 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #writes: RegisterWrites;
+  readonly #models: ModelSet;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
   readonly #changes: Changes;
@@ -146,6 +148,7 @@ export class Gateway {
       log.child({ stage: "source" }),
     );
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
+    this.#models = new ModelSet(storeFolder, clock, log.child({ stage: "infer" }));
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,
@@ -158,6 +161,7 @@ export class Gateway {
       storeFolder,
       environment,
       readings: this.#readings,
+      models: this.#models,
       views,
       onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,
@@ -223,6 +227,7 @@ export class Gateway {
       store: this.#storeStatus,
       flash: flashWear(),
       writes: this.#writes.counts,
+      models: this.#models.status,
       api: this.#api.status,
     };
   }
@@ -257,6 +262,7 @@ export class Gateway {
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
     await Promise.all([this.#sources.stop(), answered]);
+    await Promise.race([this.#models.stop(), aborted(deadline)]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
     // A store that fails keeps its flush waiting; the deadline ends that.
@@ -322,6 +328,7 @@ export class Gateway {
     else committed.catch(onFatal);
     this.#hub.publisher.start();
     this.#twin.start();
+    await this.#models.configure(this.#configuration.current.config.models);
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
@@ -340,6 +347,7 @@ export class Gateway {
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
     await this.#sources.configure(config.sources);
+    await this.#models.configure(config.models);
   }
 
   async #journalConfiguration(): Promise<void> {

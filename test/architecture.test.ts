@@ -50,6 +50,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
     "hub",
     "ledger",
     "twin",
+    "infer",
   ];
   const wrong = all.filter(({ from, to, typeOnly }) => {
     if (!stages.includes(folderOf(from)) || !to.endsWith(".ts") || typeOnly) return false;
@@ -101,6 +102,8 @@ test("each package that touches the outside world is imported by one file", () =
   ]);
   expect(packages(/^re2js$/)).toEqual(["core/linear-pattern.ts"]);
   expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
+  expect(packages(/^onnxruntime-(node|web)$/)).toEqual(["infer/engine.ts"]);
+  expect(packages(/^sharp$/)).toEqual(["infer/images.ts"]);
   expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts", "sources/i2c-chip.ts"]);
   // Drivers describe their options with what they are given of it.
   expect(packages(/^zod$/).filter((file) => !["embedded-hub", "drivers"].includes(folderOf(file)))).toEqual([
@@ -112,6 +115,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/hub-schema.ts",
     "config/json-schema.ts",
     "config/modbus-schema.ts",
+    "config/model-schema.ts",
     "config/publish-schema.ts",
     "config/schema.ts",
     "config/source-schema.ts",
@@ -125,6 +129,12 @@ test("clients of hubs and brokers are loaded when a configuration asks for them:
   const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
   expect(eager).toEqual([]);
   expect(all.filter(({ to, isLazy }) => costly.test(to) && isLazy)).toHaveLength(6);
+});
+
+test("runtimes of models and libraries of images are loaded with the first model, and the first image", () => {
+  const costly = /^(onnxruntime-(node|web)|sharp|infer\/model\.ts)$/;
+  const eager = all.filter(({ to, typeOnly, isLazy }) => costly.test(to) && !typeOnly && !isLazy);
+  expect(eager).toEqual([]);
 });
 
 test("the pipeline reads no clock: time is input", () => {

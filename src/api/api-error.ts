@@ -1,8 +1,10 @@
 import type { FrameDiscard } from "../core/reading.ts";
+import type { Refusal } from "../infer/refusal.ts";
 
 /** What the API refuses with; a refused reading is named by the word that the books use for such a frame. */
 export type ApiErrorCode =
   | FrameDiscard
+  | Refusal["refusal"]
   | "badRequest"
   | "unauthorized"
   | "notFound"
@@ -12,7 +14,8 @@ export type ApiErrorCode =
   | "badKey"
   | "keyReused"
   | "sourceMissing"
-  | "busy"
+  | "unknownModel"
+  | "modelMissing"
   | "storeFailing"
   | "stopping"
   | "internal";

@@ -7,8 +7,11 @@ import { ApiError } from "./api-error.ts";
 import { ApiServer, type ApiServerStatus } from "./api-server.ts";
 import { apiToken, tokenCheck } from "./api-token.ts";
 import { Cors } from "./cors.ts";
+import { type Answer, type Endpoint, jsonAnswer } from "./endpoint.ts";
 import type { Readings } from "./readings.ts";
 import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
+import { ScoringEndpoints } from "./scoring-endpoints.ts";
+import type { Models } from "./scoring-requests.ts";
 
 /** What the endpoints that only tell something have to tell. */
 export interface ApiViews {
@@ -26,6 +29,7 @@ export interface LocalApiOptions {
   readonly storeFolder: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly readings: Readings;
+  readonly models: Models;
   readonly views: ApiViews;
   readonly onStatus: (status: ApiServerStatus) => void;
   readonly clock: Clock;
@@ -42,18 +46,6 @@ export interface ApiStatus extends ApiServerStatus {
   readonly refusedConnections: number;
 }
 
-interface Answer {
-  readonly status: number;
-  readonly type: string;
-  readonly text: string;
-  readonly headers?: Readonly<Record<string, string>>;
-}
-interface Endpoint {
-  readonly method: "GET" | "POST";
-  readonly answer: (request: IncomingMessage, response: ServerResponse, url: URL) => Answer | Promise<Answer>;
-}
-
-const json = "application/json; charset=utf-8";
 /** https://prometheus.io/docs/instrumenting/exposition_formats/ */
 const prometheus = "text/plain; version=0.0.4; charset=utf-8";
 
@@ -65,18 +57,20 @@ export class LocalApi {
   readonly #room: BodyRoom;
   readonly #maxBodyBytes: number;
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
+  readonly #scoring: ScoringEndpoints;
   readonly #answers: Record<string, number> = {};
   #cutBodies = 0;
   #stopping = false;
 
   constructor(options: LocalApiOptions) {
     this.#options = options;
-    const { config, maxQueueBytes, views, clock, log, onStatus } = options;
-    const { host, port, cors } = config;
+    const { config, maxQueueBytes, models, views, clock, log, onStatus } = options;
+    const { host, port, cors, maxScoringBytes } = config;
     this.#cors = new Cors(cors.origins);
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
     // As much as may wait for a commit may also be on its way here.
     this.#room = new BodyRoom(maxQueueBytes);
+    this.#scoring = new ScoringEndpoints(models, maxScoringBytes, new BodyRoom(2 * maxScoringBytes));
     this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
     this.#endpoints = {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },
@@ -153,8 +147,11 @@ export class LocalApi {
   ): Promise<Answer> {
     const url = URL.parse(request.url ?? "", "http://localhost");
     const preflight = this.#cors.preflight(request, (url && this.#endpoint(url)?.method) ?? "");
-    if (preflight) return { status: 204, type: json, text: "", headers: preflight };
-    const isOpen = url?.pathname === "/metrics" && this.#options.config.metrics === "open";
+    if (preflight) return { ...jsonAnswer({}, 204), text: "", headers: preflight };
+    const scoring = url && this.#scoring.find(url.pathname);
+    const { config } = this.#options;
+    const isOpen =
+      (url?.pathname === "/metrics" && config.metrics === "open") || (scoring && config.scoring === "open");
     if (!isOpen && !isAllowed(request.headers.authorization)) {
       const headers = { "www-authenticate": "Bearer" };
       throw new ApiError(401, "unauthorized", "send the token as `Authorization: Bearer …`", { headers });
@@ -162,7 +159,7 @@ export class LocalApi {
     if (!url) throw new ApiError(400, "badRequest", "the address is none");
     const endpoint = this.#endpoint(url);
     if (!endpoint) {
-      const known = Object.keys(this.#endpoints).join(", ");
+      const known = [...Object.keys(this.#endpoints), ...this.#scoring.paths].join(", ");
       throw new ApiError(404, "notFound", `there is no ${url.pathname}, but ${known}`);
     }
     if (request.method !== endpoint.method) {
@@ -173,7 +170,8 @@ export class LocalApi {
   }
 
   #endpoint({ pathname }: URL): Endpoint | undefined {
-    return Object.hasOwn(this.#endpoints, pathname) ? this.#endpoints[pathname] : undefined;
+    const own = Object.hasOwn(this.#endpoints, pathname) ? this.#endpoints[pathname] : undefined;
+    return own ?? this.#scoring.find(pathname);
   }
 
   async #readings(request: IncomingMessage, response: ServerResponse, url: URL): Promise<Answer> {
@@ -196,8 +194,4 @@ export class LocalApi {
     this.#options.log.error({ reason: messageOf(error) }, "a request failed");
     return new ApiError(500, "internal", "the request failed; the log says why");
   }
-}
-
-function jsonAnswer(body: object, status = 200): Answer {
-  return { status, type: json, text: `${JSON.stringify(body)}\n` };
 }

@@ -38,8 +38,8 @@ export async function openSession(path: string, options: EngineOptions): Promise
     intraOpNumThreads: options.threads,
     interOpNumThreads: 1,
     enableCpuMemArena: options.memoryArena === "on",
-    // Errors alone: what it would warn of is the model's, and nobody here can mend it.
-    logSeverityLevel: 3,
+    // What fails is thrown as well, and whoever sends tensors that do not fit must not fill the log.
+    logSeverityLevel: 4,
   });
   return {
     engine,

@@ -59,7 +59,8 @@ export class Images {
         .raw()
         .toBuffer({ resolveWithObject: true });
       if (info.channels !== 3) return refuse("badImage", `the image has ${info.channels} channels`);
-      return { pixels: data, ...found.autoOrient };
+      // A copy, because memory of the library cannot be handed to a thread.
+      return { pixels: Uint8Array.from(data), ...found.autoOrient };
     } catch (error) {
       return refuse("badImage", `the image cannot be read: ${firstLine(messageOf(error))}`);
     }

@@ -83,8 +83,9 @@ export class ModelThread {
   async run(task: Task, timeoutMs: number, transfer: readonly ArrayBuffer[] = []): Promise<Outcome> {
     if (this.#lost) throw lost(this.#lost);
     const id = this.#nextId++;
-    const outcome = new Promise<Outcome>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
+    // First, because it throws at what cannot be sent.
     this.#worker.postMessage({ id, task } satisfies ToThread, [...transfer]);
+    const outcome = new Promise<Outcome>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     try {
       return await within(outcome, timeoutMs, "the model", undefined, "MODEL_LOST");
     } catch (error) {
