@@ -51,13 +51,14 @@ export function boxState(
   storeFolder: string,
   monotonicMs: number,
 ): Omit<BoxState, "lastDesiredVersion" | "lastDesiredStatus"> {
-  const { configHash, sources, upstream, clock, intake, store } = status;
+  const { configHash, sources, models, upstream, clock, intake, store } = status;
   const { entries, messages, bytes, oldestMs } = store.outbox;
   const oldestAgeMs = oldestMs === undefined ? 0 : Math.max(0, monotonicMs + store.steadyBaseMs - oldestMs);
   return {
     version: status.version,
     configHash,
     sources,
+    models,
     upstream: upstream?.state,
     clockQuality: clock,
     store: { state: intake.state, reason: intake.reason },

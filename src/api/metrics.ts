@@ -27,6 +27,7 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
   ]);
   const notes = books.flatMap(([source, { notes }]) => samplesOf(notes, (note) => ({ source, note })));
   const sources = Object.entries(status.sources);
+  const models = Object.entries(status.models);
   const disk = freeDisk(storeFolder);
   const { version, gateway } = status;
   const ageMs = outbox.oldestMs === undefined ? 0 : Math.max(0, wallMs - outbox.oldestMs);
@@ -95,6 +96,18 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     "gauge",
     "1 while the source is open.",
     sources.map(([source, { state }]) => [{ source }, Number(state === "open")]),
+  );
+  metric(
+    "model_ready",
+    "gauge",
+    "1 while the model can be asked.",
+    models.map(([model, { state }]) => [{ model }, Number(state === "ready")]),
+  );
+  metric(
+    "model_requests_total",
+    "counter",
+    "Requests to the model, by what became of them.",
+    models.flatMap(([model, { counts }]) => samplesOf(counts, (outcome) => ({ model, outcome }))),
   );
 
   metric(

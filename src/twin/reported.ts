@@ -1,5 +1,7 @@
 import type { JsonObject } from "../core/json.ts";
 import type { TimeQuality } from "../core/reading.ts";
+import type { ModelStatus } from "../infer/model.ts";
+import type { TensorInfo } from "../infer/tensor.ts";
 import type { LedgerTotals } from "../ledger/ledger-report.ts";
 import type { UpstreamState } from "../publish/hold-back.ts";
 import type { SourceStatus } from "../sources/source.ts";
@@ -12,6 +14,7 @@ export interface BoxState {
   readonly lastDesiredVersion: number | undefined;
   readonly lastDesiredStatus: DesiredStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;
+  readonly models: Readonly<Record<string, ModelStatus>>;
   readonly upstream: UpstreamState | undefined;
   readonly clockQuality: TimeQuality;
   readonly store: { readonly state: "ok" | "failing"; readonly reason: string | undefined };
@@ -48,6 +51,7 @@ export function reportedProperties(
   const telling: JsonObject = {
     ...answers,
     ...sourcesThatFit(box.sources),
+    ...modelsThatFit(box.models),
     clock: { quality: box.clockQuality },
     ...(box.upstream === undefined ? {} : { upstream: box.upstream }),
     store: withReason(box.store),
@@ -79,6 +83,28 @@ function sourcesThatFit(all: BoxState["sources"]): JsonObject {
     };
   }
   return { sources: {}, sourcesLeftOut: entries.length };
+}
+
+/** And the models; without their shapes when they are many. */
+const modelsBytes = 3_000;
+
+function modelsThatFit(all: BoxState["models"]): JsonObject {
+  const entries = Object.entries(all);
+  if (entries.length === 0) return {};
+  const tensors = (infos: readonly TensorInfo[]) =>
+    infos.map(({ name, type, shape }) => `${name}: ${type} [${shape.join(",")}]`).join("; ");
+  const bare = entries.map(([name, { state, reason, sha256 }]) => {
+    return [name, { ...withReason({ state, reason }), ...(sha256 === undefined ? {} : { sha256 }) }] as const;
+  });
+  const whole = bare.map(([name, model]) => {
+    const { inputs = [], outputs = [] } = all[name] ?? {};
+    return [name, { ...model, inputs: tensors(inputs), outputs: tensors(outputs) }] as const;
+  });
+  for (const some of [whole, bare]) {
+    const models: JsonObject = Object.fromEntries(some);
+    if (Buffer.byteLength(JSON.stringify(models)) <= modelsBytes) return { models };
+  }
+  return { modelsLeftOut: entries.length };
 }
 
 /** And what the books of each source may take. */

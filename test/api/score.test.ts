@@ -233,7 +233,11 @@ describe("bounds", () => {
   });
 
   test("who finds no place gets 503 with Retry-After; who goes away gives his place back", async () => {
-    const { send, url, token, gateway } = await scoringGateway(folder, { m: resNet(heavy) }, { maxQueue: 1 });
+    const { send, get, url, token, gateway } = await scoringGateway(
+      folder,
+      { m: resNet(heavy) },
+      { maxQueue: 1 },
+    );
     const inside = () => gateway.status.models.m?.inside ?? 0;
     const first = send("/score", batch, many);
     await until("the first is at work", () => inside() === 1);
@@ -246,6 +250,9 @@ describe("bounds", () => {
     expect((await first).status).toBe(200);
     expect((await send("/score", image, one)).status).toBe(200);
     expect(gateway.status.models.m?.counts).toMatchObject({ scored: 2, busy: 1, cancelled: 1, failed: 0 });
+    const { text } = await get("/metrics");
+    expect(text).toContain('headgate_model_ready{model="m"} 1\n');
+    expect(text).toContain('headgate_model_requests_total{model="m",outcome="busy"} 1\n');
   });
 
   test("the gateway answers others while it scores", async () => {

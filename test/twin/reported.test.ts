@@ -23,6 +23,7 @@ const box: BoxState = {
     oven: { state: "failed", reason: "x".repeat(9_000) },
     room: { state: "open", reason: undefined },
   },
+  models: {},
   upstream: "offline",
   clockQuality: "synced",
   store: { state: "ok", reason: undefined },
@@ -151,5 +152,51 @@ describe("with very many sources", () => {
 
   test("then all of them, and their number is told", () => {
     expect(tell({ absent: 3_000, open: 10 })).toMatchObject({ sources: {}, sourcesLeftOut: 3_010 });
+  });
+});
+
+describe("models", () => {
+  const model = {
+    state: "ready",
+    reason: undefined,
+    sha256: "0".repeat(64),
+    bytes: 9,
+    engine: "native",
+    threads: 1,
+    inputs: [{ name: "data", type: "float32", shape: ["N", 3, 224, 224] }],
+    outputs: [{ name: "scores", type: "float32", shape: ["N", 1000] }],
+    inside: 0,
+    counts: { scored: 1, refused: 0, busy: 0, failed: 0, cancelled: 0 },
+  } as const;
+  const tellingOf = (models: BoxState["models"]) =>
+    reportedProperties({ ...box, models }, { state: "on", freeRam: "on" }).telling;
+
+  test("are told with state, hash and shapes, and not at all where there are none", () => {
+    expect(tellingOf({})).not.toHaveProperty("models");
+    const failed = {
+      ...model,
+      state: "failed",
+      reason: "absent",
+      sha256: undefined,
+      inputs: [],
+      outputs: [],
+    } as const;
+    expect(tellingOf({ zoo: model, other: failed }).models).toEqual({
+      zoo: {
+        state: "ready",
+        sha256: model.sha256,
+        inputs: "data: float32 [N,3,224,224]",
+        outputs: "scores: float32 [N,1000]",
+      },
+      other: { state: "failed", reason: "absent", inputs: "", outputs: "" },
+    });
+  });
+
+  test("that are very many are told without shapes, and then by their number", () => {
+    const many = (count: number) =>
+      Object.fromEntries(Array.from({ length: count }, (_, i) => [`model-${i}`, model]));
+    expect(tellingOf(many(20)).models).toMatchObject({ "model-7": { state: "ready" } });
+    expect(JSON.stringify(tellingOf(many(20)).models)).not.toContain("float32");
+    expect(tellingOf(many(200))).toMatchObject({ modelsLeftOut: 200 });
   });
 });
