@@ -118,6 +118,17 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
     .option("--json", "print all of it as one JSON line")
     .action(async (options) => (await import("./cli/ledger.ts")).ledger(options));
 
+  program
+    .command("classify")
+    .description("say what an image shows, by an ONNX model that is loaded here")
+    .argument("<image>", "JPEG, PNG or WebP")
+    .option("-c, --config <file>", "configuration file, for its models")
+    .option("-m, --model <name>", "a model of the configuration, or a file that ends with .onnx")
+    .option("--labels <file>", "names of the classes, instead of the model's own")
+    .option("--top <n>", "how many names to tell", "5")
+    .option("--json", "print all of it as one JSON line")
+    .action(async (image, options) => (await import("./cli/classify.ts")).classifyFile(image, options));
+
   try {
     await program.parseAsync(argv as string[]);
   } catch (error) {

@@ -1,10 +1,9 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import { classify } from "../infer/classify.ts";
 import { Images } from "../infer/images.ts";
 import type { Answered } from "../infer/model.ts";
 import { isRefusal, type Refusal } from "../infer/refusal.ts";
 import type { ScoreForm } from "../infer/score-body.ts";
-import { mostProbable } from "../infer/softmax.ts";
-import { imageSize } from "../infer/task.ts";
 import { isElementType } from "../infer/tensor.ts";
 import { ApiError } from "./api-error.ts";
 import { type Answer, type Endpoint, jsonAnswer, withPlainErrors } from "./endpoint.ts";
@@ -70,28 +69,9 @@ export class ScoringEndpoints {
     if (!Number.isInteger(k) || k < 1 || k > 1_000)
       throw new ApiError(400, "badRequest", "k must be a number from 1 to 1000");
     return await this.#bodies.with(request, response, async (body, client) => {
-      const bytes = imageOf(request, body);
-      let image: object = {};
-      let decodeMs = 0;
-      const answered = await model.ask(async ({ config, opened }, signal) => {
-        const size = imageSize(opened.inputs);
-        if (!size) return { refusal: "unsuitableModel", message: `${name} takes no images` } as const;
-        const beganMs = performance.now();
-        const decoded = await this.#images.pixels(bytes, size, config.image, signal);
-        if (isRefusal(decoded)) return decoded;
-        decodeMs = performance.now() - beganMs;
-        image = { width: decoded.width, height: decoded.height };
-        const { mean, deviation } = config.image;
-        const { bytes: pixels, transfer } = ownBytes(decoded.pixels);
-        const normalisation = { kind: "perChannel", mean, deviation } as const;
-        return { task: { kind: "pixels", pixels, normalisation }, transfer };
-      }, client);
-      const { probabilities, runMs, totalMs, labels: names } = rows(answered);
-      const labels = mostProbable(probabilities, k).map(({ index, probability }) => {
-        const label = names?.[index];
-        return { index, ...(label ? { id: label.id, label: label.name } : {}), probability };
-      });
-      return jsonAnswer({ model: name, labels, image, times: { decodeMs, scoreMs: totalMs, runMs } });
+      const found = await classify(model, this.#images, imageOf(request, body), k, client);
+      if (isRefusal(found)) throw refusalError(found);
+      return jsonAnswer({ model: name, ...found });
     });
   }
 }
@@ -99,9 +79,9 @@ export class ScoringEndpoints {
 /** @throws ApiError */
 function rows(answered: Answered | Refusal) {
   if (isRefusal(answered)) throw refusalError(answered);
-  const { outcome, by } = answered;
+  const { outcome } = answered;
   if (outcome.kind !== "probabilities") throw new ApiError(500, "internal", "the answer is of another kind");
-  return { ...outcome, labels: by.labels };
+  return outcome;
 }
 
 /** @throws ApiError */

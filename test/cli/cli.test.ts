@@ -31,9 +31,20 @@ test("--version and --help", async () => {
   expect(await run(["--version"])).toMatchObject({ code: 0, out: `${version}\n` });
   const help = await run(["--help"]);
   expect(help.code).toBe(0);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "scan", "record", "status", "ledger"])
-    expect(help.out).toContain(command);
-  for (const command of ["run", "simulate", "hub", "check", "schema", "scan", "record", "status", "ledger"]) {
+  const commands = [
+    "run",
+    "simulate",
+    "hub",
+    "check",
+    "schema",
+    "scan",
+    "record",
+    "status",
+    "ledger",
+    "classify",
+  ];
+  for (const command of commands) expect(help.out).toContain(command);
+  for (const command of commands) {
     expect((await run([command, "--help"])).out).toContain(`headgate ${command}`);
   }
 });

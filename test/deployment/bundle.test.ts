@@ -12,7 +12,10 @@ import {
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import sharp from "sharp";
 import { afterAll, beforeAll, expect, test } from "vitest";
+import { resNet } from "../../bench/onnx/resnet.ts";
+import { writeModel } from "../../bench/onnx/write-model.ts";
 import { startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import { until } from "../support/until.ts";
 
@@ -70,6 +73,27 @@ test("it runs with the SDK's client, whose packages stay outside", async () => {
   }
 });
 
-test("the store's thread stands beside the program, where the program looks for it", () => {
-  expect(readdirSync(join(folder, "dist"))).toEqual(expect.arrayContaining(["main.js", "store-thread.js"]));
+test("it scores: both runtimes and the image library stay outside", async () => {
+  const model = join(folder, "model.onnx");
+  writeModel(model, resNet({ width: 2, seed: 1, size: 32, classes: 3 }));
+  const image = join(folder, "image.png");
+  const create = { width: 40, height: 30, channels: 3, background: "red" } as const;
+  await sharp({ create }).png().toFile(image);
+  const models = { native: { file: model }, wasm: { file: model, engine: "wasm", threads: 1 } };
+  const config = join(folder, "models.json");
+  writeFileSync(config, JSON.stringify({ models, hub: { type: "mqtt", url: "mqtt://127.0.0.1:9" } }));
+  const labelsOf = (name: string) => {
+    const args = [launcher, "classify", image, "--config", config, "--model", name, "--json"];
+    return JSON.parse(execFileSync(process.execPath, args, { encoding: "utf8", timeout: 60_000 })).labels;
+  };
+  const [native, wasm] = [labelsOf("native"), labelsOf("wasm")];
+  expect(native).toHaveLength(3);
+  expect(wasm.map(({ index }: { index: number }) => index)).toEqual(
+    native.map(({ index }: { index: number }) => index),
+  );
+});
+
+test("the threads stand beside the program, where the program looks for them", () => {
+  const threads = ["main.js", "store-thread.js", "model-thread-entry.js"];
+  expect(readdirSync(join(folder, "dist"))).toEqual(expect.arrayContaining(threads));
 });
