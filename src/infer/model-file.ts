@@ -81,6 +81,9 @@ async function checked(path: string, place: ModelPlace, signal: AbortSignal): Pr
     for await (const chunk of createReadStream(path, { signal, highWaterMark: 262_144 })) {
       hash.update(chunk as Buffer);
       bytes += (chunk as Buffer).length;
+      // Files of the kernel tell no size, and may have no end.
+      if (bytes > place.maxBytes)
+        throw new PermanentError("MODEL_REFUSED", `${path} has more bytes than maxBytes, ${place.maxBytes}`);
     }
   } catch (error) {
     if (error instanceof PermanentError || signal.aborted) throw error;

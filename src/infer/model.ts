@@ -155,7 +155,10 @@ export class Model {
       return { outcome, by };
     } catch (error) {
       if (error instanceof PermanentError) return this.#count(refuse("modelFailed", error.message));
-      if (error instanceof TransientError) return this.#count(refuse("lost", error.message));
+      if (error instanceof TransientError) {
+        this.#forget(serving, error.message);
+        return this.#count(refuse("lost", error.message));
+      }
       if (client.aborted) return this.#count(refuse("cancelled", "the caller is gone"));
       if (signal.aborted) return this.#count(refuse("busy", `no turn came within ${timeoutMs} ms`));
       throw error;
@@ -164,6 +167,14 @@ export class Model {
       serving.users--;
       if (serving.isRetired && serving.users === 0) void serving.thread.close();
     }
+  }
+
+  /** A lost one is asked no more, also while what is configured is another one that is refused. */
+  #forget(serving: Serving, reason: string): void {
+    if (this.#serving !== serving) return;
+    this.#serving = undefined;
+    serving.isRetired = true;
+    this.#set("failed", reason);
   }
 
   #count(refusal: Refusal): Refusal {

@@ -288,6 +288,19 @@ describe("asked for more than it can do", () => {
     await state("ready");
   });
 
+  test("a thread that is lost while another model is configured and refused is asked no more", async () => {
+    const { file } = modelFile(folder, "m.onnx", resNet(heavy));
+    const { model, state, ask } = runningModel(folder, { file, timeoutMs: 100 });
+    await state("ready");
+    model.configure(modelConfig({ file, sha256: other }));
+    await until("it is refused", () => model.status.reason !== undefined);
+    expect(model.status.state).toBe("ready");
+    const huge = scoreBody([64, 3, 128, 128], (i) => i % 256);
+    expect(probabilitiesOf(await ask(scoreTask(huge)))).toBe("lost");
+    expect(model.status).toMatchObject({ state: "failed", sha256: undefined });
+    expect(probabilitiesOf(await ask(scoreTask(huge)))).toBe("notReady");
+  });
+
   test("bad input is refused by name, and the model goes on", async () => {
     const { file } = modelFile(folder, "m.onnx", identityOfImage(2));
     const { model, state, ask } = runningModel(folder, { file });
