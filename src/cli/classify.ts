@@ -5,7 +5,7 @@ import { layersBelowTwin, storePath } from "../config/configuration.ts";
 import { model as modelSchema } from "../config/model-schema.ts";
 import type { ModelConfig } from "../config/schema.ts";
 import { systemClock } from "../core/clock.ts";
-import { ConfigError, TransientError } from "../core/errors.ts";
+import { ConfigError } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { type Classification, classify } from "../infer/classify.ts";
 import { Images } from "../infer/images.ts";
@@ -43,7 +43,11 @@ export async function classifyFile(file: string, options: Options): Promise<void
     const { signal } = new AbortController();
     while (model.status.state === "loading") await systemClock.sleep(20);
     const { state, reason = "the model is not loaded" } = model.status;
-    if (state !== "ready") throw new TransientError("MODEL_UNAVAILABLE", reason);
+    if (state !== "ready") {
+      process.stderr.write(`headgate: ${reason}\n`);
+      process.exitCode = exitCode.crashed;
+      return;
+    }
     const found = await classify(model, new Images(), bytes, k, signal);
     if (isRefusal(found)) {
       process.stderr.write(`headgate: ${file}: ${found.message}\n`);
