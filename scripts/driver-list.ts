@@ -10,7 +10,7 @@ export function driverList(notice: string): string {
     notice,
     "<!-- Source: src/drivers/ -->",
     "",
-    "A value outside the range keeps its number and gets quality `bad`, unless `validate` sets another range.",
+    "A value outside the range keeps its number and gets quality `bad`, unless an entry of `validate` for the device sets another range.",
     "Options are in [configuration-reference.md](configuration-reference.md); how to add a driver is in [adding-a-driver.md](adding-a-driver.md).",
     "",
     "## Chips on I2C",

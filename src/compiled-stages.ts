@@ -36,7 +36,8 @@ export function compileStages(storeId: string, config: PipelineConfig, generatio
     context: {
       storeId,
       gateway: config.gateway,
-      unitOf: (source, channel) => config.channels[channel]?.unit ?? known.get(source)?.get(channel)?.unit,
+      // What a source says of its channel is true of it alone; a unit for all channels of a name may be of another device.
+      unitOf: (source, channel) => known.get(source)?.get(channel)?.unit ?? config.channels[channel]?.unit,
       intervalMs: new Map(
         sources.flatMap(([name, { intervalMs }]) => (intervalMs === undefined ? [] : [[name, intervalMs]])),
       ),

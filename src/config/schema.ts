@@ -275,7 +275,7 @@ export interface PipelineConfig {
       string,
       Pick<LinkedSource, "device" | "dedupe" | "intervalMs" | "idleMs"> & {
         readonly decode: DecodeConfig;
-        /** Of its driver or its registers; `channels` and `validate` win over it. */
+        /** Of its driver or its registers; what `channels` and `validate` say of all devices gives way to it. */
         readonly channels?: Readonly<Record<string, KnownChannel>>;
         /** Absent where windows alone are published. */
         readonly readings?: "all";

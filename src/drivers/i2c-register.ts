@@ -70,11 +70,11 @@ export const i2cRegister: I2cDriver<Options> = {
               .describe("Then to the right by so many; a signed value is as wide as what is left"),
             scale: z.number().default(1).describe("value = bits × scale + offset"),
             offset: z.number().default(0).describe("In `unit`"),
-            unit: z.string().max(32).optional().describe("Unless `channels` says another"),
+            unit: z.string().max(32).optional().describe("Unit of the value"),
             min: z
               .number()
               .optional()
-              .describe("Below it a value is `bad`, unless `validate` says otherwise"),
+              .describe("Below it a value is `bad`, unless `validate` has an entry for the device"),
             max: z.number().optional().describe("Above it, likewise"),
           })
           .refine(

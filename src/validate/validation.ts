@@ -13,8 +13,8 @@ interface Range {
 }
 
 /**
- * An entry with a device replaces, channel by channel, those for every device, and either replaces what is `known`.
- * Later entries win over earlier ones.
+ * The narrower wins, channel by channel: an entry with a device, then what is `known` of the source's channel, then
+ * entries for every device. Later entries win over earlier ones.
  */
 export function compileValidation(
   entries: PipelineConfig["validate"],
@@ -29,12 +29,12 @@ export function compileValidation(
   }
   return ({ device, timeMs, values }, source) => {
     const own = special.get(device);
-    const least = known.get(source);
+    const told = known.get(source);
     return {
       device,
       timeMs,
       values: values.map(({ channel, value }) => {
-        const reason = judge(value, own?.get(channel) ?? general.get(channel) ?? least?.get(channel));
+        const reason = judge(value, own?.get(channel) ?? told?.get(channel) ?? general.get(channel));
         return { channel, value, quality: reason ? "bad" : "good", reason };
       }),
     };

@@ -70,7 +70,7 @@ test("names that every object inherits have no range", () => {
   expect(judge(climate, "constructor", "__proto__", 1e9)).toBe("good");
 });
 
-test("what a driver says of its channels is the least, of its source only", () => {
+test("what a driver says of its channels holds for its source only, and gives way to an entry for the device", () => {
   const known = new Map([["room", new Map([["t", { min: 0, max: 50 }]])]]);
   const judged = (entries: JsonObject, source: string, value: number) =>
     compileValidation(pipelineOf({ validate: entries }).validate, known)(
@@ -79,5 +79,7 @@ test("what a driver says of its channels is the least, of its source only", () =
     ).values[0]?.quality;
   expect(judged({}, "room", 51)).toBe("bad");
   expect(judged({}, "yard", 51)).toBe("good");
-  expect(judged(climate, "room", 51)).toBe("good");
+  expect(judged(climate, "room", 51)).toBe("bad");
+  expect(judged(climate, "yard", 51)).toBe("good");
+  expect(judged({ mine: { device: "any", channels: { t: { max: 60 } } } }, "room", 51)).toBe("good");
 });
