@@ -140,6 +140,12 @@ test("runtimes of models and libraries of images are loaded with the first model
   expect(eager).toEqual([]);
 });
 
+test("Node's HTTP is had where it costs no memory", () => {
+  const imported = all.filter(({ to, typeOnly }) => to === "node:http" && !typeOnly);
+  const own = imported.filter(({ from }) => folderOf(from) !== "embedded-hub");
+  expect(own).toEqual([]);
+});
+
 test("the pipeline reads no clock: time is input", () => {
   const pure = ["dedupe", "decode", "calibrate", "validate", "detect", "window", "ledger"];
   const pureFiles = [

@@ -1,7 +1,7 @@
-import type { RequestListener } from "node:http";
-import { createServer, type Server } from "node:http";
+import type { RequestListener, Server } from "node:http";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { createServer } from "../core/http.ts";
 import type { Logger } from "../core/logger.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 

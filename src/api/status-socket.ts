@@ -1,8 +1,9 @@
 import { rmSync } from "node:fs";
-import { createServer, request, type Server } from "node:http";
+import type { Server } from "node:http";
 import { connect } from "node:net";
 import { join } from "node:path";
 import { messageOf } from "../core/errors.ts";
+import { createServer, request } from "../core/http.ts";
 import type { Logger } from "../core/logger.ts";
 
 /** Longest path of a unix socket on Linux, its ending NUL left out (unix(7)). */

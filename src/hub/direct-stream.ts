@@ -1,10 +1,10 @@
 import { once } from "node:events";
-import { request as httpRequest } from "node:http";
 import { request as httpsRequest } from "node:https";
 import { isIP, type Socket } from "node:net";
 import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
 import { createWebSocketStream, WebSocket } from "ws";
+import { request as httpRequest } from "../core/http.ts";
 
 /** Why an HTTP proxy did not open a tunnel. */
 const proxySays = (status: number | undefined) => new Error(`the proxy answered CONNECT with ${status}`);

@@ -1,9 +1,10 @@
 import { once } from "node:events";
-import { type ClientRequest, get, type IncomingMessage } from "node:http";
+import type { ClientRequest, IncomingMessage } from "node:http";
 import type { HubConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
+import { get } from "../core/http.ts";
 import type { Logger } from "../core/logger.ts";
 import type { HoldBack, UpstreamState } from "../publish/hold-back.ts";
 

@@ -1,4 +1,4 @@
-import { request } from "node:http";
+import { request } from "../core/http.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 
 /** What every version of the IoT Edge security daemon knows. */

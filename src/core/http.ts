@@ -1,0 +1,5 @@
+/**
+ * Node's own HTTP. Not imported, because an import looks at every export of the module, and one of them, `WebSocket`,
+ * loads a client of the web's that nobody here uses: 10 MB of an empty process, and 40 ms of the start (Node 22).
+ */
+export const { createServer, get, request } = process.getBuiltinModule("node:http");
