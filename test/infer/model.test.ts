@@ -10,6 +10,7 @@ import { isRefusal } from "../../src/infer/refusal.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { until } from "../support/until.ts";
 import {
+  impatientClock,
   modelConfig,
   modelFile,
   probabilitiesOf,
@@ -85,6 +86,16 @@ describe("from a file", () => {
       expect(model.status.reason).toContain(reason);
     },
   );
+
+  test("that was refused is looked at again, and taken when it is mended", async () => {
+    const { file } = modelFile(folder, "m.onnx", [Buffer.from("text")]);
+    const { model, state } = runningModel(folder, { file }, impatientClock);
+    await state("failed");
+    const { file: mended, sha256 } = modelFile(folder, "n.onnx", resNet(small));
+    renameSync(mended, file);
+    await state("ready");
+    expect(model.status).toMatchObject({ sha256, reason: undefined });
+  });
 
   function pipe(folder: string): string {
     const path = join(folder, "pipe");
@@ -175,10 +186,10 @@ describe("from a URL", () => {
       fetches++;
       response.end(Buffer.alloc(3_000));
     });
-    const { model, state } = runningModel(folder, { url, sha256: other, ...more });
+    const { model, state } = runningModel(folder, { url, sha256: other, ...more }, impatientClock);
     await state("failed");
     expect(model.status.reason).toContain(reason);
-    await new Promise((resolve) => setTimeout(resolve, 1_500));
+    await new Promise((resolve) => setTimeout(resolve, 500));
     expect(fetches).toBe(1);
     expect(readdirSync(join(folder, "models"))).toEqual([]);
   });

@@ -4,7 +4,7 @@ import type { Pieces } from "../../bench/onnx/protobuf.ts";
 import { writeModel } from "../../bench/onnx/write-model.ts";
 import { model as modelSchema } from "../../src/config/model-schema.ts";
 import type { ModelConfig } from "../../src/config/schema.ts";
-import { systemClock } from "../../src/core/clock.ts";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { type Answered, Model } from "../../src/infer/model.ts";
 import { isRefusal, type Refusal } from "../../src/infer/refusal.ts";
 import type { Task } from "../../src/infer/task.ts";
@@ -21,10 +21,16 @@ export function modelFile(folder: string, name: string, pieces: Pieces) {
 
 export const never = new AbortController().signal;
 
+/** Minutes of patience pass in no time. */
+export const impatientClock: Clock = {
+  ...systemClock,
+  sleep: (ms, signal) => systemClock.sleep(Math.min(ms, 20), signal),
+};
+
 /** A model that is stopped when the test is over. */
-export function runningModel(folder: string, config: object) {
+export function runningModel(folder: string, config: object, clock: Clock = systemClock) {
   const log = recordingLog();
-  const model = new Model(join(folder, "models"), systemClock, log);
+  const model = new Model(join(folder, "models"), clock, log);
   onTestFinished(() => model.stop());
   model.configure(modelConfig(config));
   return {
