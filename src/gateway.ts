@@ -262,7 +262,6 @@ export class Gateway {
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
     await Promise.all([this.#sources.stop(), answered]);
-    await Promise.race([this.#models.stop(), aborted(deadline)]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
     // A store that fails keeps its flush waiting; the deadline ends that.
@@ -273,7 +272,7 @@ export class Gateway {
     await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
     const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
-    const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
+    const idle = Promise.all([this.#hub.stop(), this.#twin.stop(), this.#models.stop()]);
     await Promise.race([idle, aborted(lastCall)]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
