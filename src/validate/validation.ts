@@ -13,8 +13,8 @@ interface Range {
 }
 
 /**
- * The narrower wins, channel by channel: an entry with a device, then what is `known` of the source's channel, then
- * entries for every device. Later entries win over earlier ones.
+ * The narrower wins, channel by channel: an entry with a device, then the range that is `known` of the source's
+ * channel, then entries for every device. Later entries win over earlier ones.
  */
 export function compileValidation(
   entries: PipelineConfig["validate"],
@@ -29,12 +29,17 @@ export function compileValidation(
   }
   return ({ device, timeMs, values }, source) => {
     const own = special.get(device);
-    const told = known.get(source);
+    const ofSource = known.get(source);
+    // A channel of which only the unit is known has no range of its own.
+    const told = (channel: string) => {
+      const range = ofSource?.get(channel);
+      return range?.min === undefined && range?.max === undefined ? undefined : range;
+    };
     return {
       device,
       timeMs,
       values: values.map(({ channel, value }) => {
-        const reason = judge(value, own?.get(channel) ?? told?.get(channel) ?? general.get(channel));
+        const reason = judge(value, own?.get(channel) ?? told(channel) ?? general.get(channel));
         return { channel, value, quality: reason ? "bad" : "good", reason };
       }),
     };

@@ -1,5 +1,6 @@
 import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/core/json.ts";
+import type { KnownChannel } from "../../src/core/reading.ts";
 import { compileValidation } from "../../src/validate/validation.ts";
 import { pipelineOf } from "../config/pipelines.ts";
 
@@ -71,7 +72,10 @@ test("names that every object inherits have no range", () => {
 });
 
 test("what a driver says of its channels holds for its source only, and gives way to an entry for the device", () => {
-  const known = new Map([["room", new Map([["t", { min: 0, max: 50 }]])]]);
+  const known = new Map<string, Map<string, KnownChannel>>([
+    ["room", new Map([["t", { min: 0, max: 50 }]])],
+    ["hall", new Map([["t", { unit: "°C" }]])],
+  ]);
   const judged = (entries: JsonObject, source: string, value: number) =>
     compileValidation(pipelineOf({ validate: entries }).validate, known)(
       { device: "any", timeMs: 5, values: [{ channel: "t", value }] },
@@ -81,5 +85,8 @@ test("what a driver says of its channels holds for its source only, and gives wa
   expect(judged({}, "yard", 51)).toBe("good");
   expect(judged(climate, "room", 51)).toBe("bad");
   expect(judged(climate, "yard", 51)).toBe("good");
+  // Of which only the unit is known.
+  expect(judged(climate, "hall", 51)).toBe("good");
+  expect(judged(climate, "hall", 1_000)).toBe("bad");
   expect(judged({ mine: { device: "any", channels: { t: { max: 60 } } } }, "room", 51)).toBe("good");
 });
