@@ -6,7 +6,8 @@ const pinned = ["type", "transport", "path", "host", "port", "unit", "registers"
 
 /**
  * Who stands beside the machine decides what may be set from afar: a twin makes nothing writable, and leaves a source
- * with something writable at its device and registers. It may switch it off. `base`: file and environment.
+ * with something writable at its device and registers. It may switch it off, but neither this nor a source that
+ * listens on, where the file has it off. `base`: file and environment.
  */
 export function forbiddenWrites(twin: JsonObject, base: JsonObject): Problem[] {
   if (!isObject(twin.sources)) return [];
@@ -19,15 +20,28 @@ export function forbiddenWrites(twin: JsonObject, base: JsonObject): Problem[] {
       message: "cannot be set in the twin",
       hint: "set it in the configuration file or the environment",
     }));
-    if (made.length > 0 || writableIn(local[name]).length === 0) return made;
-    return pinned
+    if (made.length > 0) return made;
+    const opened = isClosed(local[name]) && "state" in patch && patch.state !== "off";
+    const state = {
+      path: `${path}.state`,
+      message: "cannot be switched on in the twin: it is off in the file, and it lets others in or writes",
+      hint: "switch it on in the configuration file or the environment",
+    };
+    if (writableIn(local[name]).length === 0) return opened ? [state] : [];
+    const moved = pinned
       .filter((key) => key in patch)
       .map((key) => ({
         path: `${path}.${key}`,
         message: "cannot be set in the twin, because the file makes a register of this source writable",
         hint: "set it in the configuration file, or read further registers by a source of their own",
       }));
+    return opened ? [state, ...moved] : moved;
   });
+}
+
+/** Off, where it stands, and more than a reader when it is on. */
+function isClosed(source: JsonValue | undefined): boolean {
+  return isObject(source) && source.state === "off" && ("listen" in source || writableIn(source).length > 0);
 }
 
 function writableIn(source: JsonValue | undefined): string[] {

@@ -181,4 +181,23 @@ describe("a twin", () => {
     );
     expect(problemsOfTwin(guarded, { t: rtu({ unit: 7 }) })).toEqual([]);
   });
+
+  test("switches nothing on that the file has off, where that writes or lets others in", () => {
+    const off = { s: { ...guarded.s, state: "off" } };
+    const door = {
+      s: {
+        type: "socket",
+        listen: "tcp://0.0.0.0:5001",
+        decode: { format: "json" },
+        device: "d",
+        state: "off",
+      },
+    };
+    for (const file of [off, door]) {
+      expect(problemsOfTwin(file, { s: { state: "on" } })).toEqual(["sources.s.state"]);
+      expect(problemsOfTwin(file, { s: { state: "off", silentMs: 0 } })).toEqual([]);
+    }
+    expect(problemsOfTwin(guarded, { s: { state: "on" } })).toEqual([]);
+    expect(problemsOfTwin({ s: rtu({ state: "off" }) }, { s: { state: "on" } })).toEqual([]);
+  });
 });
