@@ -117,6 +117,20 @@ const topicLevel = z.strictObject({
   topicLevel: z.int().min(0).max(127).describe("Level of the topic that names the device, from 0"),
 });
 
+const topicTemplate = z.strictObject({
+  template: z
+    .string()
+    .min(1)
+    .max(512)
+    .superRefine((text, context) => {
+      const problem = templateProblem(text);
+      if (problem !== undefined) context.addIssue(problem);
+    })
+    .describe(
+      "The topic with `{device}` and `{channel}` where it names them, `+` and `#` as in a filter; a message of another topic is a discard (`otherTopic`)",
+    ),
+});
+
 const mqttSource = z.strictObject({
   ...sourceCommon,
   type: z.literal("mqtt"),
@@ -141,22 +155,7 @@ const mqttSource = z.strictObject({
     .describe("Default: made of the gateway's and the source's names; the broker keeps its session"),
   ...brokerLogin,
   maxPayloadBytes,
-  device: deviceOr(
-    topicLevel,
-    z.strictObject({
-      template: z
-        .string()
-        .min(1)
-        .max(512)
-        .superRefine((text, context) => {
-          const problem = templateProblem(text);
-          if (problem !== undefined) context.addIssue(problem);
-        })
-        .describe(
-          "The topic with `{device}` and `{channel}` where it names them, `+` and `#` as in a filter; a message of another topic is a discard (`otherTopic`)",
-        ),
-    }),
-  ),
+  device: deviceOr(topicLevel, topicTemplate),
 });
 
 const httpSource = z.strictObject({
@@ -254,7 +253,7 @@ const replaySource = z.strictObject({
     .max(1_048_576)
     .default(65_536)
     .describe("A larger frame is a discard (`overlong`)"),
-  device: deviceOr(topicLevel),
+  device: deviceOr(topicLevel, topicTemplate),
 });
 
 /** Where bytes come from. */
