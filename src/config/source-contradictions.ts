@@ -2,6 +2,7 @@ import type { Problem } from "../core/errors.ts";
 import { topicChannel } from "../core/topic-template.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { frameBytesOf } from "../drivers/modbus-plan.ts";
+import { sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
@@ -122,6 +123,7 @@ export function sourceContradictions({ sources, store, hub, gateway, api }: Conf
       }
       thermometers.set(thermometer, name);
     }
+    if (source.type === "sysfs") twice(sysfsFrameBytes(source), "frame", `${path}.files`);
     if (source.type === "sysfs" && source.chip === undefined) {
       if (source.root === undefined) {
         const hint = `the file "name" in each folder of /sys/class/hwmon says what is there`;

@@ -5,6 +5,9 @@ export interface SysfsFile {
   readonly unit: string;
 }
 
+/** A longer text in such a file is no number. */
+export const longestText = 64;
+
 /** `temp1_input` of hwmon (Linux, Documentation/hwmon/sysfs-interface.rst): what is before the number. */
 const hwmon: Readonly<Record<string, SysfsFile>> = {
   in: { perUnit: 1_000, unit: "V" },
@@ -49,6 +52,14 @@ export function sysfsFileNamed(path: string): SysfsFile | undefined {
   const [, ofChip = ""] = ofHwmon.exec(name) ?? [];
   const [, ofDevice = ""] = ofIio.exec(name) ?? [];
   return hwmon[ofChip] ?? iio[ofDevice];
+}
+
+/** Most bytes that the frame of a poll has. */
+export function sysfsFrameBytes({ files }: { files: Readonly<Record<string, { path: string }>> }): number {
+  const paths = Object.values(files).map(({ path }) => path);
+  const names = paths.reduce((sum, path) => sum + path.length, 0);
+  // Three files for each: the raw number, its scale, its offset; JSON may escape each character of a text.
+  return 3 * (names + paths.length * (6 * longestText + 16));
 }
 
 /**

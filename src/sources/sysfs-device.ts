@@ -2,15 +2,13 @@ import { access, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { SysfsSourceConfig } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
-import { besideRaw, sysfsFileNamed } from "../drivers/sysfs-file.ts";
+import { besideRaw, longestText, sysfsFileNamed, sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { KernelReads, readKernelFile } from "./kernel-file.ts";
 import type { PolledDevice } from "./polling-source.ts";
 import { Unavailable } from "./unavailable.ts";
 
 /** Of all files together; some drivers take tenths of a second for each. */
 const deadlineMs = 10_000;
-/** Longer is no number. */
-const longestText = 64;
 /** Folders of a class that are looked into. */
 const mostChips = 1_000;
 
@@ -38,9 +36,7 @@ export class SysfsDevice implements PolledDevice {
     this.#config = config;
     this.#root = root ?? roots[config.class];
     this.name = chip === undefined ? this.#root : `${chip}${at === undefined ? "" : ` at ${at}`}`;
-    const names = Object.values(config.files).reduce((sum, { path }) => sum + path.length, 0);
-    // Three files for each: the raw number, its scale, its offset; JSON may escape each character of a text.
-    this.maxFrameBytes = 3 * (names + Object.keys(config.files).length * (6 * longestText + 16));
+    this.maxFrameBytes = sysfsFrameBytes(config);
   }
 
   get trouble(): string | undefined {

@@ -219,6 +219,9 @@ describe("contradictions", () => {
     expect(paths(yard({ decode: { ...value, channel: "t" } }))).toEqual([]);
     const device = { template: "a/{device}/{channel}" };
     expect(paths(yard({ decode: value, device }))).toEqual([]);
+    // What was captured has its topic, too.
+    const replay = { type: "replay", path: "/c", decode: value, device };
+    expect(paths({ sources: { replay } })).toEqual([]);
     expect(paths(yard({ decode: value, device: { template: "a/{device}/+" } }))).toEqual([
       "sources.yard.decode.channel",
     ]);
@@ -360,6 +363,24 @@ describe("sources that contradict themselves or each other", () => {
     });
     expect(paths(sections(50_000))).toEqual([]);
     expect(paths(sections(50_001))).toEqual(["sources.m.maxPayloadBytes"]);
+  });
+
+  test("so must what is read from many files of the kernel", () => {
+    const sections = (count: number): JsonObject => ({
+      store: { maxQueueBytes: 65_536 },
+      sources: {
+        s: {
+          type: "sysfs",
+          chip: "nct6775",
+          files: Object.fromEntries(
+            Array.from({ length: count }, (_, i) => [`t${i}`, { path: `temp${i}_input` }]),
+          ),
+          device: "d",
+        },
+      },
+    });
+    expect(paths(sections(26))).toEqual([]);
+    expect(paths(sections(28))).toEqual(["sources.s.files"]);
   });
 
   test("an input goes to one source, and only a hub that has inputs brings messages", () => {
