@@ -175,6 +175,10 @@ test.each<[string, () => string, () => void]>([
     const box = await start({ ...home(), upstream: { state: "off" } }, environment(secret()));
     await until("the first twin is answered", answered(old, 1));
     const before = box.gateway.status.configHash;
+    // Something must wait from the trial's first moment on: with nothing to send, an answered twin is proof enough.
+    old.setFault("withholdPuback");
+    await box.feed(10);
+    await until("messages wait", () => box.outbox().entries > 0);
     desire(old, {
       hub: { ...there, trialMs: 2_000, sendTimeoutMs: 500 },
       windows: { second: { sizeMs: 7_000 } },
@@ -182,7 +186,7 @@ test.each<[string, () => string, () => void]>([
     await until("the trial has begun", () =>
       box.log.lines.some(({ message }) => message.includes("on trial")),
     );
-    await box.feed(10);
+    old.clearFaults();
     await until("it is answered", answered(old, 2));
     expect(reported(old).lastDesiredStatus).toMatchObject({ code: 400, path: "hub" });
     expect(reported(other).lastDesiredVersion).toBeUndefined();
