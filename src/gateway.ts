@@ -41,6 +41,8 @@ const impatientMs = 1_000;
 const drainMs = 3_000;
 /** How long callers of the API that wait for a commit may keep a stop waiting. */
 const apiStopMs = 1_500;
+/** How long a device that hangs may keep a stop from storing what the others brought. */
+const sourcesStopMs = 2_500;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
 
@@ -260,10 +262,10 @@ export class Gateway {
     await this.#housekeeping;
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
-    const answered = this.#api.stop(AbortSignal.any([deadline, AbortSignal.timeout(apiStopMs)]));
-    await Promise.all([this.#sources.stop(), answered]);
+    const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
+    await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
     await Promise.race([settled, aborted(deadline)]);
-    const drained = AbortSignal.any([deadline, AbortSignal.timeout(drainMs)]);
+    const drained = within(drainMs);
     // A store that fails keeps its flush waiting; the deadline ends that.
     const flushed = this.#intake
       .flush()
@@ -271,9 +273,8 @@ export class Gateway {
     await Promise.race([flushed, aborted(drained)]);
     await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
-    const lastCall = AbortSignal.any([deadline, AbortSignal.timeout(hubStopMs)]);
     const idle = Promise.all([this.#hub.stop(), this.#twin.stop(), this.#models.stop()]);
-    await Promise.race([idle, aborted(lastCall)]);
+    await Promise.race([idle, aborted(within(hubStopMs))]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();

@@ -73,7 +73,7 @@ export async function record(options: RecordOptions, signal: Promise<unknown>): 
   const seconds = writer.elapsedMs / 1_000;
   // For good: a broker need keep nothing of a recording.
   await sources.retire({});
-  await sources.stop();
+  await sources.stop(AbortSignal.timeout(1_000));
   if (ended instanceof Error) throw ended;
   await writer.close();
   const { counts } = writer;

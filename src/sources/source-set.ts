@@ -1,5 +1,6 @@
 import type { Config, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
+import { aborted } from "../core/deadline.ts";
 import { InvariantError } from "../core/errors.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
@@ -90,11 +91,12 @@ export class SourceSet {
     // A stop of the whole gateway comes with no configuration, and is for a while only.
     const resumes = (name: string) =>
       this.#stopped || sessionOf(config[name]) === this.#running.get(name)?.session;
-    await Promise.all(gone.map(([name, { source }]) => source.stop(!resumes(name))));
-    for (const [name] of gone) {
+    const stop = async ([name, { source }]: (typeof gone)[number]) => {
+      await source.stop(!resumes(name));
       this.#running.delete(name);
       this.#status.delete(name);
-    }
+    };
+    await Promise.all(gone.map(stop));
   }
 
   /** Starts the sources that do not run yet, after retiring those that must not. */
@@ -110,11 +112,13 @@ export class SourceSet {
     }
   }
 
-  /** For good: what comes afterwards starts nothing. */
-  async stop(): Promise<void> {
+  /** For good: what comes afterwards starts nothing. At `deadline` it goes on without those that do not stop. */
+  async stop(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
     this.#place.inbox.close();
-    await this.retire({});
+    await Promise.race([this.retire({}), aborted(deadline)]);
+    const sources = [...this.#running.keys()];
+    if (sources.length > 0) this.#log.error({ sources }, "sources do not stop; what they brought is stored");
   }
 
   async #make(name: string, config: SourceConfig): Promise<Source> {

@@ -39,7 +39,7 @@ beforeEach(() => {
   );
 });
 afterEach(async () => {
-  await set.stop();
+  await set.stop(AbortSignal.timeout(10_000));
   await Promise.all(devices.map((device) => device.stop()));
 });
 
@@ -98,7 +98,7 @@ test("a source that is off is not started, and stopped when it ran", async () =>
 test("a configuration that comes after the stop starts nothing", async () => {
   await set.configure(sources({ a: [0] }));
   await open("a");
-  await set.stop();
+  await set.stop(AbortSignal.timeout(10_000));
   await set.configure(sources({ a: [0], b: [1] }));
   expect(states()).toEqual([]);
 });
@@ -107,7 +107,7 @@ test("a configuration that waits for a port to close while the stop comes starts
   await set.configure(sources({ a: [0] }));
   await open("a");
   const configured = set.configure(sources({ b: [1] }));
-  await set.stop();
+  await set.stop(AbortSignal.timeout(10_000));
   await configured;
   expect(states()).toEqual([]);
 });
@@ -152,6 +152,6 @@ test("a source of a broker unsubscribes when its topic changes or it goes, not w
   expect(unsubscribed).toEqual(["a/#", "b/#"]);
   await configure({ topic: "c/#" });
   await open("yard");
-  await set.stop();
+  await set.stop(AbortSignal.timeout(10_000));
   expect(unsubscribed).toEqual(["a/#", "b/#"]);
 });
