@@ -213,7 +213,9 @@ test.each(["direct", "sdk"])(
     const second = await start(config);
     await sending;
     await until("all are stored", async () => ((await second.audit()).oven?.ingested ?? 0) >= acknowledged);
-    expect((await second.audit()).oven?.ingested).toBe(acknowledged);
+    // The SDK's answer to the last one may be cut off by its own close, and that one comes again.
+    const again = client === "sdk" ? 1 : 0;
+    expect((await second.audit()).oven?.ingested).toBeLessThanOrEqual(acknowledged + again);
     expect(acknowledged - stopped).toBeLessThanOrEqual(1);
   },
 );
