@@ -1,4 +1,4 @@
-import { readFileSync } from "node:fs";
+import { readFileSync, statSync } from "node:fs";
 import { ConfigError, messageOf } from "../core/errors.ts";
 import type { SecretReference } from "./schema.ts";
 
@@ -16,6 +16,8 @@ export function resolveSecret(
     return value;
   }
   try {
+    // A pipe would keep the whole process waiting.
+    if (!statSync(reference.file).isFile()) throw new Error("it is no file");
     const value = readFileSync(reference.file, "utf8").replace(/\r?\n$/, "");
     if (value === "") throw new Error("it is empty");
     return value;

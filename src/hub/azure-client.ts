@@ -1,9 +1,9 @@
-import { readFile } from "node:fs/promises";
 import common from "azure-iot-common";
 import sdk from "azure-iot-device";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { readPlainFile } from "../core/plain-file.ts";
 import { type GuardedTransport, guardedTransport } from "./azure-transport.ts";
 import { callFromHub } from "./calls-from-hub.ts";
 import { incoming } from "./dialect.ts";
@@ -159,7 +159,7 @@ export class AzureClient implements HubClient {
     client.on("disconnect", (result: { transportObj?: Error } | undefined) =>
       this.#lost(new Error(result?.transportObj?.message ?? "the hub closed the connection")),
     );
-    const ca = caFile === undefined ? {} : { ca: await readFile(caFile, "utf8") };
+    const ca = caFile === undefined ? {} : { ca: (await readPlainFile(caFile)).toString("utf8") };
     await client.setOptions({ keepalive, ...ca, ...(tokenRenewal ? { tokenRenewal } : {}) });
     if (this.#done) throw new TransientError("HUB_LOST", "closed while connecting");
     await client.open();

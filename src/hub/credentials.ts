@@ -1,6 +1,6 @@
 import { createHmac } from "node:crypto";
-import { readFile } from "node:fs/promises";
 import { ConfigError } from "../core/errors.ts";
+import { readPlainFile } from "../core/plain-file.ts";
 import type { Identity } from "./dialect.ts";
 import { WorkloadApi } from "./workload-api.ts";
 
@@ -52,7 +52,7 @@ async function ofConnectionString(text: string, caFile: string | undefined): Pro
     deviceId: required("DeviceId"),
     moduleId: parts.get("ModuleId"),
     dial: parts.get("GatewayHostName") ?? hubHost,
-    ca: caFile === undefined ? undefined : await readFile(caFile, "utf8"),
+    ca: caFile === undefined ? undefined : (await readPlainFile(caFile)).toString("utf8"),
     sign: async (signed) => createHmac("sha256", key).update(signed).digest("base64"),
   };
 }

@@ -1,7 +1,7 @@
-import { readFile } from "node:fs/promises";
 import mqtt, { type MqttClient as Connection, type IClientOptions } from "mqtt";
 import { within } from "../core/deadline.ts";
 import { HeadgateError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { readPlainFile } from "../core/plain-file.ts";
 import type { HubClient, HubClientEvents, HubMessage } from "./hub-client.ts";
 import { unpooled } from "./unpooled.ts";
 
@@ -41,7 +41,8 @@ export class MqttClient implements HubClient {
 
   async connect(): Promise<void> {
     const o = this.#options;
-    const read = async (file: string | undefined) => (file === undefined ? undefined : await readFile(file));
+    const read = async (file: string | undefined) =>
+      file === undefined ? undefined : await readPlainFile(file);
     try {
       const [ca, cert, key] = await Promise.all([read(o.caFile), read(o.certFile), read(o.keyFile)]);
       const options: IClientOptions = {

@@ -1,8 +1,8 @@
-import { readFile } from "node:fs/promises";
 import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { readPlainFile } from "../core/plain-file.ts";
 import { catchPubacks } from "../core/pubacks.ts";
 
 export interface MqttConnectionOptions {
@@ -148,7 +148,8 @@ export class MqttConnection {
   async #clientOptions(): Promise<IClientOptions> {
     const { clientId, username, password, caFile, certFile, keyFile, keepaliveS, connectTimeoutMs } =
       this.#options;
-    const read = async (file: string | undefined) => (file === undefined ? undefined : await readFile(file));
+    const read = async (file: string | undefined) =>
+      file === undefined ? undefined : await readPlainFile(file);
     const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)]);
     return {
       protocolVersion: 4,

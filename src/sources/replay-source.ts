@@ -2,6 +2,7 @@ import { type FileHandle, open } from "node:fs/promises";
 import type { ReplaySourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
+import { expectPlainFile } from "../core/plain-file.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 import { isHeader, parseLine } from "./capture.ts";
 import type { FrameSink } from "./framer.ts";
@@ -80,6 +81,7 @@ export class ReplaySource implements Source {
 
   /** Once through the file. @throws Unavailable, and what the system says */
   async #play(signal: AbortSignal): Promise<void> {
+    await expectPlainFile(this.#config.path);
     const file = await open(this.#config.path, "r");
     try {
       const startedMs = this.#clock.monotonic();

@@ -1,3 +1,4 @@
+import { execFileSync } from "node:child_process";
 import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
@@ -19,12 +20,19 @@ test("a secret comes from the environment, or from a file without its last line 
   expect(resolveSecret(file(" two\nlines\n\n"), "hub.password", {})).toBe(" two\nlines\n");
 });
 
-test("one that is missing or empty cannot be read, and the error names the reference and the path", async () => {
+const pipe = () => {
+  const path = join(temporaryFolder(), "pipe");
+  execFileSync("mkfifo", [path]);
+  return { file: path };
+};
+
+test("one that is missing, empty or a pipe cannot be read, and the error names the reference and the path", async () => {
   for (const [reference, environment] of [
     [{ env: "KEY" }, {}],
     [{ env: "KEY" }, { KEY: "" }],
     [{ file: "/nowhere/secret" }, {}],
     [file("\n"), {}],
+    [pipe(), {}],
   ] as const) {
     expect(await codeOf(() => resolveSecret(reference, "hub.password", environment))).toBe(
       "SECRET_UNREADABLE",

@@ -1,4 +1,5 @@
 /** Captures in real files, played into a sink with a clock that only sleeping moves on. */
+import { execFileSync } from "node:child_process";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -169,6 +170,15 @@ test.each([
 test("a folder in place of the file is a failure", async () => {
   play({ path: folder });
   await until("failed", () => state() === "failed");
+});
+
+test("a pipe in place of the file is a failure, and is not waited for", async () => {
+  execFileSync("mkfifo", [path]);
+  play();
+  await until("failed", () => state() === "failed");
+  expect(statuses.at(-1)?.reason).toBe(`capture ${path}: ${path} is no file`);
+  await source?.stop();
+  expect(state()).toBe("stopped");
 });
 
 test("for ever begins anew at the end, with the times of the first time", async () => {
