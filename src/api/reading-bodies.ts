@@ -74,7 +74,7 @@ const bytesPerTurn = 32_768;
  */
 export async function checkFrames(
   frames: readonly Frame[],
-  decode: Decode,
+  { decode, takesArrays }: { readonly decode: Decode; readonly takesArrays: boolean },
   receivedMs: number,
 ): Promise<number> {
   let readings = 0;
@@ -87,7 +87,7 @@ export async function checkFrames(
     }
     const decoded = decode(bytes, receivedMs);
     if ("discard" in decoded) {
-      const index = badElement(bytes, decode, receivedMs);
+      const index = takesArrays ? badElement(bytes, decode, receivedMs) : undefined;
       const path = `${line === undefined ? "" : `line ${line}`}${index === undefined ? "" : `[${index}]`}`;
       throw refusal(decoded.discard, path);
     }
@@ -112,18 +112,15 @@ function badElement(bytes: Uint8Array, decode: Decode, receivedMs: number): numb
     throw error;
   }
   if (!Array.isArray(value)) return undefined;
-  const at = value.findIndex((element) => {
-    // An element that is no object would be an array of its own here, which may well be good.
-    if (typeof element !== "object" || element === null || Array.isArray(element)) return true;
-    return "discard" in decode(textOf(element), receivedMs);
-  });
+  // Alone in an array: an element that is one itself would be taken for several readings.
+  const at = value.findIndex((element) => "discard" in decode(textOf([element]), receivedMs));
   return at < 0 ? undefined : at;
 }
 
 /** What is nested too deep to be written again is no reading: empty bytes, which are none either. */
-function textOf(element: object): Uint8Array {
+function textOf(value: unknown[]): Uint8Array {
   try {
-    return Buffer.from(JSON.stringify(element));
+    return Buffer.from(JSON.stringify(value));
   } catch (error) {
     if (error instanceof RangeError) return new Uint8Array();
     throw error;

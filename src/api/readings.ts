@@ -36,6 +36,8 @@ export interface Stored {
 interface Target {
   readonly decode: Decode;
   readonly format: DecodeConfig["format"];
+  /** The elements of an array are its readings. */
+  readonly takesArrays: boolean;
 }
 interface Known {
   readonly entry: KeyEntry;
@@ -87,7 +89,9 @@ export class Readings {
     const targets = new Map<string, Target>();
     for (const [name, source] of Object.entries(config.sources)) {
       if (sources[name]?.type !== "http") continue;
-      targets.set(name, { decode: compileDecoder(source, names), format: source.decode.format });
+      const { format } = source.decode;
+      const takesArrays = source.decode.format === "json" && source.decode.items === undefined;
+      targets.set(name, { decode: compileDecoder(source, names), format, takesArrays });
     }
     this.#targets = targets;
   }
@@ -114,7 +118,7 @@ export class Readings {
     if (known) return await this.#repeat(known, named.hash);
     const frames = framesOf(body, form);
     const checkedMs = this.#options.clock.wall();
-    const readings = await checkFrames(frames, target.decode, checkedMs);
+    const readings = await checkFrames(frames, target, checkedMs);
     // The check lets others do their work: they may have changed what it went by, or taken the very same request.
     const wallMs = this.#options.clock.wall();
     if (this.#targets.get(name) !== target || wallMs < checkedMs) return await this.post(request);

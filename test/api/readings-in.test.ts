@@ -157,6 +157,38 @@ describe("what is bad is refused whole, with its place and the reason", () => {
     expectNothingTaken(gateway);
   });
 
+  test.each([
+    [
+      "an array of arrays",
+      {},
+      [
+        ["a", 1],
+        [null, 2],
+        ["c", 3],
+      ],
+      "[1]",
+    ],
+    [
+      "an array beside others",
+      { items: "$[1]" },
+      [
+        "a",
+        [
+          ["a", 1],
+          [null, 2],
+        ],
+      ],
+      undefined,
+    ],
+  ])("a reading without a device in %s", async (_, more, body, path) => {
+    const decode = { format: "json", fields: { id: "$[0]", temperature: "$[1]" }, ...more };
+    const { post, gateway } = await startGateway(folder, { sources: { yard: { ...yard, decode } } });
+    const { status, json } = await post(JSON.stringify(body));
+    const error = { code: "noDevice", message: expect.any(String), ...(path === undefined ? {} : { path }) };
+    expect({ status, json }).toEqual({ status: 400, json: { error } });
+    expectNothingTaken(gateway);
+  });
+
   test("bytes that are not UTF-8", async () => {
     const { post, gateway } = await startGateway(folder);
     expect(await post(new Uint8Array([0x7b, 0xff]))).toMatchObject({
