@@ -40,7 +40,7 @@ export async function scan(
     process.exitCode = exitCode.crashed;
     return;
   }
-  const config = proposal(found);
+  const config = await proposal(found);
   const text = json
     ? JSON.stringify({ ...found, config })
     : `${describe(found)}\n\nA configuration to start from:\n\n${JSON.stringify(config, null, 2)}`;

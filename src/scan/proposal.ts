@@ -1,3 +1,4 @@
+import { realpath } from "node:fs/promises";
 import type { JsonObject } from "../core/json.ts";
 import { hex } from "./folder.ts";
 import type { FoundBus } from "./i2c-buses.ts";
@@ -14,7 +15,7 @@ export interface Found {
 }
 
 /** A configuration to start from. What cannot be known, such as what a port sends, is off. */
-export function proposal({ serial, i2c, oneWire, kernel, modbus }: Found): JsonObject {
+export async function proposal({ serial, i2c, oneWire, kernel, modbus }: Found): Promise<JsonObject> {
   const sources: JsonObject = {};
   const add = (wanted: string, source: JsonObject) => {
     const name = freeName(wanted, sources);
@@ -26,10 +27,15 @@ export function proposal({ serial, i2c, oneWire, kernel, modbus }: Found): JsonO
       add(`unit-${unit}`, { type: "modbus", state: "off", ...settings, unit, registers });
     }
   }
-  // A port has one reader.
-  const lines = modbus.flatMap(({ settings, units }) => (units.length > 0 ? [settings.path] : []));
-  for (const { path, tty } of serial.filter((port) => !lines.includes(port.path)))
+  // A port has one reader, by whichever of its names.
+  const lines = modbus.flatMap(({ settings: { path }, units }) =>
+    typeof path === "string" && units.length > 0 ? [realOf(path)] : [],
+  );
+  const taken = await Promise.all(lines);
+  for (const { path, tty } of serial) {
+    if (taken.includes(await realOf(path))) continue;
     add(tty, { type: "serial", state: "off", path, baudRate: 115_200, decode: { format: "json" } });
+  }
   for (const { bus, chips } of i2c) {
     for (const { address, driver, candidates } of chips) {
       const [only, other] = driver === undefined ? candidates : [driver];
@@ -46,6 +52,8 @@ export function proposal({ serial, i2c, oneWire, kernel, modbus }: Found): JsonO
   }
   return { sources, windows: { minute: { sizeMs: 60_000 } } };
 }
+
+const realOf = (path: string) => realpath(path).catch(() => path);
 
 const quantities: Readonly<Record<string, string>> = {
   temp: "temperature",

@@ -242,6 +242,19 @@ test("units of Modbus that answer on a line are found, and no others", async () 
   });
 });
 
+test("a port whose units answer is not proposed as a serial port as well, whatever it was called", async () => {
+  const line = new SerialBus();
+  onTestFinished(() => line.stop());
+  await line.unit(2, ["holding 0 1"]);
+  const port = join(dev, "ttyUSB0");
+  symlinkSync(line.path, port);
+  mkdirSync(join(dev, "serial/by-id"), { recursive: true });
+  symlinkSync("../../ttyUSB0", join(dev, "serial/by-id/usb-adapter"));
+  const found = await scan("--no-i2c", "--modbus", port, "--units", "1-3");
+  expect(found.serial).toMatchObject([{ path: join(dev, "serial/by-id/usb-adapter") }]);
+  expect(Object.keys(found.config.sources)).toEqual(["unit-2"]);
+});
+
 test("units behind a server of Modbus are found; a server that is not there is told", async () => {
   const server = new LibmodbusServer(["tcp", "0"], ["unit 3", "holding 0 1"]);
   onTestFinished(() => server.stop());
