@@ -136,7 +136,7 @@ function explain(issue: Issue, input: JsonObject): Problem[] {
     return issue.keys.map((key) => ({
       path: [...path, key].join("."),
       message: "unknown key",
-      ...near(key, known),
+      ...(whereNow(key, known) ?? near(key, known)),
     }));
   }
   if (issue.code === "invalid_union" && "discriminator" in issue && typeof issue.discriminator === "string") {
@@ -214,6 +214,17 @@ function below(schema: z.core.$ZodType, key: PropertyKey, at: unknown): z.core.$
 
 function objectKeys(schema: z.core.$ZodType, at: unknown): string[] {
   return unwrap(schema, at).flatMap((s) => Object.keys((s._zod.def as { shape?: object }).shape ?? {}));
+}
+
+/** Keys of earlier versions, and where it is said now. */
+const moved: Readonly<Record<string, readonly [section: string, key: string]>> = {
+  maxLineBytes: ["framing", "maxBytes"],
+  firstLine: ["framing", "first"],
+};
+
+function whereNow(given: string, known: readonly string[]): { hint: string } | undefined {
+  const [section = "", key] = (Object.hasOwn(moved, given) ? moved[given] : undefined) ?? [];
+  return known.includes(section) ? { hint: `it is ${section}.${key} now` } : undefined;
 }
 
 function near(given: string, known: readonly string[]): { hint?: string } {

@@ -33,6 +33,15 @@ test("a socket source connects or listens, where nobody else does", () => {
   expect(paths(big)).toEqual(["sources.s.framing.maxBytes"]);
 });
 
+test("keys of lines from before there was framing are told where they went", () => {
+  const source = jsonSource("s", { maxLineBytes: 8_192, firstLine: "keep" });
+  const problems = problemsOf({ sources: { s: source } });
+  expect(problems.get("sources.s.maxLineBytes")?.hint).toBe("it is framing.maxBytes now");
+  expect(problems.get("sources.s.firstLine")?.hint).toBe("it is framing.first now");
+  const elsewhere = problemsOf({ publish: { firstLine: "keep" } });
+  expect(elsewhere.get("publish.firstLine")?.hint).toContain("known here");
+});
+
 test("a format needs the framing that its frames come in", () => {
   const source = (framing: JsonObject) => ({
     sources: { s: jsonSource("s", { decode: { format: "dsmr" }, framing }) },
