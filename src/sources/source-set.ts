@@ -1,4 +1,4 @@
-import type { Config, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
+import type { Config, ModbusSourceConfig, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
 import { InvariantError } from "../core/errors.ts";
@@ -212,7 +212,16 @@ function transportOf(config: SourceConfig): string {
     if (key === "intervalMs") return "decode" in config;
     return beyondTransport.includes(key);
   };
-  return fingerprint(Object.entries(config).filter(([key]) => !isBeyond(key)));
+  const known = config.type === "modbus" ? { ...config, registers: askedOf(config.registers) } : config;
+  return fingerprint(Object.entries(known).filter(([key]) => !isBeyond(key)));
+}
+
+/** Registers without what is only known of their values: neither a question nor a write goes by it. */
+function askedOf(registers: ModbusSourceConfig["registers"]): object {
+  const asked = Object.entries(registers).map(
+    ([channel, { unit: _, min: __, max: ___, ...register }]) => [channel, register] as const,
+  );
+  return Object.fromEntries(asked);
 }
 
 /** Undefined when nothing is kept. */

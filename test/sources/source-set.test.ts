@@ -1,4 +1,5 @@
 /** The set of sources, with real ports on pseudo-terminals. */
+import { createServer } from "node:net";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
@@ -86,6 +87,42 @@ test("what only the pipeline needs does not touch the port", async () => {
   await devices[0]?.send("a line\n");
   await until("the frame", () => frames.length === 1);
   expect(frames).toEqual(["a half a line"]);
+});
+
+test("what is only known of a register's values leaves the connection of its unit open", async () => {
+  let connections = 0;
+  let questions = 0;
+  const server = createServer((socket) => {
+    connections++;
+    socket.on("error", () => undefined);
+    socket.on("data", (request) => {
+      questions++;
+      const header = Buffer.from(request.subarray(0, 7));
+      header.writeUInt16BE(5, 4);
+      socket.write(Buffer.concat([header, Buffer.from("0302002a", "hex")]));
+    });
+  });
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const { port } = server.address() as { port: number };
+  const unit = (register: JsonObject) => {
+    const line = { type: "modbus", transport: "tcp", host: "127.0.0.1", port, unit: 1, intervalMs: 100 };
+    const oven = { ...line, device: "oven", registers: { temperature: { address: 0, ...register } } };
+    const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { oven } };
+    return set.configure(checkConfig(config).config.sources);
+  };
+  const asked = async () => {
+    const before = questions;
+    await until("two questions", () => questions >= before + 2);
+  };
+  await unit({});
+  await asked();
+  await unit({ unit: "°C", min: 0, max: 250 });
+  await asked();
+  expect(connections).toBe(1);
+  await unit({ unit: "°C", min: 0, max: 250, type: "int16" });
+  await asked();
+  expect(connections).toBe(2);
 });
 
 test("a source that is off is not started, and stopped when it ran", async () => {
