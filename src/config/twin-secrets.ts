@@ -40,7 +40,8 @@ export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath
 
 /** A number in a file may be a secret as well: of sources that read files a twin names those of the kernel only. */
 function forbiddenRoot({ path, section: { type, root }, local }: Section): Problem[] {
-  if (type !== "sysfs" || typeof root !== "string" || resolve(root).startsWith("/sys/")) return [];
+  if (type !== "sysfs" && type !== "oneWire") return [];
+  if (typeof root !== "string" || resolve(root).startsWith("/sys/")) return [];
   if (isObject(local) && local.root === root) return [];
   const hint = "name a folder in /sys, or set it in the configuration file";
   return [{ path: `${path}.root`, message: "a twin cannot name this folder", hint }];

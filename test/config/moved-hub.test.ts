@@ -182,6 +182,9 @@ describe("a secret in a twin", () => {
     expect(refused("other", { ...chip, root: "/sys/../run/secrets" })).toBe("sources.other.root");
     expect(refused("other", { ...chip, root: "/sys/class/thermal/thermal_zone0" })).toBeUndefined();
     expect(refused("other", { ...chip, chip: "cpu_thermal" })).toBeUndefined();
+    const thermometer = { type: "oneWire", id: "28-000000000001", device: "d" };
+    expect(refused("other", { ...thermometer, root: "/run/secrets" })).toBe("sources.other.root");
+    expect(refused("other", thermometer)).toBeUndefined();
   });
 
   test("does not follow a source that a twin led elsewhere when the file gains it", () => {
