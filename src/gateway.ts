@@ -43,6 +43,8 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** How long a device that hangs may keep a stop from storing what the others brought. */
 const sourcesStopMs = 2_500;
+/** The one at work in a model may take so long of the API's time; there is time left to answer that there is no score. */
+const modelStopMs = 1_000;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
 
@@ -263,6 +265,7 @@ export class Gateway {
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
+    this.#models.refuseAll(within(modelStopMs));
     await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = within(drainMs);
@@ -273,11 +276,13 @@ export class Gateway {
     await Promise.race([flushed, aborted(drained)]);
     await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
-    const idle = Promise.all([this.#hub.stop(), this.#twin.stop(), this.#models.stop()]);
+    const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
     await Promise.race([idle, aborted(within(hubStopMs))]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
+    // Behind the last commit, which nothing of a runtime is to endanger.
+    await Promise.race([this.#models.stop(), aborted(deadline)]);
     if (!isDurable) {
       const { queuedBytes, reason } = this.#intake.status;
       throw new TransientError(

@@ -104,7 +104,12 @@ test("each package that touches the outside world is imported by one file", () =
   expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
   expect(packages(/^onnxruntime-(node|web)$/)).toEqual(["infer/engine.ts"]);
   expect(packages(/^sharp$/)).toEqual(["infer/images.ts"]);
-  expect(packages(/^koffi$/)).toEqual(["core/libc.ts", "simulated-devices/pty.ts", "sources/i2c-chip.ts"]);
+  expect(packages(/^koffi$/)).toEqual([
+    "core/end-process.ts",
+    "core/libc.ts",
+    "simulated-devices/pty.ts",
+    "sources/i2c-chip.ts",
+  ]);
   // Drivers describe their options with what they are given of it.
   expect(packages(/^zod$/).filter((file) => !["embedded-hub", "drivers"].includes(folderOf(file)))).toEqual([
     "config/any-source-schema.ts",

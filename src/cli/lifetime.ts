@@ -1,3 +1,4 @@
+import { endAtOnce } from "../core/end-process.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import { exitCode } from "./exit-code.ts";
@@ -14,7 +15,7 @@ export function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ["SIGTERM", "SIGINT"] as const) {
       process.on(name, () => {
-        if (++signals > 1) process.exit(exitCode.crashed);
+        if (++signals > 1) end(exitCode.crashed);
         endWhenOverdue();
         resolve(name);
       });
@@ -41,7 +42,7 @@ export function hangup(): (action: () => Promise<void>) => void {
 function endWhenOverdue(): void {
   const overdue = setTimeout(() => {
     process.stderr.write("headgate: did not stop in time; what was committed is safe\n");
-    process.exit(exitCode.crashed);
+    end(exitCode.crashed);
   }, stopDeadlineMs + 500);
   overdue.unref();
 }
@@ -64,9 +65,15 @@ export async function untilStopped(
     await stop(deadline);
   } catch (error) {
     log.error({ reason: messageOf(error) }, "stopping failed");
-    process.exit(exitCode.crashed);
+    end(exitCode.crashed);
   }
-  process.exit(exitCode.stopped);
+  end(exitCode.stopped);
+}
+
+/** The way out of every process that is stopped or crashes. Out of order, nothing may hold it up. */
+function end(code: number): never {
+  if (code === exitCode.stopped) process.exit(code);
+  endAtOnce(code);
 }
 
 /** What cannot be mended ends the process; the supervisor starts it again from its store. */
@@ -79,7 +86,7 @@ export function fatal(log: Logger): (error: unknown) => void {
       { reason: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
       "crashed",
     );
-    process.exit(exitCode.crashed);
+    end(exitCode.crashed);
   };
 }
 

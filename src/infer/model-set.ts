@@ -45,6 +45,11 @@ export class ModelSet {
     await this.#prune(wanted.flatMap(([, { sha256 }]) => (sha256 === undefined ? [] : [sha256])));
   }
 
+  /** For a stop: who waits for a turn is refused at once, and who is at work at the deadline. */
+  refuseAll(deadline: AbortSignal): void {
+    for (const model of this.#models.values()) model.refuseAll(deadline);
+  }
+
   async stop(): Promise<void> {
     const models = [...this.#models.values()];
     await Promise.all(models.map((model) => model.stop()));

@@ -22,14 +22,14 @@ try {
   tell({ opened: { engine, inputs, outputs } });
 } catch (error) {
   tell({ refused: messageOf(error).trim() });
-  port.close();
+  process.exit();
 }
 
 async function serve(session: Session, message: ToThread): Promise<void> {
   if (message === "end") {
     await session.release();
-    port?.close();
-    return;
+    // Of this thread alone, together with those that WebAssembly has below it.
+    process.exit();
   }
   const { id, task } = message;
   try {

@@ -1,13 +1,25 @@
 import { Worker } from "node:worker_threads";
 import { aborted, within } from "../core/deadline.ts";
+import { endAtOnce } from "../core/end-process.ts";
 import { PermanentError, TransientError } from "../core/errors.ts";
 import type { Outcome, Task } from "./task.ts";
 import type { FromThread, Opened, ThreadOptions, ToThread } from "./thread-protocol.ts";
 
 /** A large model on a slow card; past it the model counts as one that cannot be loaded. */
 const openMs = 180_000;
-/** How long the end of a task may be waited for when a thread is closed. */
-const closeMs = 2_000;
+/** Threads that were closed and still run may be as many; each holds a model, and one that is stuck never ends. */
+const maxLeaving = 2;
+/** How long another one may be waited for when they are: one that is not stuck ends behind its run. */
+const leavingMs = 2_000;
+
+/** Those that have not ended. */
+const running = new Set<ModelThread>();
+const leaving = new Set<ModelThread>();
+
+// Node would end the threads, and that aborts the process while one is inside its runtime.
+process.on("exit", (code) => {
+  if (running.size > 0) endAtOnce(code);
+});
 
 /**
  * The main thread's end of a model's thread. Both runtimes block the thread that calls them, for as long as a run takes,
@@ -19,7 +31,8 @@ export class ModelThread {
     number,
     { readonly resolve: (outcome: Outcome) => void; readonly reject: (error: Error) => void }
   >();
-  readonly #ended: Promise<void>;
+  /** Resolves when the thread has ended. */
+  readonly ended: Promise<void>;
   #nextId = 1;
   #lost: Error | undefined;
   /** Resolves when the thread is lost, or was closed. */
@@ -34,6 +47,7 @@ export class ModelThread {
    * @throws PermanentError MODEL_REFUSED with what the runtime says; TransientError MODEL_LOST; the signal's reason
    */
   static async open(options: ThreadOptions, signal: AbortSignal): Promise<ModelThread> {
+    await roomForAnother(signal);
     const thread = new ModelThread(options);
     try {
       const first = Promise.race([thread.#first, thread.lost.then((error) => Promise.reject(lost(error)))]);
@@ -45,7 +59,7 @@ export class ModelThread {
       const message = "refused" in answer ? answer.refused : "it answered out of turn";
       throw new PermanentError("MODEL_REFUSED", `the runtime does not take the model: ${message}`);
     } catch (error) {
-      await thread.#worker.terminate();
+      thread.close();
       throw error;
     }
   }
@@ -64,8 +78,11 @@ export class ModelThread {
       else this.#onFirst(message);
     });
     this.#worker.on("error", (error) => this.#lose(error));
-    this.#ended = new Promise((resolve) => {
+    running.add(this);
+    this.ended = new Promise((resolve) => {
       this.#worker.once("exit", (code) => {
+        running.delete(this);
+        leaving.delete(this);
         this.#lose(new Error(`it ended with code ${code}`));
         resolve();
       });
@@ -78,16 +95,22 @@ export class ModelThread {
 
   /**
    * Does one task; what of it is in `transfer` is the thread's afterwards.
-   * @throws PermanentError MODEL_FAILED with what the runtime says; TransientError MODEL_LOST, and the thread is lost
+   * @throws PermanentError MODEL_FAILED with what the runtime says; TransientError MODEL_LOST, and the thread is lost;
+   * the signal's reason, and what comes of it is dropped
    */
-  async run(task: Task, timeoutMs: number, transfer: readonly ArrayBuffer[] = []): Promise<Outcome> {
+  async run(
+    task: Task,
+    timeoutMs: number,
+    transfer: readonly ArrayBuffer[] = [],
+    signal?: AbortSignal,
+  ): Promise<Outcome> {
     if (this.#lost) throw lost(this.#lost);
     const id = this.#nextId++;
     // First, because it throws at what cannot be sent.
     this.#worker.postMessage({ id, task } satisfies ToThread, [...transfer]);
     const outcome = new Promise<Outcome>((resolve, reject) => this.#pending.set(id, { resolve, reject }));
     try {
-      return await within(outcome, timeoutMs, "the model", undefined, "MODEL_LOST");
+      return await within(outcome, timeoutMs, "the model", signal, "MODEL_LOST");
     } catch (error) {
       // It may be stuck for ever, and nothing can tell.
       if (error instanceof TransientError) this.#lose(error);
@@ -97,11 +120,16 @@ export class ModelThread {
     }
   }
 
-  /** Behind what it was asked for; ends soon in any case. */
-  async close(): Promise<void> {
-    if (!this.#lost) this.#worker.postMessage("end" satisfies ToThread);
-    await Promise.race([this.#ended, aborted(AbortSignal.timeout(this.#lost ? 0 : closeMs))]);
-    await this.#worker.terminate();
+  /**
+   * Lets go of it: it ends by itself behind what it is at, and nobody waits for that any more. To terminate it inside
+   * its runtime would abort the process.
+   */
+  close(): void {
+    if (!running.has(this) || leaving.has(this)) return;
+    leaving.add(this);
+    this.#worker.postMessage("end" satisfies ToThread);
+    this.#worker.unref();
+    this.#lose(new Error("it was closed"));
   }
 
   #settle(message: Extract<FromThread, { readonly id: number }>): void {
@@ -120,3 +148,16 @@ export class ModelThread {
 
 const lost = (cause: Error) =>
   new TransientError("MODEL_LOST", `the model's thread is lost: ${cause.message}`, { cause });
+
+/** @throws TransientError MODEL_LOST when too many that were closed still run; the signal's reason */
+async function roomForAnother(signal: AbortSignal): Promise<void> {
+  const patience = AbortSignal.any([signal, AbortSignal.timeout(leavingMs)]);
+  while (leaving.size >= maxLeaving) {
+    await Promise.race([...[...leaving].map(({ ended }) => ended), aborted(patience)]);
+    signal.throwIfAborted();
+    if (patience.aborted && leaving.size >= maxLeaving) {
+      const message = `${leaving.size} threads that were given up still run, and another one has to wait for their end`;
+      throw new TransientError("MODEL_LOST", message);
+    }
+  }
+}

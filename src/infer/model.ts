@@ -77,6 +77,9 @@ export class Model {
   #serving: Serving | undefined;
   #wanted: { readonly identity: string; readonly stop: AbortController; running: Promise<void> } | undefined;
   #config: ModelConfig | undefined;
+  /** Nobody gets a turn any more; and who is at work, no answer. */
+  readonly #noTurns = new AbortController();
+  readonly #noAnswers = new AbortController();
 
   /** `folder`: where fetched models are kept. */
   constructor(folder: string, clock: Clock, log: Logger) {
@@ -118,14 +121,20 @@ export class Model {
     this.#wanted = { identity, stop, running };
   }
 
-  /** Requests under way are finished first, if that is soon. */
+  /** Who waits for a turn is refused at once, and who is at work at the deadline. */
+  refuseAll(deadline: AbortSignal): void {
+    this.#noTurns.abort();
+    void aborted(deadline).then(() => this.#noAnswers.abort());
+  }
+
+  /** Requests under way are finished; the thread ends behind them, and is not waited for. */
   async stop(): Promise<void> {
     this.#wanted?.stop.abort();
     await this.#wanted?.running;
     const serving = this.#serving;
     this.#serving = undefined;
     this.#set("stopped", undefined);
-    if (serving) await this.#retire(serving);
+    if (serving) this.#retire(serving);
   }
 
   /** Scores one request; `prepare` makes it ready, which may take long, and is told what it is for. */
@@ -144,12 +153,13 @@ export class Model {
     const { config, opened, labels } = serving;
     const by: ModelInForce = { config, opened, labels };
     const { timeoutMs } = config;
-    const signal = AbortSignal.any([client, AbortSignal.timeout(timeoutMs)]);
+    const signal = AbortSignal.any([client, AbortSignal.timeout(timeoutMs), this.#noTurns.signal]);
     try {
       const prepared = await prepare(by, signal);
       if (isRefusal(prepared)) return this.#count(prepared);
       const { task, transfer } = prepared;
-      const outcome = await this.#queue.turn(() => serving.thread.run(task, timeoutMs, transfer), signal);
+      const run = () => serving.thread.run(task, timeoutMs, transfer, this.#noAnswers.signal);
+      const outcome = await this.#queue.turn(run, signal);
       if (isRefusal(outcome)) return this.#count(outcome);
       this.#counts.scored++;
       return { outcome, by };
@@ -160,12 +170,13 @@ export class Model {
         return this.#count(refuse("lost", error.message));
       }
       if (client.aborted) return this.#count(refuse("cancelled", "the caller is gone"));
+      if (this.#noTurns.signal.aborted) return this.#count(refuse("notReady", "the gateway stops"));
       if (signal.aborted) return this.#count(refuse("busy", `no turn came within ${timeoutMs} ms`));
       throw error;
     } finally {
       this.#queue.leave();
       serving.users--;
-      if (serving.isRetired && serving.users === 0) void serving.thread.close();
+      if (serving.isRetired && serving.users === 0) serving.thread.close();
     }
   }
 
@@ -206,8 +217,7 @@ export class Model {
         const lost = await Promise.race([serving?.thread.lost, aborted(signal)]);
         if (signal.aborted) return;
         this.#serving = undefined;
-        // A thread that is stuck ends when its run does.
-        void serving?.thread.close();
+        serving?.thread.close();
         throw new TransientError("MODEL_LOST", `the model's thread is lost: ${lost?.message}`);
       } catch (error) {
         if (signal.aborted) return;
@@ -226,7 +236,7 @@ export class Model {
       this.#serving = await this.#load(identity, signal);
     }
     this.#set("ready", undefined);
-    if (before && before !== this.#serving) await this.#retire(before);
+    if (before && before !== this.#serving) this.#retire(before);
   }
 
   async #pause(error: unknown, attempt: number, signal: AbortSignal): Promise<void> {
@@ -249,7 +259,7 @@ export class Model {
     const { opened } = thread;
     const classes = opened.outputs[0]?.shape.at(-1);
     if (labels && typeof classes === "number" && labels.length !== classes) {
-      await thread.close();
+      thread.close();
       const message = `there are ${labels.length} labels, and the model has ${classes} classes`;
       throw new PermanentError("MODEL_REFUSED", message);
     }
@@ -258,9 +268,9 @@ export class Model {
     return { config: settings, opened, labels, thread, file, threads, identity, users: 0, isRetired: false };
   }
 
-  async #retire(serving: Serving): Promise<void> {
+  #retire(serving: Serving): void {
     serving.isRetired = true;
-    if (serving.users === 0) await serving.thread.close();
+    if (serving.users === 0) serving.thread.close();
   }
 
   #set(state: ModelStatus["state"], reason: string | undefined): void {

@@ -10,10 +10,13 @@ export interface Outcome {
 }
 
 export interface Running {
+  readonly pid: number | undefined;
   readonly done: Promise<Outcome>;
   stop(signal: NodeJS.Signals): void;
   /** Resolves with the output so far once it holds `text`. */
   shows(text: string): Promise<string>;
+  /** What it said on stderr so far. */
+  errors(): string;
 }
 
 /** `headgate` with these arguments, in `folder`, outside of any IoT Edge environment. */
@@ -41,6 +44,7 @@ export function startProcess(
   });
   const done = new Promise<Outcome>((resolve) => child.on("close", (code) => resolve({ code, out, err })));
   return {
+    pid: child.pid,
     done,
     stop: (signal) => void child.kill(signal),
     shows: (text) =>
@@ -52,5 +56,6 @@ export function startProcess(
         void done.then(() => reject(new Error(`ended without showing ${text}: ${out}${err}`)));
         look();
       }),
+    errors: () => err,
   };
 }
