@@ -15,7 +15,7 @@ export function stopSignal(): Promise<string> {
   return new Promise((resolve) => {
     for (const name of ["SIGTERM", "SIGINT"] as const) {
       process.on(name, () => {
-        if (++signals > 1) end(exitCode.crashed);
+        if (++signals > 1) endAtOnce(exitCode.crashed);
         endWhenOverdue();
         resolve(name);
       });
@@ -42,7 +42,7 @@ export function hangup(): (action: () => Promise<void>) => void {
 function endWhenOverdue(): void {
   const overdue = setTimeout(() => {
     process.stderr.write("headgate: did not stop in time; what was committed is safe\n");
-    end(exitCode.crashed);
+    endAtOnce(exitCode.crashed);
   }, stopDeadlineMs + 500);
   overdue.unref();
 }
@@ -52,7 +52,10 @@ export function stdoutClosed(): Promise<void> {
   return new Promise((resolve) => process.stdout.on("error", () => resolve()));
 }
 
-/** Waits for one of the reasons to stop, stops within the deadline, and exits the process. */
+/**
+ * Waits for one of the reasons to stop, stops within the deadline, and ends the process: what is to stay is safe then,
+ * and whatever still hangs has been given up.
+ */
 export async function untilStopped(
   reasons: readonly Promise<unknown>[],
   stop: (deadline: AbortSignal) => Promise<void>,
@@ -65,15 +68,9 @@ export async function untilStopped(
     await stop(deadline);
   } catch (error) {
     log.error({ reason: messageOf(error) }, "stopping failed");
-    end(exitCode.crashed);
+    endAtOnce(exitCode.crashed);
   }
-  end(exitCode.stopped);
-}
-
-/** The way out of every process that is stopped or crashes. Out of order, nothing may hold it up. */
-function end(code: number): never {
-  if (code === exitCode.stopped) process.exit(code);
-  endAtOnce(code);
+  endAtOnce(exitCode.stopped);
 }
 
 /** What cannot be mended ends the process; the supervisor starts it again from its store. */
@@ -86,7 +83,7 @@ export function fatal(log: Logger): (error: unknown) => void {
       { reason: messageOf(error), stack: error instanceof Error ? error.stack : undefined },
       "crashed",
     );
-    end(exitCode.crashed);
+    endAtOnce(exitCode.crashed);
   };
 }
 

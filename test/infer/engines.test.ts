@@ -26,7 +26,8 @@ async function probabilities(path: string, engine: "native" | "wasm", body: Buff
     if (!("probabilities" in outcome)) throw new Error(JSON.stringify(outcome));
     return outcome.probabilities;
   } finally {
-    await thread.close();
+    thread.close();
+    await thread.ended;
   }
 }
 
@@ -62,7 +63,7 @@ test("the main thread does its work while a model runs", async () => {
   await run;
   // A run in this thread would let it come here once before and once behind.
   expect(turns).toBeGreaterThan(5);
-  await thread.close();
+  thread.close();
 });
 
 test.each(["native", "wasm"] as const)("what %s does not take is refused with a reason", async (engine) => {
@@ -90,7 +91,7 @@ test("a thread whose task takes too long is lost, and says so to all that wait",
   expect(codes).toEqual(["MODEL_LOST", "MODEL_LOST"]);
   expect((await thread.lost).message).toContain("1 ms");
   expect(await codeOf(() => thread.run(scoreTask(body), 60_000))).toBe("MODEL_LOST");
-  await thread.close();
+  thread.close();
 });
 
 test("a load that is not wanted any more ends", async () => {
