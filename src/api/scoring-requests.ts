@@ -27,6 +27,7 @@ const statuses: Record<Refusal["refusal"], number> = {
   modelFailed: 422,
   notReady: 503,
   busy: 503,
+  stopping: 503,
   lost: 503,
   // Nobody reads it.
   cancelled: 499,

@@ -9,8 +9,8 @@ import type { FromThread, Opened, ThreadOptions, ToThread } from "./thread-proto
 const openMs = 180_000;
 /** Threads that were closed and still run may be as many; each holds a model, and one that is stuck never ends. */
 const maxLeaving = 2;
-/** How long another one may be waited for when they are: one that is not stuck ends behind its run. */
-const leavingMs = 2_000;
+/** How long another one may be waited for when they are: one that is idle ends in a tenth of that. */
+const leavingMs = 500;
 
 /** Those that have not ended. */
 const running = new Set<ModelThread>();

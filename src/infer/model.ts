@@ -170,7 +170,7 @@ export class Model {
         return this.#count(refuse("lost", error.message));
       }
       if (client.aborted) return this.#count(refuse("cancelled", "the caller is gone"));
-      if (this.#noTurns.signal.aborted) return this.#count(refuse("notReady", "the gateway stops"));
+      if (this.#noTurns.signal.aborted) return this.#count(refuse("stopping", "the gateway stops"));
       if (signal.aborted) return this.#count(refuse("busy", `no turn came within ${timeoutMs} ms`));
       throw error;
     } finally {
@@ -192,6 +192,7 @@ export class Model {
     switch (refusal.refusal) {
       case "busy":
       case "notReady":
+      case "stopping":
         this.#counts.busy++;
         break;
       case "modelFailed":

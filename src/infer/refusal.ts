@@ -18,6 +18,7 @@ export interface Refusal {
     /** No model is loaded at the moment. */
     | "notReady"
     | "busy"
+    | "stopping"
     /** The model's thread was lost while it scored, or nobody waits for the answer any more. */
     | "lost"
     | "cancelled";
