@@ -41,7 +41,7 @@ describe("an image", () => {
     expect(status).toBe(200);
     expect(json).toMatchObject({ model: "zoo", image: { width: 320, height: 200 } });
     for (const time of ["decodeMs", "scoreMs", "runMs"]) expect(json.times[time]).toBeGreaterThan(0);
-    const probabilities = json.labels.map((label: { probability: number }) => label.probability);
+    const probabilities = json.labels.map(({ probability }) => probability);
     expect(probabilities).toEqual([...probabilities].sort((a, b) => b - a));
     for (const { index, id, label } of json.labels)
       expect([id, label]).toEqual([`n${index}`, `name ${index}`]);
@@ -54,7 +54,7 @@ describe("an image", () => {
     };
     const { json: scored } = await send("/score", planes, headers);
     for (const { index, probability } of json.labels)
-      expect(probability).toBeCloseTo(scored.result[index], 6);
+      expect(scored.result[index]).toBeCloseTo(probability, 6);
   });
 
   test("comes as it is or in a form, and five names are told unless another number is asked for", async () => {
@@ -94,7 +94,7 @@ describe("an image", () => {
     ];
     for (const [model, body, headers, status, code] of cases) {
       const answer = await send(`/classify?model=${model}`, body, headers);
-      expect([code, answer.status, answer.json.error.code]).toEqual([code, status, code]);
+      expect(answer, code).toMatchObject({ status, json: { error: { code } } });
     }
     expect((await send("/classify?model=zoo", image, type)).status).toBe(200);
     expect(gateway.status.models.zoo).toMatchObject({ state: "ready", inside: 0 });

@@ -29,11 +29,25 @@ export async function scoringGateway(
   return { ...box, send };
 }
 
+/** The fields of all answers together: a test reads those of the one that it asked for. */
+interface Answer {
+  readonly result: number[];
+  readonly labels: {
+    readonly index: number;
+    readonly id: string;
+    readonly label: string;
+    readonly probability: number;
+  }[];
+  readonly times: Readonly<Record<string, number>>;
+  readonly outputs: { readonly data: unknown }[];
+  readonly code: unknown;
+  readonly error: unknown;
+}
+
 export interface Told {
   readonly status: number;
   readonly headers: Headers;
-  // biome-ignore lint/suspicious/noExplicitAny: the body, which the tests look at
-  readonly json: any;
+  readonly json: Answer;
 }
 
 async function ask(url: string, init: RequestInit): Promise<Told> {
