@@ -1,227 +1,268 @@
 import type { Problem } from "../core/errors.ts";
-import { topicChannel } from "../core/topic-template.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { frameBytesOf } from "../drivers/modbus-plan.ts";
 import { sysfsFrameBytes } from "../drivers/sysfs-file.ts";
+import { decodeContradictions } from "./decode-contradictions.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf } from "./i2c-address.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
 import { queueBytes } from "./queue-bytes.ts";
-import type { Config, DecodeConfig, LinkedSource, ModbusSourceConfig, SocketSourceConfig } from "./schema.ts";
+import type {
+  Config,
+  HubSourceConfig,
+  I2cSourceConfig,
+  ModbusSourceConfig,
+  MqttSourceConfig,
+  OneWireSourceConfig,
+  SerialSourceConfig,
+  SocketSourceConfig,
+  SourceConfig,
+  StreamSource,
+  SysfsSourceConfig,
+} from "./schema.ts";
 
 /** What sources contradict: each other, and the rest of the configuration. */
-export function sourceContradictions({ sources, store, hub, gateway, api }: Config): Problem[] {
-  const problems: Problem[] = [];
-  const ports = new Map<string, { readonly name: string; readonly line?: RtuSourceConfig }>();
-  const chips = new Map<string, string>();
-  const thermometers = new Map<string, string>();
+export function sourceContradictions(config: Config): Problem[] {
+  const owners = ownersIn(config);
+  return Object.entries(config.sources).flatMap(([name, source]) => {
+    if (source.state === "off") return [];
+    const here = { name, path: `sources.${name}`, config, owners };
+    return [
+      ...(source.type === "http" ? withoutApi(here) : []),
+      ...("decode" in source ? decodeContradictions(source, here.path) : []),
+      ...contradictionsOf(source, here),
+    ];
+  });
+}
+
+/** Where a source stands, and what it may contradict. */
+interface Here {
+  readonly name: string;
+  readonly path: string;
+  readonly config: Config;
+  readonly owners: Owners;
+}
+
+/** Who has, of the sources so far, what only one can have. */
+interface Owners {
+  /** Device files and addresses; `line` where sources of Modbus share it. */
+  readonly ports: Map<string, { readonly name: string; readonly line?: RtuSourceConfig }>;
+  readonly chips: Map<string, string>;
+  readonly thermometers: Map<string, string>;
+  readonly sessions: Map<string, string>;
+  readonly inputs: Map<string | undefined, string>;
+}
+
+function ownersIn({ hub, gateway }: Config): Owners {
   const sessions = new Map<string, string>();
-  const inputs = new Map<string | undefined, string>();
   if (hub.type === "mqtt")
     sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
-  const twice = (bytes: number, what: string, path: string) => {
-    if (bytes * 2 <= queueBytes(store)) return;
-    const name =
-      store.maxBytes / 8 < store.maxQueueBytes ? "an eighth of store.maxBytes" : "store.maxQueueBytes";
-    const message = `a ${what} of ${bytes} bytes does not fit twice into ${name}`;
-    problems.push({ path, message, hint: `lower it, or raise ${name.replace("an eighth of ", "")}` });
-  };
-  for (const [name, source] of Object.entries(sources)) {
-    if (source.state === "off") continue;
-    const path = `sources.${name}`;
-    if (source.type === "http" && api.state === "off") {
-      problems.push({
-        path: `${path}.type`,
-        message: "nobody could bring readings, because api.state is off",
-        hint: `switch the API on, or the source off with "state": "off"`,
-      });
-    }
-    if ("decode" in source && source.dedupe.by === "timestamp" && !hasOwnTime(source.decode)) {
-      problems.push({
-        path: `${path}.dedupe.by`,
-        message: "its readings have no time of their own, only that of their receipt",
-        hint: "set decode.time, or choose another criterion",
-      });
-    }
-    if ("decode" in source) problems.push(...missingNames(source, path));
-    if (source.type === "hub") {
-      if (hub.type === "mqtt") {
-        problems.push({
-          path: `${path}.type`,
-          message: "a hub of type mqtt brings no messages",
-          hint: "read its topics with a source of type mqtt",
-        });
-      }
-      const other = inputs.get(source.input);
-      if (other !== undefined) {
-        const what = source.input === undefined ? "what no other source takes" : `input ${source.input}`;
-        problems.push({
-          path: `${path}.input`,
-          message: `source ${other} takes ${what} already`,
-          hint: `switch one off with "state": "off", or give it another input`,
-        });
-      }
-      inputs.set(source.input, name);
-      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
-    }
-    if (source.type === "serial") {
-      const other = ports.get(source.path);
-      if (other) problems.push(taken(`${path}.path`, source.path, other.name));
-      ports.set(source.path, { name });
-    }
-    if ("framing" in source) {
-      twice(source.framing.maxBytes, "frame", `${path}.framing.maxBytes`);
-      problems.push(...framingContradictions(source, path));
-    }
-    if (source.type === "socket") {
-      problems.push(...socketContradictions(source, path));
-      if (source.listen !== undefined) {
-        const other = ports.get(source.listen);
-        if (other !== undefined) {
-          problems.push({
-            path: `${path}.listen`,
-            message: `source ${other.name} listens there already`,
-            hint: `switch one off with "state": "off", or give it another address`,
-          });
-        }
-        ports.set(source.listen, { name });
-      }
-    }
-    if (source.type === "i2c") {
-      const address = addressOf(source);
-      const driver = i2cDriverNamed(source.driver);
-      const { addresses } = driver;
-      if (addresses !== "any" && !addresses.includes(address)) {
-        problems.push({
-          path: `${path}.address`,
-          message: `a ${source.driver} has no address ${hex(address)}`,
-          hint: `it answers at ${addresses.map(hex).join(", ")}`,
-        });
-      }
-      for (const problem of driver.contradictions?.(source.options) ?? [])
-        problems.push({ ...problem, path: `${path}.options.${problem.path}` });
-      const chip = `${source.bus}\n${address}`;
-      const other = chips.get(chip);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.address`,
-          message: `${hex(address)} of bus ${source.bus} is already read by source ${other}`,
-          hint: `give the chip another address, or switch one source off with "state": "off"`,
-        });
-      }
-      chips.set(chip, name);
-    }
-    if (source.type === "oneWire") {
-      const thermometer = `${source.root}\n${source.id}`;
-      const other = thermometers.get(thermometer);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.id`,
-          message: `${source.id} is already read by source ${other}`,
-          hint: `switch one off with "state": "off"`,
-        });
-      }
-      thermometers.set(thermometer, name);
-    }
-    if (source.type === "sysfs") twice(sysfsFrameBytes(source), "frame", `${path}.files`);
-    if (source.type === "sysfs" && source.chip === undefined) {
-      if (source.root === undefined) {
-        const hint = `the file "name" in each folder of /sys/class/hwmon says what is there`;
-        problems.push({ path: `${path}.chip`, message: "is missing, and so is root", hint });
-      }
-      if (source.at !== undefined)
-        problems.push({ path: `${path}.at`, message: "tells chips of one name apart, and there is no chip" });
-    }
-    if (source.type === "modbus") {
-      problems.push(...registerContradictions(source, path));
-      twice(frameBytesOf(source), "frame", `${path}.registers`);
-      if (source.transport === "rtu") {
-        const other = ports.get(source.path);
-        if (other && !other.line) problems.push(taken(`${path}.path`, source.path, other.name));
-        if (other?.line) problems.push(...otherSettings(source, other.line, other.name, path));
-        ports.set(source.path, other ?? { name, line: source });
-      }
-    }
-    if (source.type === "replay") twice(source.maxFrameBytes, "frame", `${path}.maxFrameBytes`);
-    if (source.type === "mqtt") {
-      // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
-      const session = `${source.url}\n${source.clientId ?? `headgate-${gateway.name}-${name}`}`;
-      const other = sessions.get(session);
-      if (other !== undefined) {
-        problems.push({
-          path: `${path}.clientId`,
-          message: `is already the one of ${other} at this broker`,
-          hint: "give each its own clientId, or none",
-        });
-      }
-      sessions.set(session, `source ${name}`);
-      twice(source.maxPayloadBytes, "payload", `${path}.maxPayloadBytes`);
-    }
+  return { ports: new Map(), chips: new Map(), thermometers: new Map(), sessions, inputs: new Map() };
+}
+
+/** Whose it was before it became the next one's. */
+function handedOver<Key, Owner>(owners: Map<Key, Owner>, key: Key, next: Owner): Owner | undefined {
+  const before = owners.get(key);
+  owners.set(key, next);
+  return before;
+}
+
+function contradictionsOf(source: SourceConfig, here: Here): Problem[] {
+  switch (source.type) {
+    case "http":
+      return [];
+    case "hub":
+      return ofHub(source, here);
+    case "serial":
+      return ofSerial(source, here);
+    case "socket":
+      return ofSocket(source, here);
+    case "i2c":
+      return ofI2c(source, here);
+    case "oneWire":
+      return ofOneWire(source, here);
+    case "sysfs":
+      return ofSysfs(source, here);
+    case "modbus":
+      return ofModbus(source, here);
+    case "replay":
+      return tooLarge(source.maxFrameBytes, "frame", "maxFrameBytes", here);
+    case "mqtt":
+      return ofMqtt(source, here);
+    default:
+      return source satisfies never;
   }
-  return problems;
 }
 
-type RtuSourceConfig = Extract<ModbusSourceConfig, { transport: "rtu" }>;
-
-function taken(path: string, port: string, other: string): Problem {
-  const message = `${port} is already read by source ${other}`;
-  return { path, message, hint: `switch one off with "state": "off", or give it another port` };
+function withoutApi({ path, config: { api } }: Here): Problem[] {
+  if (api.state === "on") return [];
+  return [
+    {
+      path: `${path}.type`,
+      message: "nobody could bring readings, because api.state is off",
+      hint: `switch the API on, or the source off with "state": "off"`,
+    },
+  ];
 }
 
-/** One line has one speed and one format. */
-function otherSettings(
-  source: RtuSourceConfig,
-  line: RtuSourceConfig,
-  other: string,
-  path: string,
-): Problem[] {
-  return (["baudRate", "parity", "stopBits"] as const)
-    .filter((key) => source[key] !== line[key])
-    .map((key) => ({
-      path: `${path}.${key}`,
-      message: `source ${other} has ${line[key]} on the same line`,
-      hint: "all sources of one line have the same settings",
-    }));
-}
-
-function socketContradictions({ connect, listen }: SocketSourceConfig, path: string): Problem[] {
-  if ((connect === undefined) !== (listen === undefined)) return [];
-  const message = connect === undefined ? "neither connects nor listens" : "both connects and listens";
-  return [{ path, message, hint: `set one of "connect" and "listen"` }];
-}
-
-const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
-
-/** What the frames are to be read by, and nothing in them or around them names. */
-function missingNames({ decode, device }: LinkedSource, path: string): Problem[] {
+function ofHub({ input, maxPayloadBytes }: HubSourceConfig, here: Here): Problem[] {
+  const { name, path, config, owners } = here;
   const problems: Problem[] = [];
-  const isChannelNamed =
-    typeof device === "object" && "template" in device && device.template.includes(topicChannel);
-  const hint = `name it in device.template as ${topicChannel}`;
-  if (decode.format === "value" && decode.channel === undefined && !isChannelNamed)
-    problems.push({ path: `${path}.decode.channel`, message: "nothing names the channel", hint });
-  if (decode.format !== "json" || !decode.fields) return problems;
-  const { fields, time } = decode;
-  if (topicChannel in fields && !isChannelNamed) {
-    const message = "the topic names no channel";
-    problems.push({ path: `${path}.decode.fields.${topicChannel}`, message, hint });
-  }
-  const needed = { "decode.time.field": time?.field, "device.field": fieldOf(device) };
-  for (const [place, field] of Object.entries(needed)) {
-    if (field === undefined || field in fields) continue;
+  if (config.hub.type === "mqtt") {
     problems.push({
-      path: `${path}.${place}`,
-      message: `decode.fields has no ${field}, so it would never be there`,
-      hint: `add it to decode.fields with its path`,
+      path: `${path}.type`,
+      message: "a hub of type mqtt brings no messages",
+      hint: "read its topics with a source of type mqtt",
+    });
+  }
+  const other = handedOver(owners.inputs, input, name);
+  if (other !== undefined) {
+    const what = input === undefined ? "what no other source takes" : `input ${input}`;
+    problems.push({
+      path: `${path}.input`,
+      message: `source ${other} takes ${what} already`,
+      hint: `switch one off with "state": "off", or give it another input`,
+    });
+  }
+  return [...problems, ...tooLarge(maxPayloadBytes, "payload", "maxPayloadBytes", here)];
+}
+
+function ofSerial(source: SerialSourceConfig, here: Here): Problem[] {
+  const { name, path, owners } = here;
+  const other = handedOver(owners.ports, source.path, { name });
+  return [...(other ? [portTaken(path, source.path, other.name)] : []), ...ofStream(source, here)];
+}
+
+function ofSocket(source: SocketSourceConfig, here: Here): Problem[] {
+  const { name, path, owners } = here;
+  const { connect, listen } = source;
+  const problems = ofStream(source, here);
+  if ((connect === undefined) === (listen === undefined)) {
+    const message = connect === undefined ? "neither connects nor listens" : "both connects and listens";
+    problems.push({ path, message, hint: `set one of "connect" and "listen"` });
+  }
+  const other = listen === undefined ? undefined : handedOver(owners.ports, listen, { name });
+  if (other) {
+    problems.push({
+      path: `${path}.listen`,
+      message: `source ${other.name} listens there already`,
+      hint: `switch one off with "state": "off", or give it another address`,
     });
   }
   return problems;
 }
 
-function fieldOf(device: LinkedSource["device"]): string | undefined {
-  return typeof device === "object" && "field" in device ? device.field : undefined;
+function ofStream(source: StreamSource, here: Here): Problem[] {
+  const ofSize = tooLarge(source.framing.maxBytes, "frame", "framing.maxBytes", here);
+  return [...ofSize, ...framingContradictions(source, here.path)];
 }
 
-function hasOwnTime(decode: DecodeConfig): boolean {
-  return decode.time !== undefined;
+function ofI2c(source: I2cSourceConfig, { name, path, owners }: Here): Problem[] {
+  const problems: Problem[] = [];
+  const address = addressOf(source);
+  const driver = i2cDriverNamed(source.driver);
+  const { addresses } = driver;
+  if (addresses !== "any" && !addresses.includes(address)) {
+    problems.push({
+      path: `${path}.address`,
+      message: `a ${source.driver} has no address ${hex(address)}`,
+      hint: `it answers at ${addresses.map(hex).join(", ")}`,
+    });
+  }
+  for (const problem of driver.contradictions?.(source.options) ?? [])
+    problems.push({ ...problem, path: `${path}.options.${problem.path}` });
+  const other = handedOver(owners.chips, `${source.bus}\n${address}`, name);
+  if (other !== undefined) {
+    problems.push({
+      path: `${path}.address`,
+      message: `${hex(address)} of bus ${source.bus} is already read by source ${other}`,
+      hint: `give the chip another address, or switch one source off with "state": "off"`,
+    });
+  }
+  return problems;
+}
+
+const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
+
+function ofOneWire({ root, id }: OneWireSourceConfig, { name, path, owners }: Here): Problem[] {
+  const other = handedOver(owners.thermometers, `${root}\n${id}`, name);
+  if (other === undefined) return [];
+  const message = `${id} is already read by source ${other}`;
+  return [{ path: `${path}.id`, message, hint: `switch one off with "state": "off"` }];
+}
+
+function ofSysfs(source: SysfsSourceConfig, here: Here): Problem[] {
+  const { path } = here;
+  const problems = tooLarge(sysfsFrameBytes(source), "frame", "files", here);
+  if (source.chip !== undefined) return problems;
+  if (source.root === undefined) {
+    const hint = `the file "name" in each folder of /sys/class/hwmon says what is there`;
+    problems.push({ path: `${path}.chip`, message: "is missing, and so is root", hint });
+  }
+  if (source.at !== undefined)
+    problems.push({ path: `${path}.at`, message: "tells chips of one name apart, and there is no chip" });
+  return problems;
+}
+
+function ofModbus(source: ModbusSourceConfig, here: Here): Problem[] {
+  return [
+    ...registerContradictions(source, here.path),
+    ...tooLarge(frameBytesOf(source), "frame", "registers", here),
+    ...(source.transport === "rtu" ? ofLine(source, here) : []),
+  ];
+}
+
+type RtuSourceConfig = Extract<ModbusSourceConfig, { transport: "rtu" }>;
+
+/** Sources of Modbus share a line with each other, and with no other source. One line has one speed and one format. */
+function ofLine(source: RtuSourceConfig, { name, path, owners: { ports } }: Here): Problem[] {
+  const first = ports.get(source.path);
+  if (!first) {
+    ports.set(source.path, { name, line: source });
+    return [];
+  }
+  const { line } = first;
+  if (!line) return [portTaken(path, source.path, first.name)];
+  return (["baudRate", "parity", "stopBits"] as const)
+    .filter((key) => source[key] !== line[key])
+    .map((key) => ({
+      path: `${path}.${key}`,
+      message: `source ${first.name} has ${line[key]} on the same line`,
+      hint: "all sources of one line have the same settings",
+    }));
+}
+
+function ofMqtt(source: MqttSourceConfig, here: Here): Problem[] {
+  const { name, path, config, owners } = here;
+  const problems: Problem[] = [];
+  // Two connections of one client id throw each other out (MQTT 3.1.1 section 3.1.4).
+  const session = `${source.url}\n${source.clientId ?? `headgate-${config.gateway.name}-${name}`}`;
+  const other = handedOver(owners.sessions, session, `source ${name}`);
+  if (other !== undefined) {
+    problems.push({
+      path: `${path}.clientId`,
+      message: `is already the one of ${other} at this broker`,
+      hint: "give each its own clientId, or none",
+    });
+  }
+  return [...problems, ...tooLarge(source.maxPayloadBytes, "payload", "maxPayloadBytes", here)];
+}
+
+function portTaken(path: string, port: string, other: string): Problem {
+  const message = `${port} is already read by source ${other}`;
+  return {
+    path: `${path}.path`,
+    message,
+    hint: `switch one off with "state": "off", or give it another port`,
+  };
+}
+
+/** While one waits to be stored, the next comes. */
+function tooLarge(bytes: number, what: string, key: string, { path, config: { store } }: Here): Problem[] {
+  if (bytes * 2 <= queueBytes(store)) return [];
+  const isStoreSmall = store.maxBytes / 8 < store.maxQueueBytes;
+  const room = isStoreSmall ? "an eighth of store.maxBytes" : "store.maxQueueBytes";
+  const message = `a ${what} of ${bytes} bytes does not fit twice into ${room}`;
+  const hint = `lower it, or raise ${isStoreSmall ? "store.maxBytes" : "store.maxQueueBytes"}`;
+  return [{ path: `${path}.${key}`, message, hint }];
 }
