@@ -1,7 +1,7 @@
 import type { BinaryDecode } from "../config/decode-schema.ts";
 import { fieldEnd, type NumberType } from "../config/packet-layout.ts";
-import type { FrameDiscard, KnownChannel } from "../core/reading.ts";
-import type { Fields } from "./reading-reader.ts";
+import type { KnownChannel } from "../core/reading.ts";
+import type { FrameFields } from "./reading-reader.ts";
 
 type Read = (view: DataView, offset: number, isLittle: boolean) => number;
 
@@ -20,9 +20,7 @@ const reads: Readonly<Record<NumberType, Read>> = {
 };
 
 /** Numbers at fixed places of a frame. One that is too short for all of them is a discard. */
-export function compileBinary({
-  fields,
-}: BinaryDecode): (bytes: Uint8Array) => readonly Fields[] | { readonly discard: FrameDiscard } {
+export function compileBinary({ fields }: BinaryDecode): (bytes: Uint8Array) => FrameFields {
   const all = Object.entries(fields);
   const least = Math.max(...all.map(([, field]) => fieldEnd(field)));
   const readers = all.map(([name, { offset, type, endianness, scale, add }]) => {

@@ -1,6 +1,5 @@
 import { isUtf8 } from "node:buffer";
-import type { FrameDiscard } from "../core/reading.ts";
-import type { Fields } from "./reading-reader.ts";
+import type { Fields, FrameFields } from "./reading-reader.ts";
 
 /** Arrays and maps within each other, and tags; more are no reading of a device. */
 const maxDepth = 32;
@@ -26,7 +25,7 @@ class Malformed extends Error {}
  * One map, or an array of maps, per frame (RFC 8949). Keys are texts or whole numbers. Nothing is built but the scalars
  * of these maps, so that no claimed length costs memory; what is nested deeper than `maxDepth` is malformed.
  */
-export function splitCbor(bytes: Uint8Array): readonly Fields[] | { readonly discard: FrameDiscard } {
+export function splitCbor(bytes: Uint8Array): FrameFields {
   try {
     return new CborReader(bytes).readings();
   } catch (error) {

@@ -12,7 +12,7 @@ import type { ChannelNames } from "./channel-names.ts";
 import { splitDsmr } from "./dsmr.ts";
 import { compileModbus } from "./modbus.ts";
 import { splitNmea } from "./nmea.ts";
-import { type Fields, ReadingReader, type ValueNote } from "./reading-reader.ts";
+import { type FrameFields, ReadingReader, type ValueNote } from "./reading-reader.ts";
 import { compileRegex } from "./regex.ts";
 import { compileSysfs } from "./sysfs.ts";
 
@@ -25,13 +25,9 @@ export type Decode = (bytes: Uint8Array, receivedMs: number, origin?: string) =>
 
 type Source = PipelineConfig["sources"][string];
 /** `channel`: the name that the frame's origin gives to its channel, where it does. */
-type Split = (
-  bytes: Uint8Array,
-  receivedMs: number,
-  channel: string | undefined,
-) => readonly Fields[] | { readonly discard: FrameDiscard };
-type SplitText = (text: string, ...more: Tail<Parameters<Split>>) => ReturnType<Split>;
-type Tail<T> = T extends readonly [unknown, ...infer Rest] ? Rest : never;
+type SplitOf<Frame> = (frame: Frame, receivedMs: number, channel: string | undefined) => FrameFields;
+type Split = SplitOf<Uint8Array>;
+type SplitText = SplitOf<string>;
 
 export function compileDecoder(source: Source, names: ChannelNames): Decode {
   const split = compileFormat(source.decode);
@@ -154,14 +150,14 @@ function splitValue(
   text: string,
   channel: string | undefined,
   words: Readonly<Record<string, number>>,
-): ReturnType<Split> {
+): FrameFields {
   if (channel === undefined) return { discard: "noChannels" };
   const word = text.trim();
   return [[[channel, Object.hasOwn(words, word) ? words[word] : word]]];
 }
 
 /** RFC 4180 quoting within one line; a column without a value is absent. */
-function splitCsv(text: string, columns: readonly string[], separator: string): ReturnType<Split> {
+function splitCsv(text: string, columns: readonly string[], separator: string): FrameFields {
   const cells = text.includes('"') ? quotedCells(text, separator) : text.split(separator);
   if (!cells) return { discard: "malformed" };
   if (cells.length !== columns.length) return { discard: "columnCount" };
@@ -203,7 +199,7 @@ function quotedCells(text: string, separator: string): string[] | undefined {
 }
 
 /** `t=21.5 h=40`; white space around names and values does not count. */
-function splitKeyValue(text: string, separator: string): ReturnType<Split> {
+function splitKeyValue(text: string, separator: string): FrameFields {
   const fields: [string, string][] = [];
   for (const pair of text.split(separator)) {
     if (pair.trim() === "") continue;

@@ -1,6 +1,6 @@
 import { checksumOf } from "../core/checksum.ts";
-import type { FrameDiscard, KnownChannel } from "../core/reading.ts";
-import type { Fields } from "./reading-reader.ts";
+import type { KnownChannel } from "../core/reading.ts";
+import type { FrameFields } from "./reading-reader.ts";
 
 type Field = readonly [name: string, value: number | string];
 
@@ -62,11 +62,7 @@ const crc = checksumOf("crc16-arc");
  * Companion Standard 5.0.2). DSMR 2.2 and 3.0 have none: only where `isChecksumOptional`. The time is there
  * when it is wanted.
  */
-export function splitDsmr(
-  bytes: Uint8Array,
-  isChecksumOptional: boolean,
-  withTime: boolean,
-): readonly Fields[] | { readonly discard: FrameDiscard } {
+export function splitDsmr(bytes: Uint8Array, isChecksumOptional: boolean, withTime: boolean): FrameFields {
   const text = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.length).toString("latin1").trimEnd();
   const end = text.indexOf("!") + 1;
   const checksum = text.slice(end);

@@ -1,15 +1,12 @@
 import type { ModbusDecode } from "../config/schema.ts";
-import type { FrameDiscard } from "../core/reading.ts";
 import { recordsOf, valueIn } from "../drivers/modbus.ts";
-import type { Fields } from "./reading-reader.ts";
+import type { FrameFields } from "./reading-reader.ts";
 
 /**
  * The channels of a poll's answers, in the order of the configuration. A register that no answer holds, such as one
  * that the device refused, has no value.
  */
-export function compileModbus({
-  registers,
-}: ModbusDecode): (frame: Uint8Array) => readonly Fields[] | { readonly discard: FrameDiscard } {
+export function compileModbus({ registers }: ModbusDecode): (frame: Uint8Array) => FrameFields {
   const channels = Object.entries(registers);
   return (frame) => {
     const records = recordsOf(frame);

@@ -1,5 +1,4 @@
-import type { FrameDiscard } from "../core/reading.ts";
-import type { Fields } from "./reading-reader.ts";
+import type { FrameFields } from "./reading-reader.ts";
 
 type Field = readonly [name: string, value: number | string];
 
@@ -15,11 +14,7 @@ const metresPerSecond = 1_852 / 3_600;
  * a flipped bit must not become a value. What the device itself calls invalid has no value. The time is there when it
  * is wanted.
  */
-export function splitNmea(
-  text: string,
-  receivedMs: number,
-  withTime: boolean,
-): readonly Fields[] | { readonly discard: FrameDiscard } {
+export function splitNmea(text: string, receivedMs: number, withTime: boolean): FrameFields {
   const sentence = /^\$([A-Z0-9]{4,8})((?:,[^,*$!]*)*)\*([0-9A-Fa-f]{2})$/.exec(text.trimEnd());
   if (!sentence) return { discard: "malformed" };
   const [, address = "", rest = "", checksum = ""] = sentence;

@@ -12,6 +12,9 @@ import type { ChannelNames } from "./channel-names.ts";
 /** Fields of a reading in the order of its frame; a value is whatever the format carries there. */
 export type Fields = JsonObject | readonly (readonly [name: string, value: unknown])[];
 
+/** What a format finds in a frame: the fields of each reading, or why there is none. */
+export type FrameFields = readonly Fields[] | { readonly discard: FrameDiscard };
+
 /** Values that a frame carried and no channel took; each is counted, none is an error. */
 export type ValueNote =
   | "notANumber"

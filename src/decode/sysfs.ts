@@ -1,17 +1,14 @@
 import type { SysfsDecode } from "../config/schema.ts";
 import { isObject } from "../core/json.ts";
-import type { FrameDiscard } from "../core/reading.ts";
 import { besideRaw, sysfsFileNamed } from "../drivers/sysfs-file.ts";
+import type { FrameFields } from "./reading-reader.ts";
 
-type Values = readonly (readonly [channel: string, value: number | null])[];
 type Texts = Readonly<Record<string, unknown>>;
 
 const decimal = /^[+-]?\d{1,20}(\.\d{1,20})?$/;
 
 /** The texts of a chip's files, as JSON by their names, to channels; what is no number is null. Pure. */
-export function compileSysfs(
-  files: SysfsDecode["files"],
-): (text: string) => readonly Values[] | { readonly discard: FrameDiscard } {
+export function compileSysfs(files: SysfsDecode["files"]): (text: string) => FrameFields {
   const channels = Object.entries(files).map(([channel, file]) => [channel, compileFile(file)] as const);
   return (text) => {
     let frame: unknown;
