@@ -215,8 +215,6 @@ export type MqttSourceConfig = Extract<SourceConfig, { type: "mqtt" }>;
 export type HubSourceConfig = Extract<SourceConfig, { type: "hub" }>;
 /** A source whose frames come as its devices like, in a format that the configuration names. */
 export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
-/** A source that asks its devices, by a driver that knows what they answer. */
-export type PolledSource = Exclude<SourceConfig, LinkedSource>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
