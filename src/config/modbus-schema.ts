@@ -1,8 +1,6 @@
 import { z } from "zod";
 import { registerTypes, tables } from "../drivers/modbus.ts";
-import { channelName, ms, state } from "./field-schema.ts";
-
-const order = z.enum(["big", "little"]).default("big");
+import { channelName, endianness, ms, state } from "./field-schema.ts";
 
 const register = z
   .strictObject({
@@ -20,8 +18,8 @@ const register = z
       .enum(registerTypes)
       .optional()
       .describe("Default: `bool` for coils and discrete inputs, else `uint16`"),
-    wordOrder: order.describe("`little`: of several registers the first holds the lowest bits"),
-    byteOrder: order.describe("`little`: the two bytes of each register are swapped"),
+    wordOrder: endianness.describe("`little`: of several registers the first holds the lowest bits"),
+    byteOrder: endianness.describe("`little`: the two bytes of each register are swapped"),
     bit: z
       .int()
       .min(0)
