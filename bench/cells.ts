@@ -254,7 +254,7 @@ const decode: Cell = {
   members: decodeMembers,
   ratios: decodeMembers.slice(1).map(({ name }) => ({
     name: `${name}ToJsonParse`,
-    figure: "readingsPerSecond",
+    figure: "readingsPerCpuSecond",
     of: name,
     to: "jsonParse",
   })),

@@ -4,7 +4,7 @@ import { promisify } from "node:util";
 import type { Figures, Member } from "./cell.ts";
 
 export interface DecodeRate extends Figures {
-  readonly readingsPerSecond: number;
+  readonly readingsPerCpuSecond: number;
   readonly frameBytes: number;
 }
 

@@ -93,7 +93,7 @@ function measure(frame: Uint8Array, decode: () => boolean, ms: number): DecodeRa
   const count = run(ms);
   const { user, system } = process.cpuUsage(begun);
   return {
-    readingsPerSecond: (count / (user + system)) * 1e6,
+    readingsPerCpuSecond: (count / (user + system)) * 1e6,
     frameBytes: frame.length,
     problems: isGood ? [] : ["a frame was not decoded"],
   };
