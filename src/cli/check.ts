@@ -55,7 +55,7 @@ function storeWarnings({ store }: Config, environment: NodeJS.ProcessEnv): Probl
   return [{ path: "store.path", message: "cannot be found when the file is broken at a start", hint }];
 }
 
-const loopback = /^tcp:\/\/(127\.|localhost:|\[::1\])/;
+const beyondLoopback = /^tcp:\/\/(?!127\.|localhost:|\[::1\])/;
 
 /** What is allowed and probably not meant. */
 function warningsOf(config: Config): Problem[] {
@@ -68,11 +68,7 @@ function warningsOf(config: Config): Problem[] {
       const hint = "add a window, or it will all be counted as discarded (unrouted)";
       warnings.push({ path: `sources.${name}`, message: "no window takes its readings", hint });
     }
-    if (
-      source.type === "socket" &&
-      /^tcp:/.test(source.listen ?? "") &&
-      !loopback.test(source.listen ?? "")
-    ) {
+    if (source.type === "socket" && beyondLoopback.test(source.listen ?? "")) {
       const hint = "prefer tcp://127.0.0.1:…, or a unix socket; else let a firewall say who may";
       const message = "whoever reaches this address can bring readings: there is no password";
       warnings.push({ path: `sources.${name}.listen`, message, hint });
