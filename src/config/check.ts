@@ -1,20 +1,9 @@
 import type { z } from "zod";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
-import type { KnownChannel } from "../core/reading.ts";
-import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
-import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
+import { decoding } from "./decoding.ts";
 import { modelContradictions } from "./model-contradictions.ts";
-import {
-  type Config,
-  configSchema,
-  type DecodeConfig,
-  localSections,
-  type ModbusSourceConfig,
-  type PipelineConfig,
-  type SourceConfig,
-  type SysfsSourceConfig,
-} from "./schema.ts";
+import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
 import { sourceContradictions } from "./source-contradictions.ts";
 
 /** A checked configuration with its fingerprint; frozen all the way down. */
@@ -288,62 +277,6 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     ...(config.alarms.state === "on" ? { alarms: { minSpacingMs: config.alarms.minSpacingMs } } : {}),
   };
   return { ...parts, hash: orderedFingerprint(parts) };
-}
-
-/** How its frames become readings. What is asked for comes once, and has no times of its own that might end. */
-function decoding(
-  source: SourceConfig,
-): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
-  const decode = decodeOf(source);
-  const channels = channelsOf(decode);
-  const known = channels === undefined ? {} : { channels };
-  if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
-  return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
-}
-
-function decodeOf(source: SourceConfig): DecodeConfig {
-  if ("decode" in source)
-    return source.decode.format === "modbus" ? modbusDecode(source.decode) : source.decode;
-  switch (source.type) {
-    case "i2c":
-      return { format: "driver", driver: source.driver, options: source.options };
-    case "oneWire":
-      return { format: "driver", driver: oneWireDriverOf(source.id).name, options: {} };
-    case "sysfs":
-      return { format: "sysfs", files: source.files };
-    case "modbus":
-      return modbusDecode(source);
-    default:
-      return source satisfies never;
-  }
-}
-
-function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {
-  if (decode.format === "driver") return driverNamed(decode.driver).channels(decode.options);
-  if (decode.format === "modbus") return knownOf(decode.registers);
-  return decode.format === "sysfs" ? channelsOfFiles(decode.files) : undefined;
-}
-
-function knownOf(channels: Readonly<Record<string, KnownChannel>>): Readonly<Record<string, KnownChannel>> {
-  const known = Object.entries(channels).map(([name, { unit, min, max }]) => [name, { unit, min, max }]);
-  return Object.fromEntries(known);
-}
-
-function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<string, KnownChannel>> {
-  const known = ({ path, scale, unit, min, max }: (typeof files)[string]): KnownChannel => ({
-    unit: unit ?? (scale === undefined ? sysfsFileNamed(path)?.unit : undefined),
-    min,
-    max,
-  });
-  return Object.fromEntries(Object.entries(files).map(([channel, file]) => [channel, known(file)]));
-}
-
-/** What may be written, and what is off, is nothing that a frame is read by. */
-function modbusDecode({ registers }: Pick<ModbusSourceConfig, "registers">): DecodeConfig {
-  const read = Object.entries(on(registers)).map(
-    ([channel, { state: _, writable: __, ...register }]) => [channel, register] as const,
-  );
-  return { format: "modbus", registers: Object.fromEntries(read) };
 }
 
 function on<T extends { readonly state: "on" | "off" }>(

@@ -1,0 +1,67 @@
+import type { KnownChannel } from "../core/reading.ts";
+import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
+import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
+import type {
+  DecodeConfig,
+  ModbusDecode,
+  ModbusSourceConfig,
+  PipelineConfig,
+  SourceConfig,
+  SysfsSourceConfig,
+} from "./schema.ts";
+
+/** How a source's frames become readings. What is asked for comes once, and has no times of its own that might end. */
+export function decoding(
+  source: SourceConfig,
+): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
+  const decode = decodeOf(source);
+  const channels = channelsOf(decode);
+  const known = channels === undefined ? {} : { channels };
+  if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
+  return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
+}
+
+function decodeOf(source: SourceConfig): DecodeConfig {
+  if ("decode" in source)
+    return source.decode.format === "modbus" ? modbusDecode(source.decode) : source.decode;
+  switch (source.type) {
+    case "i2c":
+      return { format: "driver", driver: source.driver, options: source.options };
+    case "oneWire":
+      return { format: "driver", driver: oneWireDriverOf(source.id).name, options: {} };
+    case "sysfs":
+      return { format: "sysfs", files: source.files };
+    case "modbus":
+      return modbusDecode(source);
+    default:
+      return source satisfies never;
+  }
+}
+
+function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {
+  if (decode.format === "driver") return driverNamed(decode.driver).channels(decode.options);
+  if (decode.format === "modbus") return channelsOfRegisters(decode.registers);
+  return decode.format === "sysfs" ? channelsOfFiles(decode.files) : undefined;
+}
+
+function channelsOfRegisters(registers: ModbusDecode["registers"]): Readonly<Record<string, KnownChannel>> {
+  const known = Object.entries(registers).map(([name, { unit, min, max }]) => [name, { unit, min, max }]);
+  return Object.fromEntries(known);
+}
+
+function channelsOfFiles(files: SysfsSourceConfig["files"]): Readonly<Record<string, KnownChannel>> {
+  const known = ({ path, scale, unit, min, max }: (typeof files)[string]): KnownChannel => ({
+    unit: unit ?? (scale === undefined ? sysfsFileNamed(path)?.unit : undefined),
+    min,
+    max,
+  });
+  return Object.fromEntries(Object.entries(files).map(([channel, file]) => [channel, known(file)]));
+}
+
+/** What may be written, and what is off, is nothing that a frame is read by. */
+function modbusDecode({ registers }: Pick<ModbusSourceConfig, "registers">): DecodeConfig {
+  const read = Object.entries(registers)
+    .filter(([, { state }]) => state === "on")
+    .map(([channel, { state: _, writable: __, ...register }]) => [channel, register] as const);
+  return { format: "modbus", registers: Object.fromEntries(read) };
+}
