@@ -1,5 +1,6 @@
 /** The drivers as Markdown, from their declarations. */
 import { z } from "zod";
+import { hexOf } from "../src/config/i2c-address.ts";
 import { i2cDrivers, oneWireDrivers } from "../src/drivers/catalogue.ts";
 import type { Driver, I2cDriver } from "../src/drivers/driver.ts";
 
@@ -51,8 +52,7 @@ function channelsOf(driver: Driver): string {
 const rounded = (value: number) => Number(value.toPrecision(5));
 function addressesOf(addresses: I2cDriver["addresses"]): string {
   if (addresses === "any") return addresses;
-  return addresses.length > 4 ? span(addresses) : addresses.map(hex).join(", ");
+  return addresses.length > 4 ? span(addresses) : addresses.map(hexOf).join(", ");
 }
-const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
 const span = (addresses: readonly number[]) =>
-  `${hex(Math.min(...addresses))} to ${hex(Math.max(...addresses))}`;
+  `${hexOf(Math.min(...addresses))} to ${hexOf(Math.max(...addresses))}`;

@@ -12,3 +12,6 @@ export function addressOf({ driver, address }: Pick<I2cSourceConfig, "driver" | 
   }
   return typeof address === "number" ? address : Number.parseInt(address, 16);
 }
+
+/** As datasheets write it: `0x76`. */
+export const hexOf = (address: number): string => `0x${address.toString(16).padStart(2, "0")}`;

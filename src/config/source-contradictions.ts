@@ -4,7 +4,7 @@ import { frameBytesOf } from "../drivers/modbus-plan.ts";
 import { sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { decodeContradictions } from "./decode-contradictions.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
-import { addressOf } from "./i2c-address.ts";
+import { addressOf, hexOf } from "./i2c-address.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
 import { queueBytes } from "./queue-bytes.ts";
 import type {
@@ -165,8 +165,8 @@ function ofI2c(source: I2cSourceConfig, { name, path, owners }: Here): Problem[]
   if (addresses !== "any" && !addresses.includes(address)) {
     problems.push({
       path: `${path}.address`,
-      message: `a ${source.driver} has no address ${hex(address)}`,
-      hint: `it answers at ${addresses.map(hex).join(", ")}`,
+      message: `a ${source.driver} has no address ${hexOf(address)}`,
+      hint: `it answers at ${addresses.map(hexOf).join(", ")}`,
     });
   }
   for (const problem of driver.contradictions?.(source.options) ?? [])
@@ -175,14 +175,12 @@ function ofI2c(source: I2cSourceConfig, { name, path, owners }: Here): Problem[]
   if (other !== undefined) {
     problems.push({
       path: `${path}.address`,
-      message: `${hex(address)} of bus ${source.bus} is already read by source ${other}`,
+      message: `${hexOf(address)} of bus ${source.bus} is already read by source ${other}`,
       hint: `give the chip another address, or switch one source off with "state": "off"`,
     });
   }
   return problems;
 }
-
-const hex = (address: number) => `0x${address.toString(16).padStart(2, "0")}`;
 
 function ofOneWire({ root, id }: OneWireSourceConfig, { name, path, owners }: Here): Problem[] {
   const other = handedOver(owners.thermometers, `${root}\n${id}`, name);
