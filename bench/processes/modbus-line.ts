@@ -38,20 +38,24 @@ const handOverMs = 1;
 const lookMs = 0.2;
 const never = new Int32Array(new SharedArrayBuffer(4));
 
+/** What is counted since it began; by unit, where there are several. */
+const counts = () => ({
+  answers: [] as number[],
+  lastRequestMs: [] as number[],
+  longestMs: 0,
+  wireMs: 0,
+  hasty: 0,
+  stallMs: 0,
+});
 let order: ModbusLineOrder | undefined;
-let answers: number[] = [];
-let lastRequestMs: number[] = [];
-let longestMs = 0;
-let wireMs = 0;
-let hasty = 0;
-let stallMs = 0;
+let counted = counts();
 let lookedMs = monotonicMs();
 
 function answerTo(request: Buffer, registers: number): Buffer {
   const bytes = Buffer.alloc(3 + 2 * registers + 2);
   bytes.set([request.readUInt8(0), request.readUInt8(1), 2 * registers]);
   for (let i = 0; i < registers; i++)
-    bytes.writeUInt16BE((answers[request.readUInt8(0)] ?? 0) & 0xffff, 3 + 2 * i);
+    bytes.writeUInt16BE((counted.answers[request.readUInt8(0)] ?? 0) & 0xffff, 3 + 2 * i);
   bytes.writeUInt16LE(crc16(bytes.subarray(0, -2)), bytes.length - 2);
   return bytes;
 }
@@ -71,7 +75,7 @@ async function run({ path, units, registers, baudRate, answerMs }: ModbusLineOrd
     // A timer's sleep would be a millisecond or two, of the six that an answer may take.
     Atomics.wait(never, 0, 0, lookMs);
     const nowMs = monotonicMs();
-    stallMs = Math.max(stallMs, nowMs - lookedMs);
+    counted.stallMs = Math.max(counted.stallMs, nowMs - lookedMs);
     lookedMs = nowMs;
     for (const bytes of terminal.observe().received) {
       held = Buffer.concat([held, bytes]);
@@ -82,12 +86,12 @@ async function run({ path, units, registers, baudRate, answerMs }: ModbusLineOrd
       const request = held.subarray(0, requestBytes);
       held = held.subarray(requestBytes);
       const unit = request.readUInt8(0);
-      if (!isDisturbed && nowMs - quietSinceMs < silenceMs) hasty++;
+      if (!isDisturbed && nowMs - quietSinceMs < silenceMs) counted.hasty++;
       isDisturbed = false;
       if (unit <= units) {
-        const before = lastRequestMs[unit];
-        if (before !== undefined) longestMs = Math.max(longestMs, nowMs - before);
-        lastRequestMs[unit] = nowMs;
+        const before = counted.lastRequestMs[unit];
+        if (before !== undefined) counted.longestMs = Math.max(counted.longestMs, nowMs - before);
+        counted.lastRequestMs[unit] = nowMs;
         const fromMs = nowMs + requestBytes * byteMs + silenceMs + answerMs;
         answer = { bytes: answerTo(request, registers), fromMs, written: 0 };
       }
@@ -99,9 +103,9 @@ async function run({ path, units, registers, baudRate, answerMs }: ModbusLineOrd
     handedOverMs = nowMs;
     if (answer.written < answer.bytes.length) continue;
     quietSinceMs = answer.fromMs + answer.bytes.length * byteMs;
-    wireMs += (requestBytes + answer.bytes.length) * byteMs;
+    counted.wireMs += (requestBytes + answer.bytes.length) * byteMs;
     const unit = answer.bytes.readUInt8(0);
-    answers[unit] = (answers[unit] ?? 0) + 1;
+    counted.answers[unit] = (counted.answers[unit] ?? 0) + 1;
     answer = undefined;
   }
 }
@@ -112,18 +116,11 @@ process.on("message", (message: ModbusLineOrder | "begin" | "tell") => {
     void run(message);
     return;
   }
-  if (message === "begin") {
-    answers = [];
-    lastRequestMs = [];
-    longestMs = 0;
-    wireMs = 0;
-    hasty = 0;
-    stallMs = 0;
-  }
-  const told = Array.from({ length: order?.units ?? 0 }, (_, i) => answers[i + 1] ?? 0);
+  if (message === "begin") counted = counts();
+  const { answers, longestMs, wireMs, hasty, stallMs } = counted;
   process.send?.({
     atMs: monotonicMs(),
-    answers: told,
+    answers: Array.from({ length: order?.units ?? 0 }, (_, i) => answers[i + 1] ?? 0),
     longestMs,
     wireMs,
     hasty,
