@@ -1,7 +1,7 @@
 import type { Config, ModbusSourceConfig, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
-import { InvariantError } from "../core/errors.ts";
+import { InvariantError, messageOf } from "../core/errors.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
@@ -49,24 +49,39 @@ interface Running {
   readonly session: string | undefined;
 }
 
+/** Longer than any source takes to stop. */
+const usualStopTimeoutMs = 10_000;
+
 /** The running sources, brought to what the configuration says. */
 export class SourceSet {
   readonly #target: FrameTarget;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #place: Place;
+  readonly #stopTimeoutMs: number;
   readonly #running = new Map<string, Running>();
+  /** Names of running sources that were to stop and did not. */
+  readonly #givenUp = new Set<string>();
   readonly #status = new Map<string, SourceStatus>();
   /** Of buses that several sources share. */
   readonly #turns = new Turns();
   #lines: ModbusLines | undefined;
+  /** Undefined while a change is under way. */
+  #wanted: Config["sources"] | undefined;
   #stopped = false;
 
-  constructor(target: FrameTarget, clock: Clock, log: Logger, place: Place) {
+  constructor(
+    target: FrameTarget,
+    clock: Clock,
+    log: Logger,
+    place: Place,
+    stopTimeoutMs = usualStopTimeoutMs,
+  ) {
     this.#target = target;
     this.#clock = clock;
     this.#log = log;
     this.#place = place;
+    this.#stopTimeoutMs = stopTimeoutMs;
   }
 
   get status(): Readonly<Record<string, SourceStatus>> {
@@ -82,56 +97,94 @@ export class SourceSet {
     );
   }
 
-  /** Stops the sources that a configuration no longer has or wants to read differently. */
+  /**
+   * Stops the sources that a configuration no longer has or wants to read differently. One that does not stop is given
+   * up: what it still brings belongs to no configuration and is discarded, and nobody takes its place before it ends.
+   */
   async retire(config: Config["sources"]): Promise<void> {
-    const gone = [...this.#running].filter(([name, { transport }]) => {
-      const next = config[name];
-      return next === undefined || next.state === "off" || transportOf(next) !== transport;
-    });
-    // A stop of the whole gateway comes with no configuration, and is for a while only.
-    const resumes = (name: string) =>
-      this.#stopped || sessionOf(config[name]) === this.#running.get(name)?.session;
-    const stop = async ([name, { source }]: (typeof gone)[number]) => {
-      await source.stop(!resumes(name));
-      this.#running.delete(name);
-      this.#status.delete(name);
-    };
-    await Promise.all(gone.map(stop));
+    this.#wanted = undefined;
+    const gone = this.#gone(config);
+    await Promise.race([this.#end(gone, config), aborted(AbortSignal.timeout(this.#stopTimeoutMs))]);
+    for (const [name, running] of gone) {
+      if (this.#running.get(name) !== running) continue;
+      this.#givenUp.add(name);
+      const reason = "it does not stop, and what the configuration says of it now waits for that";
+      this.#status.set(name, { state: "failed", reason });
+      this.#log.error({ source: name, reason }, "source given up");
+    }
   }
 
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
-    if (this.#stopped) return;
-    for (const [name, source] of Object.entries(config)) {
-      if (source.state === "off" || this.#running.has(name)) continue;
-      const made = await this.#make(name, source);
-      if (this.#stopped) return;
-      this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
-      made.start();
-    }
+    this.#wanted = config;
+    await this.#startWanted();
   }
 
   /** For good: what comes afterwards starts nothing. At `deadline` it goes on without those that do not stop. */
   async stop(deadline: AbortSignal): Promise<void> {
     this.#stopped = true;
     this.#place.inbox.close();
-    await Promise.race([this.retire({}), aborted(deadline)]);
+    await Promise.race([this.#end(this.#gone({}), {}), aborted(deadline)]);
     const sources = [...this.#running.keys()];
     if (sources.length > 0) this.#log.error({ sources }, "sources do not stop; what they brought is stored");
+  }
+
+  #gone(config: Config["sources"]): [string, Running][] {
+    return [...this.#running].filter(([name, { transport }]) => {
+      const next = config[name];
+      return next === undefined || next.state === "off" || transportOf(next) !== transport;
+    });
+  }
+
+  /** Resolves when all of them have stopped. */
+  async #end(gone: readonly [string, Running][], config: Config["sources"]): Promise<void> {
+    const end = async ([name, running]: [string, Running]) => {
+      // A stop of the whole gateway comes with no configuration, and is for a while only.
+      const resumes = this.#stopped || sessionOf(config[name]) === running.session;
+      await running.source.stop(!resumes);
+      // A later change may have waited for it as well.
+      if (this.#running.get(name) !== running) return;
+      this.#running.delete(name);
+      this.#status.delete(name);
+      if (!this.#givenUp.delete(name)) return;
+      this.#log.info({ source: name }, "the source that was given up has stopped");
+      await this.#startWanted().catch((error: unknown) => {
+        this.#log.error({ source: name, reason: messageOf(error) }, "its place is not taken");
+      });
+    };
+    await Promise.all(gone.map(end));
+  }
+
+  async #startWanted(): Promise<void> {
+    const wanted = this.#wanted;
+    for (const [name, source] of Object.entries(wanted ?? {})) {
+      if (this.#stopped || source.state === "off" || this.#running.has(name)) continue;
+      const made = await this.#make(name, source);
+      // Several may be at this when one that was given up has stopped.
+      if (this.#stopped || this.#wanted !== wanted || this.#running.has(name)) continue;
+      this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
+      made.start();
+    }
   }
 
   async #make(name: string, config: SourceConfig): Promise<Source> {
     const log = this.#log.child({ source: name });
     const sink = {
-      frame: (bytes: Uint8Array, origin?: string) => this.#target.frame(name, bytes, origin),
+      frame: (bytes: Uint8Array, origin?: string) => {
+        if (!this.#givenUp.has(name)) return this.#target.frame(name, bytes, origin);
+        this.#target.discard(name, "unknownSource", bytes.length);
+        return true;
+      },
       discard: (reason: FrameDiscard, bytes: number, frame?: Uint8Array) => {
         this.#target.discard(name, reason, bytes);
         if (frame) log.debug({ ...skipped(name, reason, frame), bytes }, "a frame brought no reading");
       },
-      hasRoom: (bytes: number) => this.#target.hasRoom(bytes),
+      // Where the other end can wait, nothing of what it has is lost by that.
+      hasRoom: (bytes: number) => !this.#givenUp.has(name) && this.#target.hasRoom(bytes),
       committed: () => this.#target.committed(),
       status: (status: SourceStatus) => {
+        if (this.#givenUp.has(name)) return;
         this.#status.set(name, status);
         const lost = status.state === "absent" || status.state === "failed";
         log[lost ? "warn" : "info"]({ ...status }, `source ${status.state}`);

@@ -1,12 +1,13 @@
 /** The set of sources, with real ports on pseudo-terminals. */
 import { createServer } from "node:net";
-import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
+import { afterEach, beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { Door } from "../../src/sources/door.ts";
 import { HubInbox } from "../../src/sources/hub-inbox.ts";
+import { SerialSource } from "../../src/sources/serial-source.ts";
 import { SourceSet } from "../../src/sources/source-set.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { recordingLog } from "../core/recording-log.ts";
@@ -17,32 +18,39 @@ import { until } from "../support/until.ts";
 let devices: SerialDevice[];
 let set: SourceSet;
 let frames: string[];
+let discards: string[];
 let door: Door;
 
 beforeEach(() => {
   devices = [new SerialDevice(), new SerialDevice()];
   for (const { line } of devices) line.plug();
   frames = [];
+  discards = [];
   door = new Door();
-  set = new SourceSet(
+  set = newSet();
+});
+afterEach(async () => {
+  await set.stop(AbortSignal.timeout(10_000));
+  await Promise.all(devices.map((device) => device.stop()));
+});
+
+function newSet(stopTimeoutMs?: number): SourceSet {
+  return new SourceSet(
     {
       frame: (source, bytes) => {
         frames.push(`${source} ${Buffer.from(bytes).toString("latin1")}`);
         return true;
       },
-      discard: () => undefined,
+      discard: (source, reason, bytes) => void discards.push(`${source} ${reason} ${bytes}`),
       hasRoom: () => true,
       committed: () => Promise.resolve(),
     },
     systemClock,
     recordingLog(),
     { gateway: "box", environment: {}, api: door, inbox: new HubInbox(systemClock, recordingLog()) },
+    stopTimeoutMs,
   );
-});
-afterEach(async () => {
-  await set.stop(AbortSignal.timeout(10_000));
-  await Promise.all(devices.map((device) => device.stop()));
-});
+}
 
 /** Sources by name: which device each reads, and what else its configuration says. */
 function sources(entries: Record<string, [device: number, more?: JsonObject]>): Config["sources"] {
@@ -130,6 +138,61 @@ test("a source that is off is not started, and stopped when it ran", async () =>
   await open("a");
   await set.configure(sources({ a: [0, { state: "off" }], b: [1] }));
   await open("b");
+});
+
+/** The first source that is to stop does not before the function that this returns is called. */
+function hangStops(): () => void {
+  const { stop } = SerialSource.prototype;
+  let end: () => void = () => undefined;
+  const hung = new Promise<void>((resolve) => {
+    end = resolve;
+  });
+  let first: SerialSource | undefined;
+  vi.spyOn(SerialSource.prototype, "stop").mockImplementation(async function (this: SerialSource) {
+    first ??= this;
+    if (first === this) await hung;
+    await stop.call(this);
+  });
+  onTestFinished(() => {
+    end();
+    vi.restoreAllMocks();
+  });
+  return end;
+}
+
+test("a source that does not stop holds up neither a change nor the others, and is followed when it has stopped", async () => {
+  set = newSet(100);
+  const end = hangStops();
+  await set.configure(sources({ a: [0], b: [1] }));
+  await open("a", "b");
+  await set.configure(sources({ a: [0, { baudRate: 9_600 }], c: [1] }));
+  expect(set.status.a).toEqual({ state: "failed", reason: expect.stringContaining("does not stop") });
+  await until("c open", () => set.status.c?.state === "open");
+  await devices[0]?.send("old\n");
+  await until("the discard", () => discards.length > 0);
+  expect(discards).toEqual(["a unknownSource 3"]);
+  end();
+  await open("c", "a");
+  await devices[0]?.send("new\n");
+  await until("the frame", () => frames.length > 0);
+  expect(frames).toEqual(["a new"]);
+});
+
+test("of a source that does not stop, what was wanted of it last comes after it, once", async () => {
+  set = newSet(50);
+  const end = hangStops();
+  const starts = vi.spyOn(SerialSource.prototype, "start");
+  await set.configure(sources({ a: [0] }));
+  await open("a");
+  await set.configure(sources({ a: [0, { baudRate: 9_600 }] }));
+  await set.configure(sources({ a: [1] }));
+  expect(starts).toHaveBeenCalledTimes(1);
+  end();
+  await open("a");
+  await devices[1]?.send("x\n");
+  await until("the frame", () => frames.length > 0);
+  expect(frames).toEqual(["a x"]);
+  expect(starts).toHaveBeenCalledTimes(2);
 });
 
 test("a configuration that comes after the stop starts nothing", async () => {
