@@ -3,8 +3,9 @@ import { resolveSecret } from "../config/secrets.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { backoffMs, reconnectSchedule } from "../core/retry.ts";
+import { LoopSource } from "./loop-source.ts";
 import { MqttConnection, type MqttConnectionOptions } from "./mqtt-connection.ts";
-import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import type { WaitingSink } from "./source.ts";
 import { matchesFilter } from "./topic-filter.ts";
 
 const keepaliveS = 60;
@@ -18,16 +19,13 @@ const maxKnownTopics = 10_000;
  * Messages of a broker, each of them one frame with its topic as origin. Connects again by itself, for ever.
  * A message of QoS 1 is answered when it is durable; while there is no room, the source stops reading and loses nothing.
  */
-export class MqttSource implements Source {
+export class MqttSource extends LoopSource {
   readonly #config: MqttSourceConfig;
   readonly #options: MqttConnectionOptions;
   readonly #sink: WaitingSink;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
   /** Topics that came lately, and whether they match the filter. */
   readonly #topics = new Map<string, boolean>();
-  #status: SourceStatus = { state: "stopped", reason: undefined };
-  #running: Promise<void> | undefined;
   #forGood = false;
 
   constructor(
@@ -37,6 +35,7 @@ export class MqttSource implements Source {
     clock: Clock,
     place: { readonly gateway: string; readonly environment: NodeJS.ProcessEnv },
   ) {
+    super(sink);
     const { url, topic, qos, username, password, caFile, certFile, keyFile } = config;
     this.#config = config;
     this.#options = {
@@ -57,18 +56,12 @@ export class MqttSource implements Source {
     this.#clock = clock;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(forGood = false): Promise<void> {
+  override async stop(forGood = false): Promise<void> {
     this.#forGood = forGood;
-    this.#stop.abort();
-    await this.#running;
+    await super.stop();
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
+  protected override async run(signal: AbortSignal): Promise<void> {
     const inbox = {
       take: (topic: string, payload: Uint8Array, waits: boolean) => this.#take(topic, payload, waits),
       committed: () => this.#sink.committed(),
@@ -80,16 +73,16 @@ export class MqttSource implements Source {
       const onStop = () => connection.close(this.#forGood);
       signal.addEventListener("abort", onStop, { once: true });
       try {
-        if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });
+        if (this.state === "stopped") this.set({ state: "opening", reason: undefined });
         const granted = await connection.open(signal);
         openedAt = this.#clock.monotonic();
         const reason = granted < this.#config.qos ? `the broker grants only QoS ${granted}` : undefined;
-        this.#set({ state: "open", reason });
+        this.set({ state: "open", reason });
         const gone = await connection.gone;
-        if (!signal.aborted) this.#set({ state: "absent", reason: gone });
+        if (!signal.aborted) this.set({ state: "absent", reason: gone });
       } catch (error) {
         const state = error instanceof TransientError ? "absent" : "failed";
-        if (!signal.aborted) this.#set({ state, reason: messageOf(error) });
+        if (!signal.aborted) this.set({ state, reason: messageOf(error) });
       }
       // Per attempt, or a broker that stays away for months would leave a listener for each.
       signal.removeEventListener("abort", onStop);
@@ -102,7 +95,7 @@ export class MqttSource implements Source {
         .sleep(backoffMs(reconnectSchedule, attempt, Math.random()), signal)
         .catch(() => undefined);
     }
-    this.#set({ state: "stopped", reason: undefined });
+    this.set({ state: "stopped", reason: undefined });
   }
 
   /** False when there is no room, and only for a message that waits: others are a gap then, which the sink counts. */
@@ -124,11 +117,5 @@ export class MqttSource implements Source {
       this.#topics.set(topic, matches);
     }
     return matches;
-  }
-
-  #set(status: SourceStatus): void {
-    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
-    this.#status = status;
-    this.#sink.status(status);
   }
 }

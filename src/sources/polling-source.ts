@@ -1,8 +1,9 @@
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
+import { LoopSource } from "./loop-source.ts";
 import { refused, type WriteOutcome } from "./register-write.ts";
-import type { Source, SourceSink, SourceStatus, WaitingSink } from "./source.ts";
+import type { SourceSink, WaitingSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
 /** A device that answers when it is asked. Its methods end within seconds, or when the signal says so. */
@@ -36,44 +37,32 @@ const heldUpApart = 20;
  * Asks one device at its interval, and again with backoff for ever when it does not answer. What it was not asked for
  * in time is left out, never caught up: the missing values show in the window's `expected`.
  */
-export class PollingSource implements Source {
+export class PollingSource extends LoopSource {
   readonly #device: PolledDevice;
   readonly #intervalMs: number;
   readonly #sink: WaitingSink;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
-  #status: SourceStatus = { state: "stopped", reason: undefined };
-  #running: Promise<void> | undefined;
   /** Failures since the last answer, and how long the last one held up others. */
   #failures = 0;
   #heldUpMs = 0;
 
   constructor(device: PolledDevice, intervalMs: number, sink: WaitingSink, clock: Clock) {
+    super(sink);
     this.#device = device;
     this.#intervalMs = intervalMs;
     this.#sink = sink;
     this.#clock = clock;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
   async write(channel: string, value: number): Promise<WriteOutcome> {
     const { write } = this.#device;
     if (!write) return refused("notWritable", "this source only reads");
-    if (this.#stop.signal.aborted) return { kind: "unsent", message: "the source stops" };
+    if (this.signal.aborted) return { kind: "unsent", message: "the source stops" };
     return await write.call(this.#device, channel, value);
   }
 
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#set({ state: "opening", reason: undefined });
+  protected override async run(signal: AbortSignal): Promise<void> {
+    this.set({ state: "opening", reason: undefined });
     while (!signal.aborted) {
       try {
         await this.#device.open(signal);
@@ -87,7 +76,7 @@ export class PollingSource implements Source {
       const pauseMs = backoffMs({ ...schedule, maxMs }, this.#failures - 1, Math.random());
       await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
     }
-    this.#set({ state: "stopped", reason: undefined });
+    this.set({ state: "stopped", reason: undefined });
   }
 
   /** Ends only by a failure. */
@@ -99,7 +88,7 @@ export class PollingSource implements Source {
         const frame = await this.#answer(signal);
         if (frame) this.#sink.frame(frame);
         this.#failures = 0;
-        this.#set({ state: "open", reason: this.#device.trouble });
+        this.set({ state: "open", reason: this.#device.trouble });
       }
       const nowMs = this.#clock.monotonic();
       dueMs += this.#intervalMs * Math.max(1, Math.ceil((nowMs - dueMs) / this.#intervalMs));
@@ -125,12 +114,6 @@ export class PollingSource implements Source {
     this.#failures++;
     const state = error instanceof Unavailable ? error.state : "failed";
     this.#heldUpMs = error instanceof Unavailable ? error.heldUpMs : 0;
-    this.#set({ state, reason: `${this.#device.name}: ${messageOf(error)}` });
-  }
-
-  #set(status: SourceStatus): void {
-    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
-    this.#status = status;
-    this.#sink.status(status);
+    this.set({ state, reason: `${this.#device.name}: ${messageOf(error)}` });
   }
 }

@@ -7,7 +7,8 @@ import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 import { isHeader, parseLine } from "./capture.ts";
 import type { FrameSink } from "./framer.ts";
 import { framerOf } from "./framing.ts";
-import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import { LoopSource } from "./loop-source.ts";
+import type { SourceStatus, WaitingSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
 const schedule: RetrySchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 0 };
@@ -29,34 +30,22 @@ type Line =
   | { readonly discard: "overlong" | "truncated"; readonly bytes: number };
 
 /** The frames of a capture, at their pace or faster, with room or not at all. */
-export class ReplaySource implements Source {
+export class ReplaySource extends LoopSource {
   readonly #config: ReplaySourceConfig;
   readonly #sink: WaitingSink;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
-  #status: SourceStatus = { state: "stopped", reason: undefined };
-  #running: Promise<void> | undefined;
   #frames = 0;
 
   constructor(config: ReplaySourceConfig, sink: WaitingSink, clock: Clock) {
+    super(sink);
     this.#config = config;
     this.#sink = sink;
     this.#clock = clock;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
+  protected override async run(signal: AbortSignal): Promise<void> {
     let end: string | undefined;
-    this.#set({ state: "opening", reason: undefined });
+    this.set({ state: "opening", reason: undefined });
     for (let attempt = 0; !signal.aborted && end === undefined; ) {
       const before = this.#frames;
       try {
@@ -66,7 +55,7 @@ export class ReplaySource implements Source {
         else if (this.#frames === before) await this.#clock.sleep(emptyMs, signal);
       } catch (error) {
         if (signal.aborted) break;
-        this.#set(failure(this.#config.path, error));
+        this.set(failure(this.#config.path, error));
         // From the beginning again, what was played before would come twice.
         if (this.#frames > before && this.#config.repeat === "once")
           end = `${messageOf(error)}, after ${this.#frames} frames`;
@@ -76,7 +65,7 @@ export class ReplaySource implements Source {
             .catch(() => undefined);
       }
     }
-    this.#set({ state: "stopped", reason: signal.aborted ? undefined : end });
+    this.set({ state: "stopped", reason: signal.aborted ? undefined : end });
   }
 
   /** Once through the file. @throws Unavailable, and what the system says */
@@ -90,7 +79,7 @@ export class ReplaySource implements Source {
         if (isFirst) {
           if (!("text" in line && isHeader(line.text)))
             throw new Unavailable("CAPTURE_UNREADABLE", "failed", "its first line is no header of a capture");
-          this.#set({ state: "open", reason: undefined });
+          this.set({ state: "open", reason: undefined });
         } else await this.#line(line, startedMs, signal);
         isFirst = false;
       }
@@ -152,12 +141,6 @@ export class ReplaySource implements Source {
       if (waitMs <= 0) return;
       await this.#clock.sleep(Math.min(waitMs, longestSleepMs), signal);
     }
-  }
-
-  #set(status: SourceStatus): void {
-    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
-    this.#status = status;
-    this.#sink.status(status);
   }
 }
 

@@ -3,8 +3,9 @@ import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
 import { backoffMs } from "../core/retry.ts";
 import { framerOf } from "./framing.ts";
+import { LoopSource } from "./loop-source.ts";
 import { closePort, openFailure, openPort, openTimeoutMs, serialPort } from "./serial-port.ts";
-import type { Source, SourceSink, SourceStatus } from "./source.ts";
+import type { SourceSink } from "./source.ts";
 
 /** A plugged-in adapter should be read again within seconds; an absent one costs one failed open per five. */
 const reopenSchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 10_000 };
@@ -16,31 +17,19 @@ export type SerialPortConfig = Pick<
 >;
 
 /** Frames from a serial port. Opens again by itself after an unplug, for ever. */
-export class SerialSource implements Source {
+export class SerialSource extends LoopSource {
   readonly #config: SerialPortConfig;
   readonly #sink: SourceSink;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
-  #status: SourceStatus = { state: "stopped", reason: undefined };
-  #running: Promise<void> | undefined;
 
   constructor(config: SerialPortConfig, sink: SourceSink, clock: Clock) {
+    super(sink);
     this.#config = config;
     this.#sink = sink;
     this.#clock = clock;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
+  protected override async run(signal: AbortSignal): Promise<void> {
     let attempt = -1;
     while (!signal.aborted) {
       let openedAt: number | undefined;
@@ -51,7 +40,7 @@ export class SerialSource implements Source {
       signal.addEventListener("abort", onStop, { once: true });
       let opening: Promise<void> | undefined;
       try {
-        if (this.#status.state === "stopped") this.#set({ state: "opening", reason: undefined });
+        if (this.state === "stopped") this.set({ state: "opening", reason: undefined });
         const gone = new Promise<string>((resolve) => {
           port.on("close", (error: Error | null) =>
             resolve(error ? `unplugged: ${error.message}` : "closed"),
@@ -64,12 +53,12 @@ export class SerialSource implements Source {
         const doing = `opening serial port ${this.#config.path}`;
         await within(opening, openTimeoutMs, doing, stop.signal, "SERIAL_OPEN_FAILED");
         openedAt = this.#clock.monotonic();
-        this.#set({ state: "open", reason: undefined });
+        this.set({ state: "open", reason: undefined });
         const reason = await gone;
         framer.reset();
-        if (!signal.aborted) this.#set({ state: "absent", reason });
+        if (!signal.aborted) this.set({ state: "absent", reason });
       } catch (error) {
-        if (!signal.aborted) this.#set(openFailure(this.#config.path, error));
+        if (!signal.aborted) this.set(openFailure(this.#config.path, error));
       }
       // Per attempt, or a port that stays absent for months would leave a listener and a buffer for each.
       signal.removeEventListener("abort", onStop);
@@ -82,12 +71,6 @@ export class SerialSource implements Source {
         .sleep(backoffMs(reopenSchedule, attempt, Math.random()), signal)
         .catch(() => undefined);
     }
-    this.#set({ state: "stopped", reason: undefined });
-  }
-
-  #set(status: SourceStatus): void {
-    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
-    this.#status = status;
-    this.#sink.status(status);
+    this.set({ state: "stopped", reason: undefined });
   }
 }

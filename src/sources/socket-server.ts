@@ -5,9 +5,10 @@ import type { Clock } from "../core/clock.ts";
 import { aborted, within } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
+import { LoopSource } from "./loop-source.ts";
 import { socketAddress } from "./socket-address.ts";
 import { readSocket, type SocketStream } from "./socket-stream.ts";
-import type { Source, SourceStatus, WaitingSink } from "./source.ts";
+import type { WaitingSink } from "./source.ts";
 import { Unavailable } from "./unavailable.ts";
 
 /** What is in the way may be a process that is about to end, or an address that is about to come. */
@@ -22,53 +23,41 @@ export interface SocketServerOptions extends SocketStream {
 }
 
 /** Frames of devices that connect to a TCP or unix socket of ours; each connection is a stream of its own. */
-export class SocketServer implements Source {
+export class SocketServer extends LoopSource {
   readonly #options: SocketServerOptions;
   readonly #sink: WaitingSink;
   readonly #clock: Clock;
-  readonly #stop = new AbortController();
   readonly #connections = new Set<Promise<unknown>>();
-  #status: SourceStatus = { state: "stopped", reason: undefined };
-  #running: Promise<void> | undefined;
 
   constructor(options: SocketServerOptions, sink: WaitingSink, clock: Clock) {
+    super(sink);
     this.#options = options;
     this.#sink = sink;
     this.#clock = clock;
   }
 
-  start(): void {
-    this.#running ??= this.#run();
-  }
-
-  async stop(): Promise<void> {
-    this.#stop.abort();
-    await this.#running;
-  }
-
-  async #run(): Promise<void> {
-    const { signal } = this.#stop;
-    this.#set({ state: "opening", reason: undefined });
+  protected override async run(signal: AbortSignal): Promise<void> {
+    this.set({ state: "opening", reason: undefined });
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
         const server = await this.#listen();
         // A connection that could not be accepted, such as for want of file descriptors.
-        server.on("error", (error) => this.#set({ state: "open", reason: messageOf(error) }));
-        this.#set({ state: "open", reason: undefined });
+        server.on("error", (error) => this.set({ state: "open", reason: messageOf(error) }));
+        this.set({ state: "open", reason: undefined });
         await aborted(signal);
         const closed = once(server, "close");
         server.close();
         await Promise.all([closed, ...this.#connections]);
       } catch (error) {
         if (!signal.aborted)
-          this.#set({
+          this.set({
             state: "failed",
             reason: `listening on ${this.#options.address}: ${messageOf(error)}`,
           });
         await this.#clock.sleep(backoffMs(schedule, attempt, Math.random()), signal).catch(() => undefined);
       }
     }
-    this.#set({ state: "stopped", reason: undefined });
+    this.set({ state: "stopped", reason: undefined });
   }
 
   async #listen(): Promise<Server> {
@@ -77,7 +66,7 @@ export class SocketServer implements Source {
     server.maxConnections = this.#options.maxConnections;
     server.on("drop", () => {
       const reason = `${this.#options.maxConnections} connections are open, others are refused`;
-      this.#set({ state: "open", reason });
+      this.set({ state: "open", reason });
     });
     if (!("path" in address)) {
       await listening(server, () => server.listen(address));
@@ -105,18 +94,12 @@ export class SocketServer implements Source {
   #take(socket: Socket): void {
     // What breaks a connection is told by the reading of it.
     socket.on("error", () => undefined);
-    const read = readSocket(socket, this.#options, this.#sink, this.#clock, this.#stop.signal);
+    const read = readSocket(socket, this.#options, this.#sink, this.#clock, this.signal);
     const ended = read.then(() => {
       this.#connections.delete(ended);
-      if (this.#status.state === "open") this.#set({ state: "open", reason: undefined });
+      if (this.state === "open") this.set({ state: "open", reason: undefined });
     });
     this.#connections.add(ended);
-  }
-
-  #set(status: SourceStatus): void {
-    if (status.state === this.#status.state && status.reason === this.#status.reason) return;
-    this.#status = status;
-    this.#sink.status(status);
   }
 }
 
