@@ -1,3 +1,4 @@
+import { checksumOf } from "../core/checksum.ts";
 import type { FrameDiscard, KnownChannel } from "../core/reading.ts";
 import { s16le } from "./bytes.ts";
 import type { OneWireDriver } from "./driver.ts";
@@ -8,6 +9,9 @@ import type { OneWireDriver } from "./driver.ts";
  * kept. `t=` behind them goes unused: it is computed from them, and has fewer digits.
  */
 const form = /^((?:[0-9a-f]{2} ){9}): crc=[0-9a-f]{2} (YES|NO)\n((?:[0-9a-f]{2} ){9})t=-?\d{1,9}\n$/;
+
+/** DS18B20 datasheet, "CRC Generation"; 0 with the checksum itself at the end. */
+const crc8 = checksumOf("crc8-maxim-dow");
 
 /** What a scratchpad with a good checksum says in °C; undefined where nothing was measured. */
 type Temperature = (scratchpad: Uint8Array) => number | undefined | { readonly discard: FrameDiscard };
@@ -24,16 +28,6 @@ function decode(frame: Uint8Array, temperature: Temperature): ReturnType<OneWire
   const value = temperature(scratchpad);
   if (typeof value === "object") return value;
   return value === undefined ? [] : [["temperature", value]];
-}
-
-/** x⁸ + x⁵ + x⁴ + 1, lowest bit first (DS18B20 datasheet, "CRC Generation"); 0 with the checksum itself at the end. */
-function crc8(bytes: Uint8Array): number {
-  let crc = 0;
-  for (const byte of bytes) {
-    crc ^= byte;
-    for (let bit = 0; bit < 8; bit++) crc = (crc >> 1) ^ (crc & 1 ? 0x8c : 0);
-  }
-  return crc;
 }
 
 /**

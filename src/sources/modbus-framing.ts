@@ -1,3 +1,4 @@
+import { checksumOf } from "../core/checksum.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { beginsWith, exceptionLength, exceptionOf, type ModbusRequest } from "./modbus-pdu.ts";
 
@@ -19,6 +20,9 @@ export interface Framing {
   /** How many bytes from the beginning on nobody waits for; the rest is the beginning of a frame. */
   strays(bytes: Uint8Array): number;
 }
+
+/** MODBUS over Serial Line V1.02 section 6.2.2. */
+export const crc16 = checksumOf("crc16-modbus");
 
 /** Unit and checksum (MODBUS over Serial Line V1.02 section 2.5.1). */
 const aroundRtu = 3;
@@ -66,19 +70,6 @@ function lengthAt(request: ModbusRequest, bytes: Uint8Array, at: number): number
   if (beginsWith(bytes, at + 1, request.answer.head)) return request.answer.length;
   return bytes[at + 1] === exceptionOf(request) ? exceptionLength : undefined;
 }
-
-/** CRC-16, polynomial 0xA001 reflected, from 0xFFFF (MODBUS over Serial Line V1.02 section 6.2.2). */
-export function crc16(bytes: Uint8Array): number {
-  let crc = 0xffff;
-  for (const byte of bytes) crc = (crc >> 8) ^ (crcTable[(crc ^ byte) & 0xff] ?? 0);
-  return crc;
-}
-
-const crcTable = Uint16Array.from({ length: 256 }, (_, byte) => {
-  let crc = byte;
-  for (let bit = 0; bit < 8; bit++) crc = crc & 1 ? (crc >> 1) ^ 0xa001 : crc >> 1;
-  return crc;
-});
 
 /** Transaction, protocol 0, length of what follows, unit (MODBUS Messaging on TCP/IP V1.0b section 3.1.3). */
 const headerBytes = 7;
