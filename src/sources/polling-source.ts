@@ -24,7 +24,7 @@ export interface PolledDevice {
   ask(signal: AbortSignal, discard: SourceSink["discard"]): Promise<Uint8Array | undefined>;
   /** Absent where nothing can be set. Never rejects. */
   write?(channel: string, value: number): Promise<WriteOutcome>;
-  /** Releases it; safe when it is not open. `forGood`: it is not opened again. */
+  /** Releases it; safe when it is not open. `forGood`: it is not opened again, which is told once, at the end. */
   close(forGood: boolean): Promise<void>;
 }
 
@@ -70,12 +70,13 @@ export class PollingSource extends LoopSource {
       } catch (error) {
         if (!signal.aborted) this.#failed(error);
       }
-      await this.#device.close(signal.aborted);
       if (signal.aborted) break;
+      await this.#device.close(false);
       const maxMs = Math.max(schedule.maxMs, heldUpApart * this.#heldUpMs);
       const pauseMs = backoffMs({ ...schedule, maxMs }, this.#failures - 1, Math.random());
       await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
     }
+    await this.#device.close(true);
     this.set({ state: "stopped", reason: undefined });
   }
 

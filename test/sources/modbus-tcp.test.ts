@@ -150,3 +150,11 @@ test("a server that is not there is absent, with the reason", async () => {
   await new Promise<void>((resolve) => server.listen(port, "127.0.0.1", resolve));
   await recovers(one);
 });
+
+test("a unit that is given up while it does not answer leaves no connection behind", async () => {
+  behave = () => undefined;
+  const running = tcp(brief);
+  await until("absent", () => running.state === "absent");
+  await running.source.stop();
+  await until("the end of the connection", () => connections === 1 && sockets[0]?.closed === true);
+});
