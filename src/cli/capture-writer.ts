@@ -89,9 +89,10 @@ export class CaptureWriter {
 
   /** Resolves when all of it is on the disk. @throws Error of the disk */
   async close(): Promise<void> {
-    if (this.#stream.closed) return;
-    this.#stream.end();
-    await once(this.#stream, "close");
+    if (!this.#stream.closed) {
+      this.#stream.end();
+      await once(this.#stream, "close");
+    }
     if (this.#stream.errored) throw this.#stream.errored;
   }
 
