@@ -1,34 +1,27 @@
 /** The whole daemon with chips on I2C: the real binding, with a simulated bus behind `/dev/i2c-1`. */
-import { mkdtempSync, readFileSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
-import { RunningDaemon } from "./faults/running-daemon.ts";
+import { DaemonAtHub, tellsAll } from "./support/daemon-at-hub.ts";
 import { SimulatedBme280 } from "./support/i2c/chips.ts";
 import { SimulatedScd41, SimulatedSht31 } from "./support/i2c/command-chips.ts";
 import { RegisterChip, SimulatedBus } from "./support/i2c/simulated-bus.ts";
 import { SimulatedAds1115 } from "./support/i2c/word-chips.ts";
 import { until } from "./support/until.ts";
 
-let folder: string;
-let hub: EmbeddedHub;
+let box: DaemonAtHub;
 let bus: SimulatedBus;
-let daemon: RunningDaemon | undefined;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-i2c-"));
-  hub = await startEmbeddedHub();
-  bus = await new SimulatedBus(folder).start();
+  box = await DaemonAtHub.prepare("i2c");
+  bus = await new SimulatedBus(box.folder).start();
 });
 afterEach(async () => {
-  await daemon?.kill();
-  daemon = undefined;
+  await box.remove();
   await bus.stop();
-  await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 
+const start = (sources: object) => box.start(sources, tellsAll, bus.environment);
 const chip = (address: number, more: object = {}) => ({
   type: "i2c",
   driver: "bme280",
@@ -38,41 +31,11 @@ const chip = (address: number, more: object = {}) => ({
   ...more,
 });
 
-function start(sources: object): RunningDaemon {
-  const config = {
-    gateway: { name: "box" },
-    sources,
-    publish: { maxDelayMs: 0, readings: "all" },
-    clock: { maxHoldMs: 0 },
-    store: { path: join(folder, "store"), maxLossMs: 100 },
-    api: { state: "off" },
-    hub: { type: "edge" },
-  };
-  daemon = new RunningDaemon(folder, config, { ...hub.environment("gateway"), ...bus.environment });
-  daemon.start();
-  return daemon;
-}
-interface Entry {
-  readonly kind: string;
-  readonly device: string;
-  readonly channels: Readonly<
-    Record<string, { readonly value: number; readonly unit: string; readonly quality: string }>
-  >;
-}
-const entriesOf = (device: string) =>
-  hub.messages
-    .flatMap((message) => JSON.parse(message.body.toString("utf8")) as Entry[])
-    .filter((entry) => entry.device === device && entry.kind === "reading");
-const untilState = (source: string, state: string) =>
-  daemon?.untilStatus(`${source} is ${state}`, ({ sources }) => sources[source]?.state === state);
-const reasonOf = async (source: string) =>
-  ((await daemon?.status())?.sources[source] as { reason?: string } | undefined)?.reason ?? "";
-
 test("a chip's values are at the hub with its driver's units and ranges", async () => {
   bus.plug(0x76, new SimulatedBme280());
   start({ room: { ...chip(0x76), options: { oversampling: 2 } } });
-  await until("readings are at the hub", () => entriesOf("chip-118").length > 3);
-  const { channels = {} } = entriesOf("chip-118")[0] ?? {};
+  await until("readings are at the hub", () => box.readingsOf("chip-118").length > 3);
+  const channels = box.readingsOf("chip-118")[0] ?? {};
   expect(channels.temperature?.value).toBeCloseTo(25.08, 2);
   expect(channels.pressure?.value).toBeCloseTo(1006.53, 2);
   expect(channels.humidity?.value).toBeCloseTo(38.75, 1);
@@ -86,48 +49,51 @@ test("a chip that is pulled out, disturbed, claimed or another one has a state, 
   bus.plug(0x76, steady);
   bus.plug(0x77, other);
   start({ steady: chip(0x76), other: chip(0x77) });
-  await untilState("other", "open");
-  await untilState("steady", "open");
+  await box.untilState("other", "open");
+  await box.untilState("steady", "open");
   const keepsPace = async (what: string, trouble: () => Promise<unknown>) => {
-    const before = entriesOf("chip-118").length;
+    const before = box.readingsOf("chip-118").length;
     await trouble();
-    await until(`the neighbour goes on while ${what}`, () => entriesOf("chip-118").length >= before + 10);
-    expect((await daemon?.status())?.sources.steady?.state).toBe("open");
+    await until(
+      `the neighbour goes on while ${what}`,
+      () => box.readingsOf("chip-118").length >= before + 10,
+    );
+    expect((await box.status())?.sources.steady?.state).toBe("open");
   };
 
   await keepsPace("it is out", async () => {
     bus.plug(0x77, undefined);
-    await untilState("other", "absent");
-    expect(await reasonOf("other")).toBe("bme280 at 0x77 of /dev/i2c-1: no chip acknowledges");
+    await box.untilState("other", "absent");
+    expect(await box.reasonOf("other")).toBe("bme280 at 0x77 of /dev/i2c-1: no chip acknowledges");
   });
   bus.plug(0x77, other);
-  await untilState("other", "open");
+  await box.untilState("other", "open");
 
   await keepsPace("it holds the clock", async () => {
     bus.trouble(0x77, { stretchMs: 1_000 });
-    await untilState("other", "failed");
-    expect(await reasonOf("other")).toContain("the bus is held");
+    await box.untilState("other", "failed");
+    expect(await box.reasonOf("other")).toContain("the bus is held");
   });
   bus.trouble(0x77, {});
-  await untilState("other", "open");
+  await box.untilState("other", "open");
 
   await keepsPace("another chip answers", async () => {
     bus.plug(0x77, undefined);
-    await untilState("other", "absent");
+    await box.untilState("other", "absent");
     bus.plug(0x77, new RegisterChip().set(0xd0, "58"));
-    await untilState("other", "failed");
-    expect(await reasonOf("other")).toContain("another chip answers: chip id 0x58");
+    await box.untilState("other", "failed");
+    expect(await box.reasonOf("other")).toContain("another chip answers: chip id 0x58");
   });
   bus.plug(0x77, other);
-  await untilState("other", "open");
+  await box.untilState("other", "open");
 
   bus.trouble(0x77, { nack: true, claimed: true });
-  await untilState("other", "failed");
-  expect(await reasonOf("other")).toContain("a driver of the kernel has the chip");
+  await box.untilState("other", "failed");
+  expect(await box.reasonOf("other")).toContain("a driver of the kernel has the chip");
   bus.trouble(0x77, {});
-  await untilState("other", "open");
+  await box.untilState("other", "open");
 
-  const books = (await daemon?.status())?.store.books ?? {};
+  const books = (await box.status())?.store.books ?? {};
   expect(books.other).toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
   expect(books.steady).not.toMatchObject({ frameDiscards: { noAnswer: expect.any(Number) } });
 }, 90_000);
@@ -174,11 +140,11 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
   await until(
     "readings of all are at the hub",
     () =>
-      [0x76, 0x44, 0x48, 0x49, 0x1d].every((address) => entriesOf(`chip-${address}`).length > 3) &&
-      entriesOf("chip-98").length > 1,
+      [0x76, 0x44, 0x48, 0x49, 0x1d].every((address) => box.readingsOf(`chip-${address}`).length > 3) &&
+      box.readingsOf("chip-98").length > 1,
     40_000,
   );
-  const channels = (address: number) => entriesOf(`chip-${address}`)[0]?.channels;
+  const channels = (address: number) => box.readingsOf(`chip-${address}`)[0];
   const value = (near: number, unit?: string, quality = "good") =>
     expect.objectContaining({
       value: expect.closeTo(near, 2),
@@ -205,43 +171,40 @@ test("five kinds of chips share a bus, and the values of each are at the hub wit
   });
 
   // The chip was asked many times for each value that it has made, and that is no failure.
-  const status = await daemon?.status();
+  const status = await box.status();
   expect(status?.sources.scd41?.state).toBe("open");
   const discards = Object.values(status?.store.books ?? {}).map(({ frameDiscards }) => frameDiscards);
   expect(discards).toEqual([{}, {}, {}, {}, {}, {}]);
-  await until("what was read of it is at the hub", () => entriesOf("chip-98").length === scd41.reads);
+  await until("what was read of it is at the hub", () => box.readingsOf("chip-98").length === scd41.reads);
 }, 60_000);
 
 test("a chip that measures by itself, and has lost its power, is failed and is set up anew", async () => {
   const scd41 = new SimulatedScd41();
   bus.plug(0x62, scd41);
   start({ air: of("scd41", 0x62) });
-  await until("a reading is at the hub", () => entriesOf("chip-98").length > 0);
-  expect(entriesOf("chip-98")[0]?.channels.co2?.value).toBe(500);
+  await until("a reading is at the hub", () => box.readingsOf("chip-98").length > 0);
+  expect(box.readingsOf("chip-98")[0]?.co2?.value).toBe(500);
   scd41.co2 = 700;
   scd41.powerCycle();
-  await until("it measures again", () => entriesOf("chip-98").at(-1)?.channels.co2?.value === 700, 40_000);
+  await until("it measures again", () => box.readingsOf("chip-98").at(-1)?.co2?.value === 700, 40_000);
   // The state lasts for less than a second.
-  const log = readFileSync(join(folder, "daemon.log"), "utf8");
+  const log = readFileSync(join(box.folder, "daemon.log"), "utf8");
   expect(log).toContain("scd41 at 0x62 of /dev/i2c-1: has measured nothing for 15000 ms");
 }, 60_000);
 
 test("a word that the bus has changed is a discard of its chip, and never a value", async () => {
   bus.plug(0x44, new SimulatedSht31());
   start({ room: of("sht31", 0x44) });
-  await until("readings are at the hub", () => entriesOf("chip-68").length > 3);
+  await until("readings are at the hub", () => box.readingsOf("chip-68").length > 3);
   bus.trouble(0x44, { corrupt: true });
-  const discarded = () =>
-    daemon?.untilStatus("ten words are discarded", ({ store }) => {
-      const discards = (store.books.room as { frameDiscards?: Record<string, number> } | undefined)
-        ?.frameDiscards;
-      return (discards?.badChecksum ?? 0) >= 10;
-    });
-  await discarded();
+  await box.untilStatus(
+    "ten words are discarded",
+    ({ store }) => (store.books.room?.frameDiscards.badChecksum ?? 0) >= 10,
+  );
   bus.trouble(0x44, {});
-  const before = entriesOf("chip-68").length;
-  await until("values come again", () => entriesOf("chip-68").length > before + 3);
-  for (const { channels } of entriesOf("chip-68")) {
+  const before = box.readingsOf("chip-68").length;
+  await until("values come again", () => box.readingsOf("chip-68").length > before + 3);
+  for (const channels of box.readingsOf("chip-68")) {
     expect(channels.temperature?.value).toBeCloseTo(21.5, 2);
     expect(channels.humidity?.value).toBeCloseTo(40, 2);
   }
@@ -250,17 +213,19 @@ test("a word that the bus has changed is a discard of its chip, and never a valu
 test("an adapter that is pulled out and comes back is opened again", async () => {
   bus.plug(0x76, new SimulatedBme280());
   start({ room: chip(0x76) });
-  await untilState("room", "open");
+  await box.untilState("room", "open");
   await bus.stop();
-  await until("the adapter is gone", async () => /opening .dev.i2c-1: ENOENT/.test(await reasonOf("room")));
+  await until("the adapter is gone", async () =>
+    /opening .dev.i2c-1: ENOENT/.test(await box.reasonOf("room")),
+  );
   await bus.start();
-  await untilState("room", "open");
+  await box.untilState("room", "open");
 });
 
 test("the daemon stops in order while a chip holds the bus", async () => {
   bus.plug(0x76, new SimulatedBme280());
-  const running = start({ room: chip(0x76) });
-  await untilState("room", "open");
+  start({ room: chip(0x76) });
+  await box.untilState("room", "open");
   bus.trouble(0x76, { stretchMs: 1_000 });
-  await running.stop();
+  await box.stop();
 });

@@ -1,32 +1,22 @@
 /** The whole daemon with Modbus: units of libmodbus on a serial line and behind a server. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
-import { RunningDaemon } from "./faults/running-daemon.ts";
+import { DaemonAtHub } from "./support/daemon-at-hub.ts";
 import { LibmodbusServer, SerialBus } from "./support/modbus/libmodbus.ts";
 import { until } from "./support/until.ts";
 
-let folder: string;
-let hub: EmbeddedHub;
+let box: DaemonAtHub;
 let bus: SerialBus;
 let server: LibmodbusServer | undefined;
-let daemon: RunningDaemon | undefined;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-modbus-"));
-  hub = await startEmbeddedHub();
+  box = await DaemonAtHub.prepare("modbus");
   bus = new SerialBus();
 });
 afterEach(async () => {
-  await daemon?.kill();
-  daemon = undefined;
+  await box.remove();
   await server?.stop();
   server = undefined;
   await bus.stop();
-  await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const onLine = (unit: number, more: object = {}) => ({
@@ -75,50 +65,22 @@ const expected = {
   door: { value: 0, quality: "good" },
 };
 
-function start(sources: object): RunningDaemon {
-  const config = {
-    gateway: { name: "box" },
-    sources,
-    publish: { maxDelayMs: 0, readings: "all" },
-    clock: { maxHoldMs: 0 },
-    store: { path: join(folder, "store"), maxLossMs: 100 },
-    api: { state: "off" },
-    hub: { type: "edge" },
-  };
-  daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
-  daemon.start();
-  return daemon;
-}
-interface Entry {
-  readonly kind: string;
-  readonly device: string;
-  readonly channels: Readonly<Record<string, { readonly value: number; readonly quality: string }>>;
-}
-const entriesOf = (device: string) =>
-  hub.messages
-    .flatMap((message) => JSON.parse(message.body.toString("utf8")) as Entry[])
-    .filter((entry) => entry.device === device && entry.kind === "reading");
-const untilState = (source: string, state: string) =>
-  daemon?.untilStatus(`${source} is ${state}`, ({ sources }) => sources[source]?.state === state);
-const reasonOf = async (source: string) =>
-  ((await daemon?.status())?.sources[source] as { reason?: string } | undefined)?.reason ?? "";
-const discardsOf = async (source: string) =>
-  (await daemon?.status())?.store.books[source]?.frameDiscards ?? {};
-
 test("two units of a line are at the hub with their values, units and ranges, beside one that is absent", async () => {
   await bus.unit(1, values);
   await bus.unit(2, [...values, "holding 10 999"]);
-  start({ one: onLine(1), two: onLine(2), three: onLine(3) });
-  await until("readings of both", () => ["unit-1", "unit-2"].every((unit) => entriesOf(unit).length > 5));
-  for (const entry of entriesOf("unit-1")) expect(entry.channels).toEqual(expected);
+  box.start({ one: onLine(1), two: onLine(2), three: onLine(3) });
+  await until("readings of both", () =>
+    ["unit-1", "unit-2"].every((unit) => box.readingsOf(unit).length > 5),
+  );
+  for (const channels of box.readingsOf("unit-1")) expect(channels).toEqual(expected);
   const hot = { temperature: { value: 99.9, unit: "°C", quality: "bad", reason: "aboveMax" } };
-  for (const entry of entriesOf("unit-2")) expect(entry.channels).toEqual({ ...expected, ...hot });
-  expect(entriesOf("unit-3")).toEqual([]);
-  await untilState("three", "absent");
-  expect(await reasonOf("three")).toBe(`unit 3 of ${bus.path}: no answer within 200 ms`);
-  expect(await reasonOf("one")).toBe("exception 2 (illegal data address) for input 900");
-  expect(await discardsOf("one")).toEqual({ deviceException: expect.any(Number) });
-  expect(await discardsOf("three")).toEqual({ noAnswer: expect.any(Number) });
+  for (const channels of box.readingsOf("unit-2")) expect(channels).toEqual({ ...expected, ...hot });
+  expect(box.readingsOf("unit-3")).toEqual([]);
+  await box.untilState("three", "absent");
+  expect(await box.reasonOf("three")).toBe(`unit 3 of ${bus.path}: no answer within 200 ms`);
+  expect(await box.reasonOf("one")).toBe("exception 2 (illegal data address) for input 900");
+  expect(await box.discardsOf("one")).toEqual({ deviceException: expect.any(Number) });
+  expect(await box.discardsOf("three")).toEqual({ noAnswer: expect.any(Number) });
 });
 
 test("a line that is unplugged is read again when it is back, and another source keeps its pace", async () => {
@@ -127,21 +89,21 @@ test("a line that is unplugged is read again when it is back, and another source
   const port = await server.ready();
   const steady = { ...onLine(5), transport: "tcp", host: "127.0.0.1", port, device: "steady" };
   const { path: _, ...plc } = steady;
-  start({ one: onLine(1), plc });
-  await untilState("one", "open");
-  await untilState("plc", "open");
+  box.start({ one: onLine(1), plc });
+  await box.untilState("one", "open");
+  await box.untilState("plc", "open");
   bus.cable.unplug();
-  await untilState("one", "absent");
-  await until("the reason is told", async () => /opening serial port/.test(await reasonOf("one")));
-  const before = entriesOf("steady").length;
-  await until("the other goes on", () => entriesOf("steady").length > before + 20);
-  expect((await daemon?.status())?.sources.plc?.state).toBe("open");
-  const missed = entriesOf("unit-1").length;
+  await box.untilState("one", "absent");
+  await until("the reason is told", async () => /opening serial port/.test(await box.reasonOf("one")));
+  const before = box.readingsOf("steady").length;
+  await until("the other goes on", () => box.readingsOf("steady").length > before + 20);
+  expect((await box.status())?.sources.plc?.state).toBe("open");
+  const missed = box.readingsOf("unit-1").length;
   bus.cable.plug();
-  await until("it is read again", () => entriesOf("unit-1").length > missed + 3);
-  for (const entry of [...entriesOf("unit-1"), ...entriesOf("steady")])
-    expect(entry.channels).toEqual(expected);
-  expect(await discardsOf("plc")).toEqual({ deviceException: expect.any(Number) });
+  await until("it is read again", () => box.readingsOf("unit-1").length > missed + 3);
+  for (const channels of [...box.readingsOf("unit-1"), ...box.readingsOf("steady")])
+    expect(channels).toEqual(expected);
+  expect(await box.discardsOf("plc")).toEqual({ deviceException: expect.any(Number) });
 });
 
 test("units behind a server share its only connection, and one that is missing there is told as that", async () => {
@@ -151,28 +113,30 @@ test("units behind a server share its only connection, and one that is missing t
     const { path: _, ...source } = onLine(unit);
     return { ...source, transport: "tcp", host: "127.0.0.1", port };
   };
-  start({ one: behind(1), two: behind(2), nine: behind(9) });
-  await until("readings of both", () => ["unit-1", "unit-2"].every((unit) => entriesOf(unit).length > 5));
+  box.start({ one: behind(1), two: behind(2), nine: behind(9) });
+  await until("readings of both", () =>
+    ["unit-1", "unit-2"].every((unit) => box.readingsOf(unit).length > 5),
+  );
   for (const unit of ["unit-1", "unit-2"])
-    for (const entry of entriesOf(unit)) expect(entry.channels).toEqual(expected);
-  await untilState("nine", "failed");
-  expect(await reasonOf("nine")).toContain("exception 11 (gateway target device failed to respond)");
+    for (const channels of box.readingsOf(unit)) expect(channels).toEqual(expected);
+  await box.untilState("nine", "failed");
+  expect(await box.reasonOf("nine")).toContain("exception 11 (gateway target device failed to respond)");
 });
 
 test("the daemon stops in order while a unit is waited for", async () => {
-  const running = start({ one: onLine(1, { timeoutMs: 30_000 }) });
-  await untilState("one", "opening");
-  await running.stop();
+  box.start({ one: onLine(1, { timeoutMs: 30_000 }) });
+  await box.untilState("one", "opening");
+  await box.stop();
 });
 
 test("a register is set by direct method where the file allows it, within its range, and nowhere else", async () => {
   await bus.unit(1, values);
   const writable = { ...registers.setpoint, writable: { min: 20, max: 250 } };
-  start({ one: onLine(1, { registers: { ...registers, setpoint: writable } }), two: onLine(2) });
-  await untilState("one", "open");
-  await daemon?.untilStatus("the hub is connected", ({ hub }) => hub.state === "connected");
+  box.start({ one: onLine(1, { registers: { ...registers, setpoint: writable } }), two: onLine(2) });
+  await box.untilState("one", "open");
+  await box.untilStatus("the hub is connected", ({ hub }) => hub.state === "connected");
   const write = (channel: string, value: unknown, source = "one") =>
-    hub.invokeMethod(hub.deviceId, "gateway", {
+    box.hub.invokeMethod(box.hub.deviceId, "gateway", {
       methodName: "writeRegister",
       payload: { source, channel, value } as never,
     });
@@ -181,11 +145,8 @@ test("a register is set by direct method where the file allows it, within its ra
     status: 200,
     payload: { source: "one", channel: "setpoint", value: 180.5 },
   });
-  await until(
-    "the next readings have it",
-    () => entriesOf("unit-1").at(-1)?.channels.setpoint?.value === 180.5,
-  );
-  for (const { channels } of entriesOf("unit-1")) expect([23.5, 180.5]).toContain(channels.setpoint?.value);
+  await until("the next readings have it", () => box.readingsOf("unit-1").at(-1)?.setpoint?.value === 180.5);
+  for (const { setpoint } of box.readingsOf("unit-1")) expect([23.5, 180.5]).toContain(setpoint?.value);
 
   expect(await write("setpoint", 251)).toMatchObject({ status: 422 });
   expect(await write("temperature", 21)).toMatchObject({ status: 403 });
@@ -196,11 +157,11 @@ test("a register is set by direct method where the file allows it, within its ra
 
   // A twin cannot allow what the file does not, and what the file allows stays where it is.
   const twin = async () =>
-    ((await daemon?.status()) ?? {}) as { lastDesiredVersion?: number; lastDesiredStatus?: object };
+    ((await box.status()) ?? {}) as { lastDesiredVersion?: number; lastDesiredStatus?: object };
   await until("the first twin is answered", async () => (await twin()).lastDesiredVersion !== undefined);
   const answered = async (sources: object) => {
     const { lastDesiredVersion: before } = await twin();
-    hub.updateDesired(hub.deviceId, "gateway", { sources } as never);
+    box.hub.updateDesired(box.hub.deviceId, "gateway", { sources } as never);
     await until("the twin is answered", async () => (await twin()).lastDesiredVersion !== before);
     return (await twin()).lastDesiredStatus;
   };
@@ -209,6 +170,6 @@ test("a register is set by direct method where the file allows it, within its ra
     code: 400,
     path: "sources.two.registers.setpoint.writable",
   });
-  expect((await daemon?.status()) as object).toMatchObject({ writes: { written: 1, refused: 5 } });
-  expect(entriesOf("unit-1").at(-1)?.channels.setpoint?.value).toBe(180.5);
+  expect((await box.status()) as object).toMatchObject({ writes: { written: 1, refused: 5 } });
+  expect(box.readingsOf("unit-1").at(-1)?.setpoint?.value).toBe(180.5);
 });

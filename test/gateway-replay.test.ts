@@ -1,57 +1,22 @@
 /** What a box recorded, played into a daemon elsewhere: the same values come out, without the devices. */
-import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
-import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { startProcess } from "./cli/processes.ts";
-import { RunningDaemon } from "./faults/running-daemon.ts";
+import { DaemonAtHub } from "./support/daemon-at-hub.ts";
 import { SimulatedBme280 } from "./support/i2c/chips.ts";
 import { SimulatedBus } from "./support/i2c/simulated-bus.ts";
 import { SerialDevice } from "./support/serial-device.ts";
 import { until } from "./support/until.ts";
 
-let folder: string;
-let hub: EmbeddedHub;
-let daemon: RunningDaemon | undefined;
+let box: DaemonAtHub;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-replay-"));
-  hub = await startEmbeddedHub();
+  box = await DaemonAtHub.prepare("replay");
 });
-afterEach(async () => {
-  await daemon?.kill();
-  daemon = undefined;
-  await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
-});
+afterEach(() => box.remove());
 
-const capture = (name: string) => join(folder, `${name}.jsonl`);
-function start(sources: object): RunningDaemon {
-  const config = {
-    gateway: { name: "laptop" },
-    sources,
-    publish: { maxDelayMs: 0, readings: "all" },
-    clock: { maxHoldMs: 0 },
-    store: { path: join(folder, "store"), maxLossMs: 100 },
-    api: { state: "off" },
-    hub: { type: "edge" },
-  };
-  daemon = new RunningDaemon(folder, config, hub.environment("gateway"));
-  daemon.start();
-  return daemon;
-}
-interface Entry {
-  readonly kind: string;
-  readonly device: string;
-  readonly channels: Readonly<Record<string, { readonly value: number }>>;
-}
-const readingsOf = (device: string) =>
-  hub.messages
-    .flatMap((message) => JSON.parse(message.body.toString("utf8")) as Entry[])
-    .filter((entry) => entry.device === device && entry.kind === "reading")
-    .map(({ channels }) => channels);
-
+const capture = (name: string) => join(box.folder, `${name}.jsonl`);
 /** Records a source of these until the capture holds what it is to hold; `send` is called when it is open. */
 async function record(
   sources: Readonly<Record<string, object>>,
@@ -60,10 +25,10 @@ async function record(
   send: () => Promise<unknown> = async () => undefined,
 ): Promise<void> {
   const [source = ""] = Object.keys(sources);
-  const config = join(folder, "record.json");
+  const config = join(box.folder, "record.json");
   writeFileSync(config, JSON.stringify({ sources }));
   const args = ["record", "--config", config, "--source", source, "--out", capture(source), "--for", "60s"];
-  const running = startProcess(folder, args, environment);
+  const running = startProcess(box.folder, args, environment);
   try {
     await running.shows('"state":"open"');
     await send();
@@ -75,14 +40,14 @@ async function record(
 }
 
 test("a chip's registers that were recorded give the driver's values, units and ranges without the chip", async () => {
-  const bus = await new SimulatedBus(folder).start();
+  const bus = await new SimulatedBus(box.folder).start();
   bus.plug(0x76, new SimulatedBme280());
   const chip = { type: "i2c", driver: "bme280", intervalMs: 50, device: "room" };
   await record({ room: chip }, (text) => text.split("\n").length > 10, bus.environment);
   await bus.stop();
   const recorded = readFileSync(capture("room"), "utf8").trimEnd().split("\n").length - 1;
 
-  const running = start({
+  box.start({
     room: {
       type: "replay",
       path: capture("room"),
@@ -91,18 +56,18 @@ test("a chip's registers that were recorded give the driver's values, units and 
       device: "room",
     },
   });
-  await until("all of it is at the hub", () => readingsOf("room").length === recorded);
-  expect(readingsOf("room")[0]).toMatchObject({
+  await until("all of it is at the hub", () => box.readingsOf("room").length === recorded);
+  expect(box.readingsOf("room")[0]).toMatchObject({
     temperature: { value: expect.closeTo(25.08, 2), unit: "°C", quality: "good" },
     pressure: { value: expect.closeTo(1006.53, 2), unit: "hPa" },
     humidity: { value: expect.closeTo(38.75, 1), unit: "%" },
   });
-  const { sources } = await running.untilStatus(
+  const { sources } = await box.untilStatus(
     "it is at its end",
     ({ sources }) => sources.room?.state === "stopped",
   );
   expect(sources.room).toMatchObject({ reason: `the capture is at its end, after ${recorded} frames` });
-  await running.stop();
+  await box.stop();
 });
 
 test("lines of a port that were recorded give the same values and the same discards", async () => {
@@ -125,13 +90,13 @@ test("lines of a port that were recorded give the same values and the same disca
   );
   await device.stop();
 
-  const running = start({ oven: { type: "replay", path: capture("oven"), decode, device: { field: "id" } } });
-  await until("both are at the hub", () => readingsOf("oven-1").length === 2);
-  expect(readingsOf("oven-1").map(({ temperature }) => temperature?.value)).toEqual([21.5, 22.25]);
-  const { store } = await running.untilStatus(
+  box.start({ oven: { type: "replay", path: capture("oven"), decode, device: { field: "id" } } });
+  await until("both are at the hub", () => box.readingsOf("oven-1").length === 2);
+  expect(box.readingsOf("oven-1").map(({ temperature }) => temperature?.value)).toEqual([21.5, 22.25]);
+  const { store } = await box.untilStatus(
     "it is counted",
     ({ store: { books } }) => books.oven?.frames === 4,
   );
   expect(store.books.oven).toMatchObject({ ingested: 2, frameDiscards: { overlong: 1, columnCount: 1 } });
-  await running.stop();
+  await box.stop();
 });

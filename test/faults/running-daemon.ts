@@ -15,7 +15,7 @@ export const patienceMs = 120_000;
 
 export interface DaemonStatus {
   readonly intake: { readonly state: string; readonly queuedBytes: number };
-  readonly sources: Readonly<Record<string, { readonly state: string }>>;
+  readonly sources: Readonly<Record<string, { readonly state: string; readonly reason?: string }>>;
   readonly hub: { readonly state: string };
   readonly store: {
     readonly openWindows: number;
