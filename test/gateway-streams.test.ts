@@ -100,7 +100,8 @@ test("who sends faster than the store takes has to wait, and every reading is in
   await send(path, Array.from({ length: count }, (_, n) => `${n}\n`).join(""));
   await box.untilStatus("all are stored", ({ store }) => store.books.flood?.ingested === count);
   const books = (await box.status())?.store.books.flood;
-  expect(books).toMatchObject({ frames: count, decoded: count, frameDiscards: {} });
-  expect(books?.gaps).toMatchObject({});
+  expect(books).toMatchObject({ frames: count, decoded: count });
+  expect(books?.frameDiscards).toEqual({});
+  expect(books?.gaps).toEqual({ counted: 0, unknown: 0 });
   await box.stop();
 }, 60_000);

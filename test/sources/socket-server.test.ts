@@ -71,7 +71,6 @@ describe("a source that listens", () => {
     sender.write(text);
     await systemClock.sleep(500);
     // What both kernels hold is far from all of it.
-    expect(sender.writableLength + sender.bytesWritten).toBeGreaterThan(0);
     expect(sender.writableNeedDrain).toBe(true);
     expect(heard.frames).toEqual([]);
     heard.hasRoom = true;
