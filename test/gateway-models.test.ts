@@ -21,10 +21,11 @@ beforeEach(async () => {
   hub = await startEmbeddedHub();
 });
 afterEach(async () => {
-  await gateway.stop(AbortSignal.timeout(8_000));
+  const deadline = AbortSignal.timeout(8_000);
+  await gateway.stop(deadline);
   await hub.stop();
   rmSync(folder, { recursive: true, force: true });
-  expect(fatal).toEqual([]);
+  expect([fatal, deadline.aborted]).toEqual([[], false]);
 });
 
 async function start(models: object): Promise<void> {
