@@ -30,7 +30,7 @@ function deviceOf(more: JsonObject = {}): ModbusDevice {
     transport: "rtu",
     path: units.cable.path,
     unit: 1,
-    timeoutMs: 100,
+    timeoutMs: 1_000,
     intervalMs: 20,
     registers: {
       setpoint: { address: 11, scale: 0.1, writable: { min: 20, max: 250 } },

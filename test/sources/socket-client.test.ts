@@ -69,17 +69,17 @@ describe("a source that connects", () => {
 
   test("a silent end is left after idleTimeoutMs and tried again, one that sends is not", async () => {
     const { port, connections } = await device();
-    client(`tcp://127.0.0.1:${port}`, { idleTimeoutMs: 300 });
+    client(`tcp://127.0.0.1:${port}`, { idleTimeoutMs: 900 });
     await until("connected", () => connections.length === 1);
-    for (let i = 0; i < 6; i++) {
+    for (let i = 0; i < 15; i++) {
       connections[0]?.write(`${i}\n`);
       await systemClock.sleep(100);
     }
     expect(connections).toHaveLength(1);
     await until("connected again", () => connections.length === 2);
-    expect(heard.frames).toHaveLength(6);
+    expect(heard.frames).toHaveLength(15);
     expect(heard.statuses.map(({ reason }) => reason)).toContain(
-      `tcp://127.0.0.1:${port}: silent for 300 ms`,
+      `tcp://127.0.0.1:${port}: silent for 900 ms`,
     );
   });
 
