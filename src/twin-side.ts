@@ -81,6 +81,7 @@ export class TwinSide {
 
   /** The next connection brings the twin of another hub. */
   forget(): void {
+    this.#last = undefined;
     this.#desired.forget();
     this.#reporter.forget();
   }

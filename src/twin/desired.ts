@@ -110,7 +110,10 @@ export class Desired {
     if (this.#closed) return;
     this.#desired = desired;
     this.#version = version;
+    const hub = this.#hub;
     const status = await this.#try(desired, version, patch);
+    // It led to another hub, whose twin knows nothing of it.
+    if (hub !== this.#hub) return;
     // Not the configuration's fault: the next full twin tries it again.
     if (status.code === 500) this.#version = undefined;
     this.#options.answered(version, status);
