@@ -13,7 +13,7 @@ let box: DaemonAtHub;
 let bus: SimulatedBus;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("i2c");
+  box = await DaemonAtHub.prepare();
   bus = await new SimulatedBus(box.folder).start();
 });
 afterEach(async () => {

@@ -9,7 +9,7 @@ let bus: SerialBus;
 let server: LibmodbusServer | undefined;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("modbus");
+  box = await DaemonAtHub.prepare();
   bus = new SerialBus();
 });
 afterEach(async () => {

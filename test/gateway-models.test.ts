@@ -1,6 +1,5 @@
 /** The whole gateway with models: what the twin sets, what it is told, and sensors beside scoring. */
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { resNet } from "../bench/onnx/resnet.ts";
@@ -8,6 +7,7 @@ import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
 import { recordingLog } from "./core/recording-log.ts";
+import { temporaryFolder } from "./core/temporary-folder.ts";
 import { modelFile } from "./infer/running-model.ts";
 import { until } from "./support/until.ts";
 
@@ -17,14 +17,13 @@ let gateway: Gateway;
 const fatal: unknown[] = [];
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-models-"));
+  folder = temporaryFolder();
   hub = await startEmbeddedHub();
 });
 afterEach(async () => {
   const deadline = AbortSignal.timeout(8_000);
   await gateway.stop(deadline);
   await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
   expect([fatal, deadline.aborted]).toEqual([[], false]);
 });
 

@@ -10,7 +10,7 @@ let box: DaemonAtHub;
 let tree: OneWireTree;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("w1");
+  box = await DaemonAtHub.prepare();
   tree = new OneWireTree(box.folder);
 });
 afterEach(() => box.remove());

@@ -12,7 +12,7 @@ import { until } from "./support/until.ts";
 let box: DaemonAtHub;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("replay");
+  box = await DaemonAtHub.prepare();
 });
 afterEach(() => box.remove());
 

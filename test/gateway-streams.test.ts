@@ -11,7 +11,7 @@ let box: DaemonAtHub;
 let device: SerialDevice;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("streams");
+  box = await DaemonAtHub.prepare();
   device = new SerialDevice();
   device.line.plug();
 });

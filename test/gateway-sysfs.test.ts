@@ -9,7 +9,7 @@ let box: DaemonAtHub;
 let tree: SysfsTree;
 
 beforeEach(async () => {
-  box = await DaemonAtHub.prepare("sysfs");
+  box = await DaemonAtHub.prepare();
   tree = new SysfsTree(box.folder);
 });
 afterEach(() => box.remove());

@@ -1,11 +1,11 @@
 /** `headgate record` as a user meets it: a real process, and a real port on a pseudo-terminal. */
 import { spawnSync } from "node:child_process";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { parseLine } from "../../src/sources/capture.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { SerialDevice } from "../support/serial-device.ts";
 import { TestBroker } from "../support/test-broker.ts";
 import { until } from "../support/until.ts";
@@ -18,7 +18,7 @@ let out: string;
 let started: Running[];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-record-"));
+  folder = temporaryFolder();
   out = join(folder, "capture.jsonl");
   started = [];
   device = new SerialDevice();
@@ -27,7 +27,6 @@ beforeEach(() => {
 afterEach(async () => {
   for (const one of started) one.stop("SIGKILL");
   await device.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 function config(sources: object, more: object = {}): string {

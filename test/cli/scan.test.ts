@@ -1,11 +1,11 @@
 /** `headgate scan` as a user meets it, on a box whose devices are files, pseudo-terminals and a simulated bus. */
-import { mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from "node:fs";
+import { mkdirSync, symlinkSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
 import type { JsonObject } from "../../src/core/json.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { SimulatedBme280 } from "../support/i2c/chips.ts";
 import { RegisterChip, SimulatedBus } from "../support/i2c/simulated-bus.ts";
 import { LibmodbusServer, SerialBus } from "../support/modbus/libmodbus.ts";
@@ -19,7 +19,7 @@ let sys: SysfsTree;
 let bus: SimulatedBus;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-scan-"));
+  folder = temporaryFolder();
   dev = join(folder, "dev");
   mkdirSync(dev);
   sys = new SysfsTree(join(folder, "sys"));
@@ -27,7 +27,6 @@ beforeEach(async () => {
 });
 afterEach(async () => {
   await bus.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const run = (...more: string[]) =>

@@ -1,7 +1,6 @@
 /** Thermometers on 1-Wire over real files; a named pipe is a file that the kernel answers late. */
 import { execFileSync } from "node:child_process";
-import { closeSync, constants, mkdtempSync, openSync, rmSync, writeSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { closeSync, constants, openSync, rmSync, writeSync } from "node:fs";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import type { OneWireSourceConfig } from "../../src/config/schema.ts";
@@ -11,6 +10,7 @@ import { OneWireDevice } from "../../src/sources/one-wire-device.ts";
 import { PollingSource } from "../../src/sources/polling-source.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
 import { Turns } from "../../src/sources/turns.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { OneWireTree, w1Slave } from "../support/sysfs-tree.ts";
 import { until } from "../support/until.ts";
 
@@ -21,14 +21,13 @@ let turns: Turns;
 let sources: PollingSource[];
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-w1-"));
+  folder = temporaryFolder();
   tree = new OneWireTree(folder);
   turns = new Turns();
   sources = [];
 });
 afterEach(async () => {
   await Promise.all(sources.map((source) => source.stop()));
-  rmSync(folder, { recursive: true, force: true });
 });
 
 interface Seen {

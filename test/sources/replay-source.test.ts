@@ -1,7 +1,6 @@
 /** Captures in real files, played into a sink with a clock that only sleeping moves on. */
 import { execFileSync } from "node:child_process";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { writeFileSync } from "node:fs";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterEach, beforeEach, expect, test } from "vitest";
@@ -10,6 +9,7 @@ import { type Clock, systemClock } from "../../src/core/clock.ts";
 import { formatHeader, formatLine } from "../../src/sources/capture.ts";
 import { ReplaySource } from "../../src/sources/replay-source.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { until } from "../support/until.ts";
 
 let folder: string;
@@ -32,7 +32,7 @@ const patient: Clock = {
 };
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-replay-"));
+  folder = temporaryFolder();
   path = join(folder, "capture.jsonl");
   frames = [];
   discards = [];
@@ -43,7 +43,6 @@ beforeEach(() => {
 afterEach(async () => {
   await source?.stop();
   source = undefined;
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const header = formatHeader({

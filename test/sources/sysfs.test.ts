@@ -1,6 +1,4 @@
 /** Chips of hwmon and IIO in folders as the kernel lays them out, links and all. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { checkConfig } from "../../src/config/check.ts";
@@ -10,6 +8,7 @@ import type { JsonObject } from "../../src/core/json.ts";
 import { PollingSource } from "../../src/sources/polling-source.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
 import { SysfsDevice } from "../../src/sources/sysfs-device.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { SysfsTree } from "../support/sysfs-tree.ts";
 import { until } from "../support/until.ts";
 
@@ -21,7 +20,7 @@ let discards: string[];
 let status: SourceStatus | undefined;
 
 beforeEach(() => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-sysfs-"));
+  folder = temporaryFolder();
   tree = new SysfsTree(folder);
   frames = [];
   discards = [];
@@ -30,7 +29,6 @@ beforeEach(() => {
 afterEach(async () => {
   await source?.stop();
   source = undefined;
-  rmSync(folder, { recursive: true, force: true });
 });
 
 /** Chip number `n` of the class, on an I2C bus. */

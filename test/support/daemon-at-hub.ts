@@ -1,8 +1,7 @@
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { type EmbeddedHub, startEmbeddedHub } from "../../src/embedded-hub/embedded-hub.ts";
 import type { Balance } from "../../src/ledger/ledger.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
 import { type DaemonStatus, RunningDaemon } from "../faults/running-daemon.ts";
 
 interface Value {
@@ -31,8 +30,8 @@ export class DaemonAtHub {
   }
 
   /** With its hub, and not started yet. */
-  static async prepare(name: string): Promise<DaemonAtHub> {
-    return new DaemonAtHub(mkdtempSync(join(tmpdir(), `headgate-${name}-`)), await startEmbeddedHub());
+  static async prepare(): Promise<DaemonAtHub> {
+    return new DaemonAtHub(temporaryFolder(), await startEmbeddedHub());
   }
 
   start(
@@ -56,11 +55,10 @@ export class DaemonAtHub {
     this.#daemon.start();
   }
 
-  /** Whatever state it is in; its hub and its folder go with it. */
+  /** Whatever state it is in; its hub goes with it. */
   async remove(): Promise<void> {
     await this.#daemon?.kill();
     await this.hub.stop();
-    rmSync(this.folder, { recursive: true, force: true });
   }
 
   /** Ends in order. */
