@@ -54,6 +54,15 @@ export class LibmodbusServer {
     return this.#port;
   }
 
+  /** It hears nothing, and its connections stay, as of a device that has lost its network. */
+  freeze(): void {
+    this.#child.kill("SIGSTOP");
+  }
+
+  thaw(): void {
+    this.#child.kill("SIGCONT");
+  }
+
   async stop(): Promise<void> {
     const { exitCode, signalCode } = this.#child;
     if (exitCode !== null || signalCode !== null) return;
@@ -70,9 +79,12 @@ export class LibmodbusServer {
 export class SerialBus {
   readonly cable = new Cable(
     requestsOf(({ unit, frame }) => {
-      for (const { number, own } of this.#units) if (number === unit) own.write(frame);
+      for (const { number, own } of this.#units)
+        if (number === unit && !this.cutOff.has(number)) own.write(frame);
     }),
   );
+  /** Units that the line does not reach. */
+  readonly cutOff = new Set<number>();
   readonly #units: { readonly number: number; readonly own: Cable; readonly server: LibmodbusServer }[] = [];
 
   get path(): string {
