@@ -7,9 +7,12 @@ const magic = Buffer.from("\x93NUMPY", "latin1");
 
 export const isNpy = (bytes: Uint8Array): boolean => magic.equals(bytes.subarray(0, magic.length));
 
-/** A header is a Python dict of three known keys; anything else is none that NumPy writes. */
+/**
+ * A header is a Python dict of three known keys; anything else is none that NumPy writes. Of the sizes each but the last
+ * needs its comma: digits that could be parted in many ways would take for ever to be refused.
+ */
 const header =
-  /^\s*\{\s*'descr':\s*'([<>|=])([a-z]\d+)',\s*'fortran_order':\s*(True|False),\s*'shape':\s*\(((?:\s*\d{1,9}\s*,?)*)\s*\),?\s*\}\s*$/;
+  /^\s*\{\s*'descr':\s*'([<>|=])([a-z]\d+)',\s*'fortran_order':\s*(True|False),\s*'shape':\s*\(\s*((?:\d{1,9}\s*,\s*)*(?:\d{1,9}\s*)?)\),?\s*\}\s*$/;
 const types: Readonly<Record<string, ElementType>> = {
   f4: "float32",
   f8: "float64",

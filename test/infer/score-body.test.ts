@@ -52,3 +52,14 @@ test("any bytes as a tensor or a NumPy file end in a value", () => {
     }),
   );
 });
+
+test("a NumPy file whose shape is a long row of digits is refused at once", () => {
+  const text = `{'descr': '<f4', 'fortran_order': False, 'shape': (${"1".repeat(30)}x), }`;
+  const lead = Buffer.from("\x93NUMPY\x01\x00", "latin1");
+  const body = Buffer.concat([lead, Buffer.from([text.length, 0]), Buffer.from(text)]);
+  const beganMs = performance.now();
+  expect(readScoreBody(body, { kind: "binary", shape: undefined, type: "float32" })).toMatchObject({
+    refusal: "malformed",
+  });
+  expect(performance.now() - beganMs).toBeLessThan(1_000);
+});
