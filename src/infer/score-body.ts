@@ -1,3 +1,5 @@
+import { isObject } from "../core/json.ts";
+import { readJsonBody } from "./json-body.ts";
 import { isNpy, readNpy } from "./npy.ts";
 import { scanNumbers } from "./number-scanner.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
@@ -49,16 +51,9 @@ function readBinary(
 function readJson(body: Uint8Array): Floats | Refusal {
   const scanned = scanNumbers(body);
   if (scanned) return scanned;
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-  } catch (error) {
-    // What stands there is the caller's, and too long for an answer.
-    if (error instanceof SyntaxError) return refuse("malformed", "the body is not JSON");
-    throw error;
-  }
-  const isObject = typeof value === "object" && value !== null && !Array.isArray(value);
-  const data = isObject ? (value as { readonly data?: unknown }).data : undefined;
+  const read = readJsonBody(body);
+  if (isRefusal(read)) return read;
+  const data = isObject(read.value) ? read.value.data : undefined;
   if (data === undefined) return refuse("noData", 'the body is no object with a member "data"');
   return flatten(data, "data");
 }

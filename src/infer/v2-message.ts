@@ -1,5 +1,6 @@
 import { isObject } from "../core/json.ts";
-import { type Refusal, refuse } from "./refusal.ts";
+import { readJsonBody } from "./json-body.ts";
+import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import {
   arraysOfElements,
   type ElementType,
@@ -45,13 +46,9 @@ const maxTensors = 64;
 const maxDimensions = 16;
 
 export function readV2(body: Uint8Array): V2Request | Refusal {
-  let value: unknown;
-  try {
-    value = JSON.parse(Buffer.from(body.buffer, body.byteOffset, body.byteLength).toString("utf8"));
-  } catch (error) {
-    if (error instanceof SyntaxError) return refuse("malformed", "the body is not JSON");
-    throw error;
-  }
+  const read = readJsonBody(body);
+  if (isRefusal(read)) return read;
+  const { value } = read;
   if (!isObject(value) || !Array.isArray(value.inputs) || value.inputs.length > maxTensors)
     return refuse("noData", `the body is no object with \`inputs\`, a list of at most ${maxTensors} tensors`);
   const { id, inputs, outputs } = value;
@@ -63,11 +60,11 @@ export function readV2(body: Uint8Array): V2Request | Refusal {
       return refuse("malformed", `\`${place}\` has no name`);
     if (feeds.has(input.name)) return refuse("unknownTensor", `input ${input.name} comes twice`);
     const tensor = readTensor(input, place);
-    if ("refusal" in tensor) return tensor;
+    if (isRefusal(tensor)) return tensor;
     feeds.set(input.name, tensor);
   }
   const wanted = outputs === undefined ? undefined : outputNames(outputs);
-  if (wanted && "refusal" in wanted) return wanted;
+  if (wanted && isRefusal(wanted)) return wanted;
   return { id, feeds: Object.fromEntries(feeds), outputs: wanted?.length ? wanted : undefined };
 }
 
