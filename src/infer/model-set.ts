@@ -41,8 +41,9 @@ export class ModelSet {
       this.#models.delete(name);
       await model.stop();
     }
-    if (wanted.length > 0) await this.#make(wanted);
+    // Before anything is fetched: what is half there then is of an earlier process.
     await this.#prune(wanted.flatMap(([, { sha256 }]) => (sha256 === undefined ? [] : [sha256])));
+    if (wanted.length > 0) await this.#make(wanted);
   }
 
   /** For a stop: who waits for a turn is refused at once, and who is at work at the deadline. */
