@@ -44,8 +44,7 @@ export async function findModel(place: ModelPlace, folder: string, signal: Abort
       if (!(error instanceof PermanentError)) throw error;
     }
   }
-  await fetched(place.url, path, place, signal);
-  return await checked(path, place, signal);
+  return await fetched(place.url, path, place, signal);
 }
 
 const fetchedPath = (folder: string, sha256: string) => join(folder, `${sha256}.onnx`);
@@ -98,7 +97,12 @@ async function checked(path: string, place: ModelPlace, signal: AbortSignal): Pr
 }
 
 /** Fetches into a file beside the place, and puts it there when it is whole, right and on the disk. */
-async function fetched(url: string, path: string, place: ModelPlace, signal: AbortSignal): Promise<void> {
+async function fetched(
+  url: string,
+  path: string,
+  place: ModelPlace,
+  signal: AbortSignal,
+): Promise<ModelFile> {
   // Two models may be one file, and be fetched at a time.
   const partial = `${path}.${randomUUID()}.part`;
   const stop = new AbortController();
@@ -107,12 +111,13 @@ async function fetched(url: string, path: string, place: ModelPlace, signal: Abo
     await mkdir(join(path, ".."), { recursive: true, mode: 0o750 });
     const response = await fetch(url, { signal: deadline });
     if (!response.ok || !response.body) throw new Error(`it answers ${response.status}`);
-    const sha256 = await written(response.body, partial, place.maxBytes, stop);
+    const { sha256, bytes } = await written(response.body, partial, place.maxBytes, stop);
     if (sha256 !== place.sha256) {
       const message = `${url} brings a file of SHA-256 ${sha256}, and ${place.sha256} is configured`;
       throw new PermanentError("MODEL_REFUSED", message);
     }
     renameDurably(partial, path);
+    return { path, sha256, bytes };
   } catch (error) {
     await rm(partial, { force: true });
     if (error instanceof PermanentError || signal.aborted) throw error;
@@ -128,7 +133,7 @@ async function written(
   partial: string,
   maxBytes: number,
   stop: AbortController,
-): Promise<string> {
+): Promise<Omit<ModelFile, "path">> {
   const hash = createHash("sha256");
   const file = await open(partial, "w", 0o640);
   let bytes = 0;
@@ -157,5 +162,5 @@ async function written(
     watch.abort();
     await file.close();
   }
-  return hash.digest("hex");
+  return { sha256: hash.digest("hex"), bytes };
 }
