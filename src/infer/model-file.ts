@@ -119,6 +119,8 @@ async function fetched(
     renameDurably(partial, path);
     return { path, sha256, bytes };
   } catch (error) {
+    // Of an answer that is an error nobody reads the body, and its connection would stay.
+    stop.abort();
     await rm(partial, { force: true });
     if (error instanceof PermanentError || signal.aborted) throw error;
     const cause = error instanceof Error && error.cause instanceof Error ? `: ${error.cause.message}` : "";

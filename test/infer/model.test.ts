@@ -207,6 +207,20 @@ describe("from a URL", () => {
     expect(readdirSync(join(folder, "models"))).toEqual([]);
   });
 
+  test("an error's body is not waited for, and its connection not kept", async () => {
+    let isClosed = false;
+    const url = await served((request, response) => {
+      request.socket.once("close", () => {
+        isClosed = true;
+      });
+      response.writeHead(503).write("sorry");
+    });
+    const { model, state } = runningModel(folder, { url, sha256: other });
+    await state("failed");
+    expect(model.status.reason).toContain("it answers 503");
+    await until("it is closed", () => isClosed, 5_000);
+  });
+
   test("a stop ends a fetch", async () => {
     mkdirSync(join(folder, "models"));
     let isAsked = false;
