@@ -1,6 +1,7 @@
 import { join } from "node:path";
 import type { Config } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
+import { aborted } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
 import type { Model, ModelStatus } from "./model.ts";
@@ -12,6 +13,9 @@ export class ModelSet {
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #models = new Map<string, Model>();
+  /** Those that are configured no more have requests to refuse as well. */
+  readonly #noTurns = new AbortController();
+  readonly #noAnswers = new AbortController();
   #isFirst = true;
 
   constructor(storeFolder: string, clock: Clock, log: Logger) {
@@ -48,7 +52,8 @@ export class ModelSet {
 
   /** For a stop: who waits for a turn is refused at once, and who is at work at the deadline. */
   refuseAll(deadline: AbortSignal): void {
-    for (const model of this.#models.values()) model.refuseAll(deadline);
+    this.#noTurns.abort();
+    void aborted(deadline).then(() => this.#noAnswers.abort());
   }
 
   async stop(): Promise<void> {
@@ -58,9 +63,10 @@ export class ModelSet {
 
   async #make(wanted: readonly (readonly [string, Config["models"][string]])[]): Promise<void> {
     const { Model } = await import("./model.ts");
+    const stopping = { noTurns: this.#noTurns.signal, noAnswers: this.#noAnswers.signal };
     for (const [name, config] of wanted) {
-      const model =
-        this.#models.get(name) ?? new Model(this.#folder, this.#clock, this.#log.child({ model: name }));
+      const log = this.#log.child({ model: name });
+      const model = this.#models.get(name) ?? new Model(this.#folder, this.#clock, log, stopping);
       this.#models.set(name, model);
       model.configure(config);
     }

@@ -49,6 +49,14 @@ export interface Answered {
   readonly by: ModelInForce;
 }
 
+/** What tells models that the gateway stops. */
+export interface StopSignals {
+  /** Nobody gets a turn any more; */
+  readonly noTurns: AbortSignal;
+  /** and who is at work, no answer. */
+  readonly noAnswers: AbortSignal;
+}
+
 interface Serving extends Omit<ModelInForce, "config"> {
   /** The settings that need no other load change with the configuration. */
   config: ModelConfig;
@@ -61,6 +69,8 @@ interface Serving extends Omit<ModelInForce, "config"> {
   isRetired: boolean;
 }
 
+const never = new AbortController().signal;
+const unstopped: StopSignals = { noTurns: never, noAnswers: never };
 const schedule: RetrySchedule = { baseMs: 1_000, maxMs: 60_000, healthyMs: 60_000 };
 /** A file that is refused is looked at again this seldom: reading and loading it costs seconds. */
 const refusedMs = 300_000;
@@ -77,13 +87,12 @@ export class Model {
   #serving: Serving | undefined;
   #wanted: { readonly identity: string; readonly stop: AbortController; running: Promise<void> } | undefined;
   #config: ModelConfig | undefined;
-  /** Nobody gets a turn any more; and who is at work, no answer. */
-  readonly #noTurns = new AbortController();
-  readonly #noAnswers = new AbortController();
+  readonly #stopping: StopSignals;
 
   /** `folder`: where fetched models are kept. */
-  constructor(folder: string, clock: Clock, log: Logger) {
+  constructor(folder: string, clock: Clock, log: Logger, stopping: StopSignals = unstopped) {
     this.#folder = folder;
+    this.#stopping = stopping;
     this.#clock = clock;
     this.#log = log;
   }
@@ -121,12 +130,6 @@ export class Model {
     this.#wanted = { identity, stop, running };
   }
 
-  /** Who waits for a turn is refused at once, and who is at work at the deadline. */
-  refuseAll(deadline: AbortSignal): void {
-    this.#noTurns.abort();
-    void aborted(deadline).then(() => this.#noAnswers.abort());
-  }
-
   /** Requests under way are finished; the thread ends behind them, and is not waited for. */
   async stop(): Promise<void> {
     this.#wanted?.stop.abort();
@@ -153,12 +156,13 @@ export class Model {
     const { config, opened, labels } = serving;
     const by: ModelInForce = { config, opened, labels };
     const { timeoutMs } = config;
-    const signal = AbortSignal.any([client, AbortSignal.timeout(timeoutMs), this.#noTurns.signal]);
+    const { noTurns, noAnswers } = this.#stopping;
+    const signal = AbortSignal.any([client, AbortSignal.timeout(timeoutMs), noTurns]);
     try {
       const prepared = await prepare(by, signal);
       if (isRefusal(prepared)) return this.#count(prepared);
       const { task, transfer } = prepared;
-      const run = () => serving.thread.run(task, timeoutMs, transfer, this.#noAnswers.signal);
+      const run = () => serving.thread.run(task, timeoutMs, transfer, noAnswers);
       const outcome = await this.#queue.turn(run, signal);
       if (isRefusal(outcome)) return this.#count(outcome);
       this.#counts.scored++;
@@ -170,7 +174,7 @@ export class Model {
         return this.#count(refuse("lost", error.message));
       }
       if (client.aborted) return this.#count(refuse("cancelled", "the caller is gone"));
-      if (this.#noTurns.signal.aborted) return this.#count(refuse("stopping", "the gateway stops"));
+      if (noTurns.aborted) return this.#count(refuse("stopping", "the gateway stops"));
       if (signal.aborted) return this.#count(refuse("busy", `no turn came within ${timeoutMs} ms`));
       throw error;
     } finally {

@@ -114,6 +114,19 @@ test("a run that is given up ends behind it, the model is loaded again, and a st
   expect(await answers).toEqual(Array(4).fill("503 the gateway stops"));
 });
 
+test("a stop answers who waits for a model that is configured no more", async () => {
+  const folder = temporaryFolder();
+  const daemon = await start(folder, { zoo: { file, threads: 1 } });
+  await until("it is ready", async () => (await models(daemon)).zoo?.state === "ready");
+  const answers = Promise.all([1, 2, 3, 4].map(() => score(daemon, 32)));
+  await until("they wait", async () => (await models(daemon)).zoo?.inside === 4);
+  configure(folder, {});
+  daemon.stop("SIGHUP");
+  await until("it is gone", async () => Object.keys(await models(daemon)).length === 0);
+  await stopsInOrder(folder, daemon);
+  expect(await answers).toEqual(Array(4).fill("503 the gateway stops"));
+});
+
 async function models({ url }: Daemon): Promise<Record<string, { state: string; inside: number }>> {
   return ((await (await fetch(`${url}/models`)).json()) as { models: Record<string, never> }).models;
 }
