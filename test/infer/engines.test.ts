@@ -1,6 +1,6 @@
 /** Both runtimes in their threads, beside a direct call of the native one. */
 import { InferenceSession, Tensor } from "onnxruntime-node";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
 import { doubling, opsetTooNew, wrongShape } from "../../bench/onnx/small-models.ts";
 import { ModelThread } from "../../src/infer/model-thread.ts";
@@ -100,4 +100,17 @@ test("a load that is not wanted any more ends", async () => {
   const opening = ModelThread.open({ ...options, path: file }, stop.signal);
   stop.abort(new Error("not wanted"));
   await expect(opening).rejects.toThrow("not wanted");
+});
+
+test("a load that takes longer than three minutes is given up", async () => {
+  const { file } = modelFile(folder, "m.onnx", resNet({ ...small, width: 16, size: 128 }));
+  vi.useFakeTimers({ toFake: ["setTimeout", "clearTimeout"] });
+  onTestFinished(() => {
+    vi.useRealTimers();
+  });
+  const given = codeOf(() => ModelThread.open({ ...options, path: file }, never));
+  await vi.advanceTimersByTimeAsync(179_000);
+  expect(await Promise.race([given, "it loads"])).toBe("it loads");
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect(await given).toBe("MODEL_LOST");
 });
