@@ -1,4 +1,4 @@
-import { parentPort, workerData } from "node:worker_threads";
+import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { systemClock } from "../core/clock.ts";
 import { InvariantError, messageOf } from "../core/errors.ts";
 import { openSession, type Session, trySession } from "./engine.ts";
@@ -13,6 +13,8 @@ const tell = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMes
 
 try {
   const session = await openSession((workerData as ThreadOptions).path, workerData as ThreadOptions);
+  // Nobody asks before it is told: whatever has come says that the thread was let go of.
+  if (receiveMessageOnPort(port)) process.exit();
   await trySession(session);
   const { engine, inputs, outputs } = session;
   let last: Promise<void> = Promise.resolve();

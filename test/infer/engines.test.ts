@@ -1,4 +1,6 @@
 /** Both runtimes in their threads, beside a direct call of the native one. */
+import { once } from "node:events";
+import { Worker } from "node:worker_threads";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 import { beforeEach, expect, onTestFinished, test, vi } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
@@ -113,4 +115,15 @@ test("a load that takes longer than three minutes is given up", async () => {
   expect(await Promise.race([given, "it loads"])).toBe("it loads");
   await vi.advanceTimersByTimeAsync(1_000);
   expect(await given).toBe("MODEL_LOST");
+});
+
+test("a thread that is let go of while it loads does not try the model", async () => {
+  const { file } = modelFile(folder, "m.onnx", doubling());
+  const entry = new URL("../../src/infer/model-thread-entry.ts", import.meta.url);
+  const worker = new Worker(entry, { workerData: { ...options, path: file } });
+  const told: unknown[] = [];
+  worker.on("message", (message) => told.push(message));
+  worker.postMessage("end");
+  await once(worker, "exit");
+  expect(told).toEqual([]);
 });
