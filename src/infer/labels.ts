@@ -1,6 +1,7 @@
-import { open, stat } from "node:fs/promises";
+import { open } from "node:fs/promises";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { expectPlainFile } from "../core/plain-file.ts";
 
 export interface Label {
   /** WordNet's, such as `n01440764`. */
@@ -41,8 +42,7 @@ export async function readLabels(path: string): Promise<readonly Label[]> {
 /** One byte more than may be there, so that too many show. */
 async function firstBytes(path: string): Promise<Buffer> {
   try {
-    // A pipe would keep whoever opens it waiting.
-    if (!(await stat(path)).isFile()) throw new Error("it is no file");
+    await expectPlainFile(path);
     const file = await open(path, "r");
     try {
       const { buffer, bytesRead } = await file.read(Buffer.alloc(maxBytes + 1), 0, maxBytes + 1, 0);
