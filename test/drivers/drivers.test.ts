@@ -101,7 +101,7 @@ describe.each(drivers.map((driver) => [driver.name, driver] as const))("%s", (_,
 });
 
 // A driver says by a vector that its frames have checksums.
-const checked = i2cDrivers.filter(({ vectors }) =>
+const checked = drivers.filter(({ vectors }) =>
   vectors.some(({ expected }) => "discard" in expected && expected.discard === "badChecksum"),
 );
 test.each(checked.map((driver) => [driver.name, driver] as const))(

@@ -1,6 +1,6 @@
 /** The part of the campaign that feeds decoders: it finds what it is for, and all decoders are in it. */
 import { describe, expect, test } from "vitest";
-import { i2cDrivers } from "../../../src/drivers/catalogue.ts";
+import { i2cDrivers, oneWireDrivers } from "../../../src/drivers/catalogue.ts";
 import { fuzz } from "./fuzz.ts";
 import { type FuzzedDecoder, fuzzedDecoders, type Variant } from "./fuzzed-decoders.ts";
 
@@ -85,7 +85,8 @@ describe("a decoder", () => {
 
 test("every driver of the catalogue is in it, and each decoder takes some of what it gets", () => {
   const all = fuzzedDecoders();
-  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(i2cDrivers.map(({ name }) => name)));
+  const drivers = [...i2cDrivers, ...oneWireDrivers].map(({ name }) => name);
+  expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(drivers));
   for (const decoder of all) {
     const { problems, decoded, discarded } = fuzz(decoder, 500, 1);
     expect(problems).toEqual([]);
