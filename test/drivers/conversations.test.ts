@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import type { KnownChannel } from "../../src/core/reading.ts";
 import { ads1115 } from "../../src/drivers/ads1115.ts";
 import { bh1750 } from "../../src/drivers/bh1750.ts";
-import { bme280 } from "../../src/drivers/bme280.ts";
+import { bme280, bmp280 } from "../../src/drivers/bme280.ts";
 import { i2cDrivers } from "../../src/drivers/catalogue.ts";
 import { type I2cDriver, WrongChip } from "../../src/drivers/driver.ts";
 import { ds3231 } from "../../src/drivers/ds3231.ts";
@@ -13,7 +13,7 @@ import { scd41 } from "../../src/drivers/scd41.ts";
 import { sht31 } from "../../src/drivers/sht31.ts";
 import { tsl2591 } from "../../src/drivers/tsl2591.ts";
 import { compileValidation } from "../../src/validate/validation.ts";
-import { SimulatedDs3231, SimulatedTsl2591 } from "../support/i2c/chips.ts";
+import { SimulatedBme280, SimulatedBmp280, SimulatedDs3231, SimulatedTsl2591 } from "../support/i2c/chips.ts";
 import { SimulatedBh1750, SimulatedScd41, SimulatedSht31 } from "../support/i2c/command-chips.ts";
 import { type Chip, RegisterChip } from "../support/i2c/simulated-bus.ts";
 import { SimulatedAds1115, SimulatedIna219, SimulatedMcp9808 } from "../support/i2c/word-chips.ts";
@@ -29,6 +29,32 @@ function qualitiesOf(driver: I2cDriver, pair: Pair<Chip>): Readonly<Record<strin
   const judged = compileValidation({}, new Map([["s", known]]))({ device: "d", timeMs: 0, values }, "s");
   return Object.fromEntries(judged.values.map(({ channel, quality }) => [channel, quality]));
 }
+
+describe.each([1, 16])("with %d samples", (oversampling) => {
+  const near = (value: number) => expect.closeTo(value, 2);
+
+  test("a BMP280 measures temperature and pressure each time that it is asked", () => {
+    const time = new ConversationTime();
+    const pair = new Pair(bmp280, new SimulatedBmp280(), time, { oversampling, filter: 4 }).ready();
+    const { temperature, pressure } = pair.chip;
+    for (let i = 0; i < 2; i++)
+      expect(pair.ask()).toEqual({ temperature: near(temperature), pressure: near(pressure) });
+  });
+
+  test("a BME280 measures humidity besides", () => {
+    const time = new ConversationTime();
+    const pair = new Pair(bme280, new SimulatedBme280(), time, { oversampling }).ready();
+    expect(pair.ask()).toMatchObject({ humidity: near(pair.chip.humidity) });
+  });
+});
+
+test("a BMP280 and a BME280 are not taken for each other", () => {
+  for (const [driver, chip] of [
+    [bmp280, new SimulatedBme280()],
+    [bme280, new SimulatedBmp280()],
+  ] as const)
+    expect(() => new Pair(driver, chip, new ConversationTime()).ready()).toThrow(WrongChip);
+});
 
 describe.each(["low", "medium", "high"])("an SHT31 of %s repeatability", (repeatability) => {
   test("is asked when it has measured, and not before", () => {

@@ -1,28 +1,54 @@
 import { RegisterChip } from "./simulated-bus.ts";
 
-/** With the calibration and raw values of the BMP280 datasheet's example (section 3.12): 25.08 °C, 1006.53 hPa. */
-export class SimulatedBme280 extends RegisterChip {
-  constructor() {
+/** With the calibration and raw values of its datasheet's example (section 3.12). */
+export class SimulatedBmp280 extends RegisterChip {
+  readonly temperature = 25.08;
+  readonly pressure = 1_006.5327;
+
+  constructor(id = "58") {
     super();
-    this.set(0x88, "706b 4367 18fc 7d8e 43d6 d00b 270b 8c00 f9ff 8c3c f8c6 7017 00 4b");
-    this.set(0xd0, "60");
-    this.set(0xe1, "6a01 00 142c 031e");
-    this.#reset();
+    this.set(0x88, "706b 4367 18fc 7d8e 43d6 d00b 270b 8c00 f9ff 8c3c f8c6 7017");
+    this.set(0xd0, id);
+    this.reset();
   }
 
   protected override written(register: number, value: number): void {
     super.written(register, value);
-    if (register === 0xe0 && value === 0xb6) this.#reset();
-    // A forced measurement; humidity is skipped unless it was asked for before (datasheet section 5.4.3).
+    if (register === 0xe0 && value === 0xb6) this.reset();
     const isForced = (value & 0b11) === 0b01;
-    if (register === 0xf4 && isForced) {
-      const withHumidity = ((this.registers[0xf2] ?? 0) & 0b111) !== 0;
-      this.set(0xf7, `655ac0 7eed00 ${withHumidity ? "6e8e" : "8000"}`);
-    }
+    if (register === 0xf4 && isForced) this.measured();
   }
 
-  #reset(): void {
-    this.set(0xf2, "00 00 00 00 00 800000 800000 8000");
+  protected reset(): void {
+    this.set(0xf3, "00 00 00 00 800000 800000");
+  }
+
+  protected measured(): void {
+    this.set(0xf7, "655ac0 7eed00");
+  }
+}
+
+/** A BMP280 with humidity. */
+export class SimulatedBme280 extends SimulatedBmp280 {
+  readonly humidity = 38.752;
+
+  constructor() {
+    super("60");
+    this.set(0xa1, "4b");
+    this.set(0xe1, "6a01 00 142c 031e");
+  }
+
+  protected override reset(): void {
+    super.reset();
+    this.set(0xf2, "00");
+    this.set(0xfd, "8000");
+  }
+
+  /** Humidity is skipped unless it was asked for before (datasheet section 5.4.3). */
+  protected override measured(): void {
+    super.measured();
+    const withHumidity = ((this.registers[0xf2] ?? 0) & 0b111) !== 0;
+    this.set(0xfd, withHumidity ? "6e8e" : "8000");
   }
 }
 
