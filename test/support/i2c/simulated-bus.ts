@@ -125,7 +125,8 @@ export class SimulatedBus {
       bits += 9 * (1 + length) + 2;
       if (!chip || nack) return answer(errno.notAcknowledged, this.#microseconds(11));
       if (stretchMs > 200) return answer(errno.timedOut, 200_000);
-      bits += (stretchMs / 1_000) * this.#speedHz;
+      // In the first of its messages only.
+      if (i === 0) bits += (stretchMs / 1_000) * this.#speedHz;
       try {
         if (reads) {
           const read = Buffer.from(chip.read(length));
