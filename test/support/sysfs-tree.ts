@@ -64,13 +64,17 @@ export class OneWireTree {
 
 /** `w1_slave` of a DS18B20 at so many sixteenths of a degree. */
 export function w1Slave(sixteenths: number, verdict: "YES" | "NO" = "YES"): string {
-  const bytes = Buffer.from("0000 4b46 7fff 0010 00".replaceAll(" ", ""), "hex");
+  const bytes = Buffer.from("0000 4b46 7fff 0010".replaceAll(" ", ""), "hex");
   bytes.writeInt16LE(sixteenths, 0);
   bytes[6] = 0x10 - (sixteenths & 0x0f);
-  bytes[8] = crc8(bytes.subarray(0, 8));
-  const hex = [...bytes].map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
-  const crc = hex.slice(-2);
-  return `${hex} : crc=${crc} ${verdict}\n${hex} t=${Math.trunc((sixteenths * 1_000) / 16)}\n`;
+  return w1SlaveOf(bytes, verdict, Math.trunc((sixteenths * 1_000) / 16));
+}
+
+/** The same of the first eight bytes of any scratchpad. */
+export function w1SlaveOf(bytes: Uint8Array, verdict: "YES" | "NO" = "YES", milli = 0): string {
+  const whole = [...bytes, crc8(bytes)];
+  const hex = whole.map((byte) => byte.toString(16).padStart(2, "0")).join(" ");
+  return `${hex} : crc=${hex.slice(-2)} ${verdict}\n${hex} t=${milli}\n`;
 }
 
 /** By table, unlike the driver's: what it says is checked by the datasheet's vectors there. */

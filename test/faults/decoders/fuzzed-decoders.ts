@@ -12,6 +12,7 @@ import { jsonSource, pipelineOf } from "../../config/pipelines.ts";
 import { dsmr5, real } from "../../decode/telegrams.ts";
 import { sensirionChecksum } from "../../support/i2c/command-chips.ts";
 import { pms5003, sds011 } from "../../support/packets.ts";
+import { w1SlaveOf } from "../../support/sysfs-tree.ts";
 
 /** A decoder as one configuration makes it. */
 export interface Variant {
@@ -267,7 +268,11 @@ const formats: Readonly<Record<Exclude<DecodeConfig["format"], "driver">, Format
 };
 
 /** Of drivers; one that is not here is fuzzed without. */
-const driverSeals: Readonly<Record<string, FuzzedDecoder["seal"]>> = { sht31: sealWords, scd41: sealWords };
+const driverSeals: Readonly<Record<string, FuzzedDecoder["seal"]>> = {
+  sht31: sealWords,
+  scd41: sealWords,
+  ...Object.fromEntries(oneWireDrivers.map(({ name }) => [name, sealScratchpad])),
+};
 
 /** @throws Error when a frame that should be good is none: it would be fuzzed in vain */
 export function fuzzedDecoders(): readonly FuzzedDecoder[] {
@@ -360,4 +365,9 @@ function sealWords(bytes: Buffer): Buffer {
   for (let at = 2; at < sealed.length; at += 3)
     sealed[at] = sensirionChecksum(sealed[at - 2] ?? 0, sealed[at - 1] ?? 0);
   return sealed;
+}
+
+/** Eight bytes, as the kernel shows a scratchpad of them. */
+function sealScratchpad(bytes: Buffer): Buffer {
+  return Buffer.from(w1SlaveOf(Buffer.concat([bytes, Buffer.alloc(8)], 8)));
 }
