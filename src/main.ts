@@ -73,6 +73,7 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
   program
     .command("scan")
     .description("look what is on this box, and print a configuration to start from")
+    .option("--i2c", "ask who answers on the I2C buses, as it does unless told otherwise", true)
     .option("--no-i2c", "leave the I2C buses alone: one byte is read at each address")
     .option(
       "--modbus <line>",

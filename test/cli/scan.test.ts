@@ -167,11 +167,14 @@ test("a bus that is held is given up, and one that is not there has its reason",
   expect(i2c.find((one) => one.bus === 7)?.reason).toContain("opening /dev/i2c-7: ENOENT");
 });
 
-test("without I2C no bus is touched", async () => {
+test("with --i2c the buses are asked, as without a word; with --no-i2c no bus is touched", async () => {
   await withBus();
   bus.plug(0x76, new SimulatedBme280());
   expect((await scan("--no-i2c")).i2c).toEqual([]);
   expect(bus.transfers).toBe(0);
+  const asked = await scan("--i2c");
+  expect(asked.i2c).toMatchObject([{ bus: 1, chips: [{ address: 0x76, driver: "bme280" }] }]);
+  expect(await scan()).toEqual(asked);
 });
 
 test("thermometers and chips of the kernel are found, and the configuration names what tells them apart", async () => {
