@@ -247,7 +247,7 @@ const takesMqtt: Cell = {
   ],
 };
 
-/** Bytes to readings, one reading of seven values in each format; a telegram has 28. */
+/** Bytes to readings, one reading of seven values in each format; `value` has one, the chip of `driver` three, a telegram 28. */
 const decode: Cell = {
   name: "decode",
   title: "readings decoded per second of CPU, one reading in each format",

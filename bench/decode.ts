@@ -11,7 +11,21 @@ export interface DecodeRate extends Figures {
 const program = fileURLToPath(new URL("processes/decode-rate.ts", import.meta.url));
 
 /** `jsonParse` is what `JSON.parse` alone does with the reading that the others bring in their format. */
-const names = ["jsonParse", "json", "csv", "keyValue", "regex", "nmea", "cbor", "binary", "dsmr"];
+const names = [
+  "jsonParse",
+  "json",
+  "csv",
+  "keyValue",
+  "regex",
+  "nmea",
+  "cbor",
+  "binary",
+  "value",
+  "sysfs",
+  "modbus",
+  "driver",
+  "dsmr",
+];
 
 export const decodeMembers: readonly Member[] = names.map((name) => ({
   name,

@@ -4,6 +4,8 @@ import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { ChannelNames } from "../../src/decode/channel-names.ts";
 import { compileDecoder } from "../../src/decode/decoder.ts";
+import { bme280 } from "../../src/drivers/bme280.ts";
+import { frameOf } from "../../src/drivers/modbus.ts";
 import { dsmr5 } from "../../test/decode/telegrams.ts";
 import { monotonicMs } from "../../test/faults/time.ts";
 import type { DecodeRate } from "../decode.ts";
@@ -16,7 +18,7 @@ interface Format {
   readonly framing?: JsonObject;
 }
 
-/** The values of one reading, as every format but the telegram brings them. */
+/** The values of one reading, as every format brings them but `value`, the telegram and the chip. */
 const reading = JSON.parse(readingText(1, 1, 1)) as Record<string, number | string>;
 const values = Object.entries(reading).filter(
   (field): field is [string, number] => typeof field[1] === "number" && field[0] !== "seq",
@@ -50,6 +52,32 @@ const formats: readonly Format[] = [
     framing: { kind: "cobs" },
   },
   {
+    name: "value",
+    decode: { format: "value", channel: "temperature" },
+    frame: Buffer.from(String(values[0]?.[1])),
+  },
+  {
+    name: "sysfs",
+    decode: {
+      format: "sysfs",
+      files: Object.fromEntries(names.map((name, i) => [name, { path: `temp${i + 1}_input` }])),
+    },
+    frame: kernelTexts(),
+  },
+  {
+    name: "modbus",
+    decode: {
+      format: "modbus",
+      registers: Object.fromEntries(names.map((name, i) => [name, { address: 2 * i, type: "float32" }])),
+    },
+    frame: frameOf([{ table: "holding", address: 0, count: 2 * names.length, bytes: floats() }]),
+  },
+  {
+    name: "driver",
+    decode: { format: "driver", driver: "bme280" },
+    frame: Buffer.from(bme280.vectors[0]?.frame.replaceAll(/\s/g, "") ?? "", "hex"),
+  },
+  {
     name: "dsmr",
     decode: { format: "dsmr" },
     frame: Buffer.from(dsmr5.trimEnd()),
@@ -79,6 +107,12 @@ function floats(): Buffer {
   return buffer;
 }
 
+/** What a kernel's files say, in thousandths. */
+function kernelTexts(): Buffer {
+  const texts = values.map(([, value], i) => [`temp${i + 1}_input`, String(Math.round(1_000 * value))]);
+  return Buffer.from(JSON.stringify(Object.fromEntries(texts)));
+}
+
 /** Decodes the same frame again and again; the rate is per second of CPU, so that neighbours do not count. */
 function measure(frame: Uint8Array, decode: () => boolean, ms: number): DecodeRate {
   let isGood = true;
@@ -105,8 +139,14 @@ function bare(ms: number): DecodeRate {
   return measure(frame, () => typeof JSON.parse(frame.toString("utf8")) === "object", ms);
 }
 
-function formatRate({ decode, frame, framing = { kind: "lines" } }: Format, ms: number): DecodeRate {
-  const source = { type: "serial", path: "/dev/null", decode, framing, device: "d" };
+/** A serial port brings what its framing can; the frames of sources that ask come of a capture as well. */
+const asked = ["sysfs", "modbus", "driver"];
+
+function formatRate({ name, decode, frame, framing = { kind: "lines" } }: Format, ms: number): DecodeRate {
+  const common = { path: "/dev/null", decode, device: "d" };
+  const source = asked.includes(name)
+    ? { type: "replay", ...common }
+    : { type: "serial", framing, ...common };
   const checked = checkConfig({ gateway: { name: "b" }, sources: { s: source }, hub: { type: "edge" } });
   const config = pipelineConfig(checked);
   const compiled = config.sources.s;
