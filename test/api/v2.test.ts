@@ -93,6 +93,20 @@ test("two inputs give two outputs, flat or nested, all or those that are wanted"
   });
 });
 
+test("what Triton's client sends when it is told to do without binary tensors is answered in JSON", async () => {
+  const { send } = await scoringGateway(folder, { m: doubling() });
+  const inputs = [input("x", [1, 2, 3, 4])];
+  // InferRequestedOutput with binary_data=False; without outputs it asks for all of them as binary ones.
+  for (const more of [
+    { outputs: [{ name: "y", parameters: { binary_data: false } }] },
+    { parameters: { binary_data_output: true } },
+  ]) {
+    const { status, json } = await send("/v2/models/m/infer", infer({ inputs, ...more }));
+    expect(status).toBe(200);
+    expect(json.outputs).toEqual([{ name: "y", shape: [1, 4], datatype: "FP32", data: [2, 4, 6, 8] }]);
+  }
+});
+
 test("whole numbers of 64 bits come and go as numbers, as far as JSON holds them", async () => {
   const { send } = await scoringGateway(folder, { counts: countsAndFlags() });
   const counts = (data: unknown) =>
