@@ -161,4 +161,36 @@ export const plantedDefects: readonly PlantedDefect[] = [
     part: "decoders",
     rounds: 5,
   },
+  {
+    name: "a frame's checksum that nobody looks at",
+    edits: [
+      {
+        file: "src/sources/check.ts",
+        find: "return told === checksum(frame.subarray(from, at));",
+        replace: "return told === checksum(frame.subarray(from, at)) || true;",
+      },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
+  {
+    name: "a byte between packets that is told nowhere",
+    edits: [
+      { file: "src/sources/packet-framer.ts", find: "this.#skip(held.subarray(at, at + 1));", replace: "" },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
+  {
+    name: "a telegram that is held beyond its limit",
+    edits: [
+      {
+        file: "src/sources/telegram-framer.ts",
+        find: "this.#buffer = new Uint8Array(maxBytes);",
+        replace: "this.#buffer = new Uint8Array(2 * maxBytes);",
+      },
+    ],
+    part: "decoders",
+    rounds: 5,
+  },
 ];

@@ -1,43 +1,10 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { checksumOf } from "../../src/core/checksum.ts";
+import { cobs, slip, withCrc } from "../support/wrapped.ts";
 import { cut, discardedBytes, expectBounded, framed } from "./framed.ts";
 
 const hex = (text: string) => Buffer.from(text.replaceAll(" ", ""), "hex");
 
-/** RFC 1055, as a sender does it: END at both ends. */
-function slip(bytes: Uint8Array): Buffer {
-  const escaped = [...bytes].flatMap((byte) =>
-    byte === 0xc0 ? [0xdb, 0xdc] : byte === 0xdb ? [0xdb, 0xdd] : [byte],
-  );
-  return Buffer.from([0xc0, ...escaped, 0xc0]);
-}
-
-/** Cheshire and Baker, from its description: blocks of at most 254 bytes without a zero. */
-function cobs(bytes: Uint8Array): Buffer {
-  const out: number[] = [];
-  let block: number[] = [];
-  for (const byte of bytes) {
-    if (byte === 0) {
-      out.push(block.length + 1, ...block);
-      block = [];
-    } else {
-      block.push(byte);
-      if (block.length === 254) {
-        out.push(255, ...block);
-        block = [];
-      }
-    }
-  }
-  out.push(block.length + 1, ...block);
-  return Buffer.from([...out, 0]);
-}
-
-function withCrc(bytes: Uint8Array): Buffer {
-  const crc = Buffer.alloc(4);
-  crc.writeUInt32BE(checksumOf("crc32-iso-hdlc")(bytes));
-  return Buffer.concat([bytes, crc]);
-}
 const checksum = { kind: "crc32-iso-hdlc" };
 
 test("SLIP: END and ESC within a frame are escaped, and ENDs between frames are nothing", () => {

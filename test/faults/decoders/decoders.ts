@@ -10,13 +10,14 @@ const defaultRounds = 1_000;
 const patienceMs = 60_000;
 
 /**
- * Every format and every driver gets noise, good frames that something happened to, and words of its own language.
- * What must hold: it neither throws nor goes on for ever, what it gives are finite values of plain names, of channels
- * that a driver declares, one wrong bit never gives another value where there is a checksum, and nothing stays behind.
+ * Every format, every driver and every framer gets noise, good frames that something happened to, and words of its own
+ * language. What must hold: it neither throws nor goes on for ever, what it gives are finite values of plain names, of
+ * channels that a driver declares, a framer tells every byte, whatever the pieces, and holds no more than its limit, one
+ * wrong bit never gives another value or frame where there is a checksum, and nothing stays behind.
  */
 export const decoders: Part = {
   name: "decoders",
-  about: "any bytes at all for every format and every driver",
+  about: "any bytes at all for every format, every driver and every framer",
   run: async ({ random, rounds = defaultRounds, say }) => {
     const order: FuzzOrder = { inputs: rounds * inputsPerRound, seed: Math.floor(random() * 2 ** 31) };
     const totals = { decoders: 0, inputs: 0, decoded: 0, discarded: 0 };

@@ -2,6 +2,8 @@
 import { parentPort, workerData } from "node:worker_threads";
 import { type FuzzResult, fuzz } from "./fuzz.ts";
 import { fuzzedDecoders } from "./fuzzed-decoders.ts";
+import { fuzzedFramers } from "./fuzzed-framers.ts";
+import { judgedDecoder } from "./judged-decoder.ts";
 
 export interface FuzzOrder {
   readonly inputs: number;
@@ -16,8 +18,8 @@ export interface FuzzNews {
 
 const { inputs, seed } = workerData as FuzzOrder;
 const tell = (news: FuzzNews) => parentPort?.postMessage(news);
-for (const decoder of fuzzedDecoders()) {
-  const { name } = decoder;
-  const result = fuzz(decoder, inputs, seed, (count) => tell({ name, count, result: undefined }));
+for (const fuzzed of [...fuzzedDecoders().map(judgedDecoder), ...fuzzedFramers()]) {
+  const { name } = fuzzed;
+  const result = fuzz(fuzzed, inputs, seed, (count) => tell({ name, count, result: undefined }));
   tell({ name, count: result.inputs, result });
 }

@@ -1,8 +1,15 @@
-/** The part of the campaign that feeds decoders: it finds what it is for, and all decoders are in it. */
+/** The part of the campaign that feeds decoders and framers: it finds what it is for, and all of them are in it. */
 import { describe, expect, test } from "vitest";
+import type { Framing } from "../../../src/config/framing-schema.ts";
+import { systemClock } from "../../../src/core/clock.ts";
 import { i2cDrivers, oneWireDrivers } from "../../../src/drivers/catalogue.ts";
+import { framerOf } from "../../../src/sources/framing.ts";
+import { framingOf } from "../../sources/framed.ts";
 import { fuzz } from "./fuzz.ts";
 import { type FuzzedDecoder, fuzzedDecoders, type Variant } from "./fuzzed-decoders.ts";
+import { fuzzedFramers } from "./fuzzed-framers.ts";
+import { judgedDecoder } from "./judged-decoder.ts";
+import { type Account, type FramerVariant, judgedFramer } from "./judged-framer.ts";
 
 type Decode = Variant["decode"];
 
@@ -21,13 +28,14 @@ const decoderWith = (decode: Decode): FuzzedDecoder => ({
   seal: (bytes) => Buffer.from([bytes[0] ?? 0, (bytes[0] ?? 0) ^ 0x66]),
   variants: [{ decode, good: [Buffer.from("a5c3", "hex")], channels: new Set(["v"]) }],
 });
-const problemsOf = (decode: Decode, inputs = 5_000) => fuzz(decoderWith(decode), inputs, 1).problems;
+const problemsOf = (decode: Decode, inputs = 5_000) =>
+  fuzz(judgedDecoder(decoderWith(decode)), inputs, 1).problems;
 
 const kept: Uint8Array[] = [];
 
 describe("a decoder", () => {
   test("that is as it should be has no problems, and some inputs that it takes", () => {
-    const { problems, decoded, discarded } = fuzz(decoderWith(honest), 5_000, 1);
+    const { problems, decoded, discarded } = fuzz(judgedDecoder(decoderWith(honest)), 5_000, 1);
     expect(problems).toEqual([]);
     expect(decoded).toBeGreaterThan(500);
     expect(discarded).toBeGreaterThan(500);
@@ -75,7 +83,7 @@ describe("a decoder", () => {
         got.push(Buffer.from(bytes).toString("hex"));
         return honest(bytes, ms);
       };
-      fuzz(decoderWith(decode), 200, seed);
+      fuzz(judgedDecoder(decoderWith(decode)), 200, seed);
       return got;
     };
     expect(seen(1)).toEqual(seen(1));
@@ -83,12 +91,83 @@ describe("a decoder", () => {
   });
 });
 
+describe("a framer", () => {
+  type Make = NonNullable<FramerVariant["make"]>;
+  const right: Make = (framing, sink) => framerOf(framing, sink, systemClock);
+  const problemsOf = (make: Make) => {
+    const account: Account = (_, stream) => {
+      const ends = stream.filter((byte) => byte === 0x0a).length;
+      return { least: ends, most: ends + stream.filter((byte) => byte === 0x0d).length };
+    };
+    const framing = { kind: "lines", maxBytes: 16, first: "keep" };
+    const tried = judgedFramer({ framing, good: [Buffer.from("12\n34\n")], account, make });
+    return fuzz({ name: "planted", words: [], variants: [tried] }, 5_000, 1).problems;
+  };
+
+  test("that is as it should be has no problems", () => {
+    expect(problemsOf(right)).toEqual([]);
+  });
+
+  test.each<readonly [string, Make, RegExp]>([
+    [
+      "throws",
+      (framing, sink) => right(framing, { ...sink, frame: () => Buffer.alloc(-1) }),
+      /threw RangeError/,
+    ],
+    [
+      "holds more than its limit",
+      ({ kind }, sink) => right({ kind, maxBytes: 32, first: "keep" } as Framing, sink),
+      /held \d\d bytes back|gave a frame of \d\d bytes|showed \d\d bytes/,
+    ],
+    [
+      "tells less than came",
+      (framing, sink) => right(framing, { ...sink, discard: () => undefined }),
+      /left \d+ bytes untold/,
+    ],
+    [
+      "takes a piece for a frame",
+      (framing, sink) => {
+        const framer = right(framing, sink);
+        const push = (chunk: Uint8Array) => {
+          framer.push(chunk);
+          framer.reset();
+        };
+        return { push, reset: () => framer.reset() };
+      },
+      /gave something else when it came in pieces/,
+    ],
+  ])("that %s is found", (_, make, problem) => {
+    expect(problemsOf(make).join("\n")).toMatch(problem);
+  });
+
+  test("that takes a frame with a wrong bit is found", () => {
+    const checksum = { kind: "sum8" };
+    const unchecked = { kind: "slip", maxBytes: 16, first: "keep" };
+    const framing = { ...unchecked, checksum };
+    const lax: Make = (_, sink) => right(framingOf(unchecked), sink);
+    const account: Account = () => ({ least: -100, most: 5_000 });
+    const tried = judgedFramer({ framing, good: [Buffer.from("c00102c0", "hex")], account, make: lax });
+    expect(fuzz({ name: "planted", words: [], variants: [tried] }, 500, 1).problems[0]).toMatch(
+      /gave another frame for one wrong bit of c00102c0/,
+    );
+  });
+});
+
+test("every framer takes some of what it gets, and has no problems", () => {
+  for (const framer of fuzzedFramers()) {
+    const { problems, decoded, discarded } = fuzz(framer, 1_000, 1);
+    expect(problems).toEqual([]);
+    expect(decoded).toBeGreaterThan(50);
+    expect(discarded).toBeGreaterThan(50);
+  }
+});
+
 test("every driver of the catalogue is in it, and each decoder takes some of what it gets", () => {
   const all = fuzzedDecoders();
   const drivers = [...i2cDrivers, ...oneWireDrivers].map(({ name }) => name);
   expect(all.map(({ name }) => name)).toEqual(expect.arrayContaining(drivers));
   for (const decoder of all) {
-    const { problems, decoded, discarded } = fuzz(decoder, 500, 1);
+    const { problems, decoded, discarded } = fuzz(judgedDecoder(decoder), 500, 1);
     expect(problems).toEqual([]);
     expect(decoded).toBeGreaterThan(0);
     expect(discarded).toBeGreaterThan(0);

@@ -13,6 +13,7 @@ import { dsmr5, real } from "../../decode/telegrams.ts";
 import { sensirionChecksum } from "../../support/i2c/command-chips.ts";
 import { pms5003, sds011 } from "../../support/packets.ts";
 import { w1SlaveOf } from "../../support/sysfs-tree.ts";
+import type { Language } from "./inputs.ts";
 
 /** A decoder as one configuration makes it. */
 export interface Variant {
@@ -22,15 +23,11 @@ export interface Variant {
   /** The only channels that may come of it; absent where a frame names them. */
   readonly channels?: ReadonlySet<string>;
 }
-export interface FuzzedDecoder {
+export interface FuzzedDecoder extends Language {
   readonly name: string;
   readonly variants: readonly Variant[];
   /** Its frames have a checksum: one bit that is wrong must never give another value. */
   readonly hasChecksum: boolean;
-  /** What its language is made of, and what has ever been trouble in it. */
-  readonly words: readonly string[];
-  /** Makes the checksum right, or nothing that is changed would come further than to its check. */
-  readonly seal?: ((bytes: Buffer) => Buffer) | undefined;
 }
 
 const crc = checksumOf("crc16-arc");

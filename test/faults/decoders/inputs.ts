@@ -1,4 +1,10 @@
-import type { FuzzedDecoder, Variant } from "./fuzzed-decoders.ts";
+/** Of what is fuzzed: what the inputs are made of beside good frames and noise. */
+export interface Language {
+  /** What its language is made of, and what has ever been trouble in it. */
+  readonly words: readonly string[];
+  /** Makes the checksum right, or nothing that is changed would come further than to its check. */
+  readonly seal?: ((bytes: Buffer) => Buffer) | undefined;
+}
 
 export interface Input {
   readonly bytes: Uint8Array;
@@ -17,7 +23,11 @@ const longestRandom = 80;
 const longestRepeat = 4_096;
 
 /** The next thing that a decoder gets; half of what is not one flipped bit with a checksum that is right. */
-export function nextInput(random: Random, { good }: Variant, { words, seal }: FuzzedDecoder): Input {
+export function nextInput(
+  random: Random,
+  { good }: { readonly good: readonly Uint8Array[] },
+  { words, seal }: Language,
+): Input {
   const frame = Buffer.from(pick<Uint8Array>(random, good, nothing));
   if (random() < 0.2) return { bytes: flipped(random, frame), flippedOf: frame };
   const bytes = anything(random, frame, good, words);
