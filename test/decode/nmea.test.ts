@@ -132,6 +132,25 @@ describe("NMEA 0183", () => {
     }
   });
 
+  test("a garbage prefix never becomes a reading, also when it is the beginning of a sentence", () => {
+    const begun = fc.oneof(
+      fc.nat(rmc.length).map((end) => rmc.slice(0, end)),
+      fc.nat(gga.length).map((end) => gga.slice(0, end)),
+    );
+    const prefix = fc.oneof(
+      begun,
+      fc.string({ unit: fc.constantFrom(..."$*,!G1\r\n\u00e9") }),
+      fc.string({ unit: "binary" }),
+    );
+    fc.assert(
+      fc.property(prefix, (garbage) => {
+        fc.pre(garbage !== "");
+        expect(nmea.text(garbage + gga)).toHaveProperty("discard");
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("whatever comes is a reading of finite values or a discard", () => {
     const near = fc
       .array(

@@ -98,6 +98,23 @@ describe.each(drivers.map((driver) => [driver.name, driver] as const))("%s", (_,
         );
     }
   });
+
+  test("a frame with garbage before or behind it is a discard: no answer is too long", () => {
+    fc.assert(
+      fc.property(
+        fc.constantFrom(...driver.vectors.filter(({ expected }) => !("discard" in expected))),
+        fc.uint8Array({ minLength: 1, maxLength: 40 }),
+        ({ frame, options }, garbage) => {
+          for (const bytes of [
+            [garbage, bytesOf(frame)],
+            [bytesOf(frame), garbage],
+          ])
+            expect(driver.decode(Buffer.concat(bytes), optionsOf(driver, options))).toHaveProperty("discard");
+        },
+      ),
+      { numRuns: 300 },
+    );
+  });
 });
 
 // A driver says by a vector that its frames have checksums.

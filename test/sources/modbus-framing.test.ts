@@ -112,6 +112,26 @@ describe("TCP", () => {
     expect(tcp.find(holding, 7, around(7, 17, "83 0b"))).toMatchObject({ pdu: bytes("83 0b") });
   });
 
+  test("a garbage prefix never becomes an answer: behind it is the right one, none, or the end of the connection", () => {
+    const garbage = fc.oneof(
+      fc.uint8Array({ maxLength: 40 }),
+      // Whole frames of others, and one that is cut off.
+      fc
+        .array(fc.constantFrom(around(6, 17, pdu), around(7, 18, pdu), around(7, 17, "04 06 022b 0000 0064")))
+        .map((frames) => Uint8Array.from(frames.flatMap((frame) => [...frame]))),
+      fc.nat(14).map((end) => around(6, 17, pdu).subarray(0, end)),
+    );
+    fc.assert(
+      fc.property(garbage, (before) => {
+        const all = Uint8Array.of(...before, ...around(7, 17, pdu));
+        const found = tcp.find(holding, 7, all);
+        if (found === undefined || found === "broken") return;
+        expect(found).toEqual({ pdu: bytes(pdu), before: before.length, end: all.length });
+      }),
+      { numRuns: 2_000 },
+    );
+  });
+
   test("what is no Modbus is told at once, and any bytes give an answer, none or that", () => {
     expect(tcp.find(holding, 7, Buffer.from("HTTP/1.1 400 Bad Request\r\n"))).toBe("broken");
     expect(tcp.find(holding, 7, around(7, 17, pdu, 1))).toBe("broken");

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { expect, test } from "vitest";
+import { decoder } from "../decode/decoders.ts";
 import { dsmr2, dsmr5, real } from "../decode/telegrams.ts";
 import { cut, discardedBytes, expectBounded, framed } from "./framed.ts";
 
@@ -50,6 +51,26 @@ const piece = fc.oneof(
   fc.string({ maxLength: 3 }),
 );
 const stream = fc.array(piece, { maxLength: 40 }).map((parts) => bytes(parts.join("")));
+
+test("a garbage prefix never becomes a reading, and the telegram behind it is the only one", () => {
+  const decode = decoder({ format: "dsmr" }, { framing: telegrams });
+  const garbage = fc.oneof(
+    fc.uint8Array({ maxLength: 80 }),
+    stream,
+    fc.nat(dsmr5.length).map((from) => bytes(dsmr5.slice(from))),
+    fc.nat(real.length - 3).map((end) => bytes(real.slice(0, end))),
+  );
+  fc.assert(
+    fc.property(garbage, fc.array(fc.nat(), { maxLength: 5 }), (prefix, cuts) => {
+      fc.pre(!Buffer.from(prefix).equals(bytes(dsmr5)));
+      const frames = framed(telegrams, cut(Buffer.concat([prefix, bytes(dsmr5)]), cuts), true);
+      expect(frames.at(-1)).toBe(hexOf(dsmr5));
+      for (const frame of frames.slice(0, -1).filter((one) => !one.includes(" ")))
+        expect(decode.hex(frame)).toHaveProperty("discard");
+    }),
+    { numRuns: 1_000 },
+  );
+});
 
 test("any split of any bytes gives the same frames and discards", () => {
   fc.assert(
