@@ -70,9 +70,19 @@ test("a carriage return counts against the limit, in one chunk as in two", () =>
   expect(framed(4, [Buffer.from("abcd\r"), Buffer.from("\nab\n")])).toEqual(["overlong 5", "6162"]);
 });
 
-test("an over-long line is skipped up to its end and is one discard, however long", () => {
-  const chunks = Array.from({ length: 1_000 }, () => Buffer.alloc(100, "x"));
-  expect(framed(16, [...chunks, hex("0a 31 0a")])).toEqual(["overlong 100000", "31"]);
+test("an over-long line is skipped up to its end and is one discard, and of 10 MB no more than the limit is held", () => {
+  const seen: string[] = [];
+  const sink = {
+    frame: (bytes: Uint8Array) => seen.push(Buffer.from(bytes).toString("hex")),
+    discard: (reason: string, bytes: number) => seen.push(`${reason} ${bytes}`),
+  };
+  const framer = framerOf({ kind: "lines", maxBytes: 4_096, first: "keep" }, sink, systemClock);
+  const chunk = Buffer.alloc(10_000, "x");
+  const before = process.memoryUsage().arrayBuffers;
+  for (let i = 0; i < 1_000; i++) framer.push(chunk);
+  expect(process.memoryUsage().arrayBuffers - before).toBeLessThan(1_000_000);
+  framer.push(hex("0a 31 0a"));
+  expect(seen).toEqual(["overlong 10000000", "31"]);
 });
 
 test("a reset discards the beginning of a line as truncated", () => {
