@@ -1,6 +1,6 @@
 /** What becomes of numbers, names and times that no device should send: the table of docs/configuration.md, "Odd input". */
 import { expect, test } from "vitest";
-import { decoder, json, notes, now, values } from "./decoders.ts";
+import { decoder, json, notes, now, pairs, values } from "./decoders.ts";
 
 test.each([
   // A member twice: as every JSON parser of its kind, and RFC 8259 section 4 leaves it open.
@@ -13,6 +13,28 @@ test.each([
   ['{"t":"21.5"}', { t: 21.5 }],
 ])("%s is %j", (text, expected) => {
   expect(values(json.text(text))).toEqual(expected);
+});
+
+const cbor = decoder({ format: "cbor" }, { framing: { kind: "cobs" } });
+const named = { device: { field: "id" } };
+
+test.each([
+  ["CBOR", cbor.hex("a2 6174 01 6174 02"), cbor.hex("a3 6174 01 6174 02 6174 03")],
+  ["key=value", pairs.text("t=1 t=2"), pairs.text("t=1 t=2 t=3")],
+])("a name twice in %s: the first value counts, and each other is a note", (_, twice, thrice) => {
+  expect([values(twice), notes(twice)]).toEqual([{ t: 1 }, ["duplicateChannel"]]);
+  expect([values(thrice), notes(thrice)]).toEqual([{ t: 1 }, ["duplicateChannel", "duplicateChannel"]]);
+});
+
+test("a device named twice is the last one, in every format", () => {
+  const framing = { kind: "cobs" };
+  for (const decoded of [
+    decoder({ format: "json" }, named).text('{"id":"a","id":"b","t":1}'),
+    decoder({ format: "keyValue" }, named).text("id=a id=b t=1"),
+    // {"id": "a", "id": "b", "t": 1}
+    decoder({ format: "cbor" }, { ...named, framing }).hex("a3 626964 6161 626964 6162 6174 01"),
+  ])
+    expect(decoded).toMatchObject({ readings: [{ device: "b" }] });
 });
 
 test.each([
