@@ -20,6 +20,7 @@ let set: SourceSet;
 let frames: string[];
 let discards: string[];
 let door: Door;
+let log: ReturnType<typeof recordingLog>;
 
 beforeEach(() => {
   devices = [new SerialDevice(), new SerialDevice()];
@@ -27,6 +28,7 @@ beforeEach(() => {
   frames = [];
   discards = [];
   door = new Door();
+  log = recordingLog();
   set = newSet();
 });
 afterEach(async () => {
@@ -46,7 +48,7 @@ function newSet(stopTimeoutMs?: number): SourceSet {
       committed: () => Promise.resolve(),
     },
     systemClock,
-    recordingLog(),
+    log,
     { gateway: "box", environment: {}, api: door, inbox: new HubInbox(systemClock, recordingLog()) },
     stopTimeoutMs,
   );
@@ -75,6 +77,23 @@ test("sources start, and each frame says whose it is", async () => {
   await devices[1]?.send("x\n");
   await until("the frame", () => frames.length === 1);
   expect(frames).toEqual(["b x"]);
+});
+
+test("what a framer discards is shown in hex at debug level, by how it begins, with its source and size", async () => {
+  const framing = { kind: "lines", first: "keep", maxBytes: 100 };
+  await set.configure(sources({ a: [0, { framing }], b: [1, { framing: { kind: "slip", first: "keep" } }] }));
+  await open("a", "b");
+  await devices[0]?.send(`${"x".repeat(300)}\nok\n`);
+  await devices[1]?.send("\xc0\x01\xdb\x01\xc0\x02\xc0");
+  await until("the frames behind them", () => frames.length === 2);
+  const shown = log.lines.filter(({ message }) => message === "a frame brought no reading");
+  expect(shown.map(({ level }) => level)).toEqual(["debug", "debug"]);
+  expect(shown.map(({ object }) => object)).toEqual(
+    expect.arrayContaining([
+      { source: "a", reason: "overlong", hex: "78".repeat(64), bytes: 300 },
+      { source: "b", reason: "malformed", hex: "01db01", bytes: 3 },
+    ]),
+  );
 });
 
 test("a source that goes is stopped, and its port is free for the one that takes its place", async () => {
