@@ -36,12 +36,13 @@ const registers = {
   setpoint: { address: 11, scale: 0.1, unit: "°C" },
   power: { address: 12, type: "float32", unit: "kW", min: 0, max: 50 },
   energy: { address: 14, type: "uint64" },
+  state: { address: 18, type: "string", length: 2, words: { RUN: 1, STOP: 0 } },
   total: { table: "input", address: 3, type: "uint32", wordOrder: "little" },
   pump: { table: "coil", address: 2 },
   door: { table: "discrete", address: 1 },
   missing: { table: "input", address: 900 },
 };
-/** −0.4 °C, 23.5 °C, 12.5 kW, 65,536, 65,538, on, closed. */
+/** −0.4 °C, 23.5 °C, 12.5 kW, 65,536, RUN, 65,538, on, closed. */
 const values = [
   "holding 10 65532",
   "holding 11 235",
@@ -51,6 +52,9 @@ const values = [
   "holding 15 0",
   "holding 16 1",
   "holding 17 0",
+  // RUN and a zero.
+  "holding 18 21077",
+  "holding 19 19968",
   "input 3 2",
   "input 4 1",
   "coil 2 1",
@@ -61,6 +65,7 @@ const expected = {
   setpoint: { value: 23.5, unit: "°C", quality: "good" },
   power: { value: 12.5, unit: "kW", quality: "good" },
   energy: { value: 65_536, quality: "good" },
+  state: { value: 1, quality: "good" },
   total: { value: 65_538, quality: "good" },
   pump: { value: 1, quality: "good" },
   door: { value: 0, quality: "good" },

@@ -1,5 +1,5 @@
 import type { Problem } from "../core/errors.ts";
-import { bytesFor, isBits, type Register, registersOf, sizeOf, typeOf } from "../drivers/modbus.ts";
+import { bytesFor, isBits, type Register, sizeOf, typeOf } from "../drivers/modbus.ts";
 import type { ModbusSourceConfig } from "./schema.ts";
 
 /** What the registers of a Modbus source contradict; `path` is the source's. */
@@ -28,7 +28,7 @@ function contradictions(register: ModbusSourceConfig["registers"][string]): Foun
     found.push({ at: "bit", message: "is missing: a register has 16 bits", hint: "0 is the lowest" });
   if (bit !== undefined && !["bool", "uint16", "uint32"].includes(type))
     found.push({ at: "bit", message: `a ${type} has no field of bits`, hint: "set uint16 or uint32" });
-  else if (bit !== undefined && bit + bits > 16 * registersOf[type])
+  else if (bit !== undefined && bit + bits > 16 * sizeOf(register))
     found.push({ at: "bit", message: `bits ${bit} to ${bit + bits - 1} are more than a ${type} has` });
   if (type === "bool" && bits !== 1)
     found.push({ at: "bits", message: "a bool has one", hint: "set uint16 as the type" });
@@ -36,7 +36,27 @@ function contradictions(register: ModbusSourceConfig["registers"][string]): Foun
     found.push({ at: "address", message: `a ${type} there ends beyond address 65535` });
   if (min !== undefined && max !== undefined && min > max)
     found.push({ at: "min", message: "must not exceed max" });
-  return [...found, ...writableContradictions(register)];
+  return [...found, ...stringContradictions(register), ...writableContradictions(register)];
+}
+
+function stringContradictions(register: Register): Found[] {
+  const { table, length, words } = register;
+  const isString = typeOf(register) === "string";
+  if (isString && isBits(table)) return [];
+  if (isString && length === undefined)
+    return [{ at: "length", message: "is missing: how many registers the string takes" }];
+  const neutral = { wordOrder: "big", scale: 1, offset: 0 } as const;
+  const unfit = isString
+    ? Object.entries(neutral).flatMap(([at, value]) =>
+        register[at as keyof typeof neutral] === value ? [] : [at],
+      )
+    : Object.entries({ length, words }).flatMap(([at, value]) => (value === undefined ? [] : [at]));
+  const message = isString ? "a string has none" : "only a string has it";
+  return unfit.map((at) => ({
+    at,
+    message,
+    hint: isString ? "leave it out" : 'set the type "string", or leave it out',
+  }));
 }
 
 function writableContradictions({
@@ -51,6 +71,7 @@ function writableContradictions({
     ];
   if (bit !== undefined)
     return [{ at: "writable", message: "a bit of a register cannot be written by itself" }];
+  if (typeOf(register) === "string") return [{ at: "writable", message: "a string cannot be written" }];
   return (["min", "max"] as const)
     .filter((end) => bytesFor(register, writable[end]) === undefined)
     .map((end) => ({ at: `writable.${end}`, message: `a ${typeOf(register)} cannot hold it` }));

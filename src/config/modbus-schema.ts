@@ -20,6 +20,16 @@ const register = z
       .describe("Default: `bool` for coils and discrete inputs, else `uint16`"),
     wordOrder: endianness.describe("`little`: of several registers the first holds the lowest bits"),
     byteOrder: endianness.describe("`little`: the two bytes of each register are swapped"),
+    length: z
+      .int()
+      .min(1)
+      .max(125)
+      .optional()
+      .describe("Of a `string`: how many registers it takes, two characters each"),
+    words: z
+      .record(z.string().min(1).max(250), z.number())
+      .optional()
+      .describe("Of a `string`: numbers that stand for its texts, as a channel holds numbers only"),
     bit: z
       .int()
       .min(0)

@@ -11,7 +11,7 @@ export function compileModbus({ registers }: ModbusDecode): (frame: Uint8Array) 
   return (frame) => {
     const records = recordsOf(frame);
     if ("discard" in records) return records;
-    const fields: [string, number | bigint][] = [];
+    const fields: [string, number | bigint | string][] = [];
     for (const [channel, register] of channels) {
       for (const record of records) {
         const value = valueIn(record, register);

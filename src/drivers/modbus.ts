@@ -18,8 +18,8 @@ export const maxCount: Readonly<Record<Table, number>> = {
 /** Tables of single bits; the others hold registers of 16. */
 export const isBits = (table: Table): boolean => table === "coil" || table === "discrete";
 
-/** How many registers a value takes. */
-export const registersOf = {
+/** How many registers a number takes. */
+const registersOf = {
   bool: 1,
   int16: 1,
   uint16: 1,
@@ -30,8 +30,12 @@ export const registersOf = {
   uint64: 4,
   float64: 4,
 } as const;
-export type RegisterType = keyof typeof registersOf;
-export const registerTypes = Object.keys(registersOf) as [RegisterType, ...RegisterType[]];
+type NumberType = keyof typeof registersOf;
+export type RegisterType = NumberType | "string";
+export const registerTypes: readonly RegisterType[] = [
+  ...(Object.keys(registersOf) as NumberType[]),
+  "string",
+];
 
 /** Where a channel's value is, and what it means. */
 export interface Register {
@@ -40,6 +44,10 @@ export interface Register {
   readonly address: number;
   /** Default: `bool` in tables of bits, else `uint16`. */
   readonly type?: RegisterType | undefined;
+  /** How many registers a string takes, two characters each. */
+  readonly length?: number | undefined;
+  /** Numbers that stand for the texts of a string. */
+  readonly words?: Readonly<Record<string, number>> | undefined;
   readonly wordOrder: "big" | "little";
   readonly byteOrder: "big" | "little";
   /** The lowest bit of a field of so many `bits`, from 0. */
@@ -52,8 +60,11 @@ export interface Register {
 export const typeOf = ({ table, type }: Register): RegisterType =>
   type ?? (isBits(table) ? "bool" : "uint16");
 /** In registers, or in bits where the table holds bits. */
-export const sizeOf = (register: Register): number =>
-  isBits(register.table) ? 1 : registersOf[typeOf(register)];
+export function sizeOf(register: Register): number {
+  if (isBits(register.table)) return 1;
+  const type = typeOf(register);
+  return type === "string" ? (register.length ?? 1) : registersOf[type];
+}
 
 /** So many of a table, as they were read: registers as on the wire, bits from the lowest of the first byte on. */
 export interface RegisterRecord {
@@ -105,19 +116,20 @@ export function recordsOf(frame: Uint8Array): RegisterRecord[] | { readonly disc
 }
 
 /**
- * The register's value in its channel's unit; a bigint is an integer beyond 2^53, which no number tells exactly;
- * undefined when the record does not hold it.
+ * The register's value in its channel's unit; a bigint is an integer beyond 2^53, which no number tells exactly; a text
+ * is one that no word stands for; undefined when the record does not hold it.
  */
-export function valueIn(record: RegisterRecord, register: Register): number | bigint | undefined {
+export function valueIn(record: RegisterRecord, register: Register): number | bigint | string | undefined {
   const at = register.address - record.address;
   if (record.table !== register.table || at < 0 || at + sizeOf(register) > record.count) return undefined;
   if (isBits(record.table)) return scaled(((record.bytes[at >> 3] ?? 0) >> (at & 7)) & 1, register);
   const raw = rawOf(record.bytes.subarray(2 * at, 2 * (at + sizeOf(register))), register);
-  return typeof raw === "bigint" ? raw : scaled(raw, register);
+  return typeof raw === "number" ? scaled(raw, register) : raw;
 }
 
-function rawOf(bytes: Uint8Array, register: Register): number | bigint {
-  const view = new DataView(ordered(bytes, register).buffer);
+function rawOf(bytes: Uint8Array, register: Register): number | bigint | string {
+  const inOrder = ordered(bytes, register);
+  const view = new DataView(inOrder.buffer);
   const type = typeOf(register);
   switch (type) {
     case "bool":
@@ -137,9 +149,18 @@ function rawOf(bytes: Uint8Array, register: Register): number | bigint {
       return exactly(view.getBigInt64(0));
     case "uint64":
       return exactly(view.getBigUint64(0));
+    case "string":
+      return textOf(inOrder, register);
     default:
       return type satisfies never;
   }
+}
+
+/** One byte a character, up to the first zero; devices fill up with zeros or blanks. */
+function textOf(bytes: Uint8Array<ArrayBuffer>, { words = {} }: Register): number | string {
+  const [text = ""] = Buffer.from(bytes.buffer).toString("latin1").split("\0");
+  const word = text.trim();
+  return Object.hasOwn(words, word) ? (words[word] ?? word) : word;
 }
 
 /** A copy with the most significant byte first, or from that to the order of the wire: the same both ways. */
@@ -182,7 +203,7 @@ const integers: Readonly<Partial<Record<RegisterType, readonly [min: number, max
 };
 
 /**
- * The bytes that make the register say `value`, rounded to what it can say; undefined when its type cannot hold it.
+ * The bytes that make the register say `value`, rounded to what it can say; undefined when its type cannot hold it, as no string does.
  * A bit of a coil is a byte, 0 or 1. Fields of bits are not written: what is beside them would have to be read before.
  */
 export function bytesFor(register: Register, value: number): Uint8Array | undefined {
@@ -218,6 +239,8 @@ export function bytesFor(register: Register, value: number): Uint8Array | undefi
     case "uint64":
       view.setBigInt64(0, BigInt(raw));
       break;
+    case "string":
+      return undefined;
     default:
       return type satisfies never;
   }

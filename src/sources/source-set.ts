@@ -272,7 +272,7 @@ function transportOf(config: SourceConfig): string {
 /** Registers without what is only known of their values: neither a question nor a write goes by it. */
 function askedOf(registers: ModbusSourceConfig["registers"]): object {
   const asked = Object.entries(registers).map(
-    ([channel, { unit: _, min: __, max: ___, ...register }]) => [channel, register] as const,
+    ([channel, { unit: _, min: __, max: ___, words: ____, ...register }]) => [channel, register] as const,
   );
   return Object.fromEntries(asked);
 }

@@ -49,6 +49,17 @@ test("an integer beyond 2^53 and a NaN are notes, never a wrong number", () => {
   expect(notes(decoded)).toEqual(["inexact", "notFinite"]);
 });
 
+test("a text is the number that a word says, or that it is, and else a note", () => {
+  const decode = decoder({
+    state: { address: 0, type: "string", length: 2, words: { RUN: 1, STOP: 0 } },
+    level: { address: 2, type: "string", length: 2 },
+  });
+  expect(values(decode(holding(0, "5354 4f50 3231 2e35")))).toEqual({ state: 0, level: 21.5 });
+  const other = decode(holding(0, "4649 5245 3231 2e35"));
+  expect(values(other)).toEqual({ level: 21.5 });
+  expect(notes(other)).toEqual(["notANumber"]);
+});
+
 test("any bytes are readings or a discard", () => {
   const config = pipelineOf({
     sources: { s: { type: "modbus", transport: "tcp", host: "h", device: "d", registers } },

@@ -68,6 +68,7 @@ describe("values", () => {
     ["12a5", { bit: 4, bits: 4 }, 10],
     ["8000 0000", { type: "uint32", bit: 31 }, 1],
     ["ffff ffff", { type: "uint32", bit: 0, bits: 32 }, 4_294_967_295],
+    ["5255 4e00", { type: "string", length: 2, words: { RUN: 3 } }, 3],
     ["01", { table: "coil" }, 1],
     ["00", { table: "discrete" }, 0],
   ] satisfies [string, Partial<Register>, number][])("%s as %j is %d", (text, more, expected) => {
@@ -80,6 +81,19 @@ describe("values", () => {
       expect(value(text, { type: "uint64" })).toBe(BigInt(`0x${text.replaceAll(" ", "")}`));
     },
   );
+
+  test.each([
+    ["5255 4e20", {}, "RUN"],
+    ["5552 004e", { byteOrder: "little" }, "RUN"],
+    ["5255 4e00 4f4c 4400", { length: 4 }, "RUN"],
+    ["0000 0000", {}, ""],
+    ["3231 2e35", {}, "21.5"],
+    ["b0ff 00ff", {}, "\u00b0\u00ff"],
+    ["746f 5374", { words: { RUN: 1 } }, "toSt"],
+    ["5f5f 7072 6f74 6f5f 5f00", { length: 5, words: { RUN: 1 } }, "__proto__"],
+  ] satisfies [string, Partial<Register>, string][])("the text in %s as %j is %j", (text, more, expected) => {
+    expect(value(text, { type: "string", length: 2, ...more })).toBe(expected);
+  });
 
   test("a value whose last register was not read is none", () => {
     const record = { table: "holding", address: 10, count: 2, bytes: hex("0001 0002") } as const;

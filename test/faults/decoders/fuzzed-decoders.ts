@@ -216,12 +216,18 @@ const formats: Readonly<Record<Exclude<DecodeConfig["format"], "driver">, Format
             flow: { address: 10, type: "float32" },
             energy: { address: 12, type: "uint64" },
             overload: { address: 16, type: "bool", bit: 5 },
+            state: { address: 17, type: "string", length: 2, words: { RUN: 1 } },
             running: { table: "coil", address: 3 },
           },
         },
         good: [
           frameOf([
-            { table: "holding", address: 10, count: 7, bytes: bytes("41480000 0000000000010000 0020") },
+            {
+              table: "holding",
+              address: 10,
+              count: 9,
+              bytes: bytes("41480000 0000000000010000 0020 52554e00"),
+            },
             { table: "coil", address: 0, count: 8, bytes: Uint8Array.of(0b1000) },
           ]),
         ],
