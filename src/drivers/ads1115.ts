@@ -2,7 +2,7 @@ import { s16be, u16be } from "./bytes.ts";
 import { type Conversation, type I2cDriver, WrongChip } from "./driver.ts";
 import { byChannel } from "./named-channels.ts";
 
-/** Datasheet, “Register Map”. */
+/** Datasheet section 9.6, “Register Map”. */
 const register = { conversion: 0, config: 1 } as const;
 
 /** “Config Register”, in the order of the codes of MUX, PGA and DR. */
@@ -94,7 +94,7 @@ export const ads1115: I2cDriver<Options> = {
   vectors: [
     {
       title:
-        "datasheet table “Input Signal Versus Ideal Output Code”: one step up at ± 2.048 V, one down at ± 4.096 V",
+        "datasheet section 9.5.4, table “Input Signal Versus Ideal Output Code”: one step up at ± 2.048 V, one down at ± 4.096 V",
       options: {
         channels: {
           tank: { input: "AIN0", fullScale: 2.048, dataRate: 128 },

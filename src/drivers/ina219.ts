@@ -122,7 +122,8 @@ export const ina219: I2cDriver<Options> = {
   },
   vectors: [
     {
-      title: "datasheet table “Configure/Measure/Calculate Example” (20 mV at 2 mΩ, 11.98 V), with CNVR set",
+      title:
+        "datasheet section 9.2.2.1, table “Configure/Measure/Calculate Example” (20 mV at 2 mΩ, 11.98 V), with CNVR set",
       options: { shuntOhms: 0.002, maxAmps: 32.768 },
       frame: "5d9a 07d0 2710 1766",
       expected: { busVoltage: 11.98, shuntVoltage: 0.02, current: 10, power: 119.8 },
