@@ -152,7 +152,7 @@ export class Gateway {
       log.child({ stage: "source" }),
     );
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
-    this.#models = new ModelSet(storeFolder, clock, log.child({ stage: "infer" }));
+    this.#models = new ModelSet(storeFolder, environment, clock, log.child({ stage: "infer" }));
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,

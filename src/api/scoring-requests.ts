@@ -25,6 +25,7 @@ const statuses: Record<Refusal["refusal"], number> = {
   badImage: 400,
   imageTooLarge: 413,
   modelFailed: 422,
+  remoteFailed: 502,
   notReady: 503,
   busy: 503,
   stopping: 503,
@@ -34,9 +35,14 @@ const statuses: Record<Refusal["refusal"], number> = {
 };
 
 /** The answer to a request that is not scored. */
-export function refusalError({ refusal, message }: Refusal): ApiError {
+export function refusalError({ refusal, message, retryAfterS = 1 }: Refusal): ApiError {
   const status = statuses[refusal];
-  return new ApiError(status, refusal satisfies ApiErrorCode, message, status === 503 ? retryAfter(1) : {});
+  return new ApiError(
+    status,
+    refusal satisfies ApiErrorCode,
+    message,
+    status === 503 ? retryAfter(retryAfterS) : {},
+  );
 }
 
 /**

@@ -63,7 +63,7 @@ export class V2Endpoints {
 
   #metadata(name: string): Answer {
     const [, model] = modelNamed(this.#models, name);
-    const { state, reason, inputs, outputs } = model.status;
+    const { state, reason, engine, inputs, outputs } = model.status;
     if (state !== "ready") {
       const message = reason === undefined ? `the model is ${state}` : reason;
       throw new ApiError(400, "notReady", message);
@@ -76,7 +76,7 @@ export class V2Endpoints {
     });
     return jsonAnswer({
       name,
-      platform: "onnxruntime_onnx",
+      platform: engine === "remote" ? "remote" : "onnxruntime_onnx",
       inputs: inputs.map(told),
       outputs: outputs.map(told),
     });

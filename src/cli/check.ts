@@ -36,11 +36,14 @@ function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Exam
   }
 }
 
-function unreadableSecrets({ hub, api }: Config, environment: NodeJS.ProcessEnv): Problem[] {
+function unreadableSecrets({ hub, api, models }: Config, environment: NodeJS.ProcessEnv): Problem[] {
   try {
     if (hub.type === "iothub") resolveSecret(hub.connectionString, "hub.connectionString", environment);
     if (hub.type === "mqtt" && hub.password) resolveSecret(hub.password, "hub.password", environment);
     if (api.state === "on" && api.token) resolveSecret(api.token, "api.token", environment);
+    for (const [name, { state, remote }] of Object.entries(models))
+      if (state === "on" && remote?.token)
+        resolveSecret(remote.token, `models.${name}.remote.token`, environment);
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

@@ -37,7 +37,7 @@ export async function classifyFile(file: string, options: Options): Promise<void
   if (!Number.isInteger(k) || k < 1) throw invalid("--top", "must be a whole number from 1");
   const { config, folder } = chosen(options);
   const bytes = imageBytes(file);
-  const model = new Model(folder, systemClock, silent);
+  const model = new Model(folder, process.env, systemClock, silent);
   model.configure(config);
   try {
     const { signal } = new AbortController();

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ms, state } from "./field-schema.ts";
+import { ms, secret, state } from "./field-schema.ts";
 
 const image = z
   .strictObject({
@@ -25,16 +25,52 @@ const image = z
   .prefault({})
   .describe("How an image becomes what the model takes");
 
+const side = z.int().min(1).max(4_096).default(224);
+const remoteToken = secret.optional().describe("Sent as `Authorization: Bearer`; without it nothing is sent");
+const scorerUrl = z
+  .string()
+  .regex(/^https?:\/\/[^@/?#\s]+(\/[^#\s]*)?$/, "must be http:// or https:// and hold no password")
+  .max(2_048);
+
+const remote = z
+  .discriminatedUnion("protocol", [
+    z.strictObject({
+      protocol: z
+        .literal("score")
+        .describe("A scoring container: it normalises the images, and answers with probabilities"),
+      url: scorerUrl.describe("Where images are posted to, such as `http://127.0.0.1:5001/score`"),
+      size: z
+        .strictObject({ width: side, height: side })
+        .prefault({})
+        .describe("Of the images that it takes, which the protocol does not tell"),
+      token: remoteToken,
+    }),
+    z.strictObject({
+      protocol: z.literal("v2").describe("The V2 inference protocol: Triton, KServe, another Headgate"),
+      url: scorerUrl.describe("What stands before `/v2`, such as `http://triton:8000`"),
+      model: z.string().min(1).max(256).describe("Its name there"),
+      output: z
+        .string()
+        .min(1)
+        .max(256)
+        .optional()
+        .describe("The output that holds the scores; without it the first one"),
+      token: remoteToken,
+    }),
+  ])
+  .describe("A scorer elsewhere that is asked over HTTP");
+
 /** One model, by the name that callers give. */
 export const model = z.strictObject({
   state,
-  file: z.string().min(1).max(4_096).optional().describe("ONNX file; this or `url`"),
+  file: z.string().min(1).max(4_096).optional().describe("ONNX file; this, `url` or `remote`"),
   url: z
     .string()
     .regex(/^https?:\/\/[^@/?#]+\//, "must be http:// or https:// and hold no password")
     .max(2_048)
     .optional()
     .describe("Where the ONNX file is fetched from, once, into the store's folder; needs `sha256`"),
+  remote: remote.optional(),
   sha256: z
     .string()
     .regex(/^[0-9a-f]{64}$/, "must be 64 digits of 0-9 a-f")

@@ -92,7 +92,7 @@ export const configSchema = z
     models: z
       .record(entryName, model)
       .default({})
-      .describe("ONNX models that score images and tensors over the local API"),
+      .describe("Models that score images and tensors over the local API"),
     publish,
     report: z
       .strictObject({
@@ -253,6 +253,7 @@ export interface ModbusDecode {
   readonly ignore?: undefined;
 }
 export type ModelConfig = Config["models"][string];
+export type RemoteConfig = NonNullable<ModelConfig["remote"]>;
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;

@@ -5,7 +5,7 @@ import { mergePatch } from "./layers.ts";
 
 /** Environment variables whose name begins so are there for twins. */
 const secretPrefix = "HEADGATE_SECRET_";
-const keys = ["connectionString", "password", "caFile", "certFile", "keyFile"];
+const keys = ["connectionString", "password", "token", "caFile", "certFile", "keyFile"];
 
 /** A section that a secret may stand in. */
 interface Section {
@@ -35,6 +35,19 @@ export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath
     const section = mergePatch(isObject(local) ? local : {}, patch);
     const named = { path: `sources.${name}`, section, local };
     return [...forbiddenIn(named, storePath), ...forbiddenRoot(named)];
+  });
+}
+
+/** And for the scorers of models: a token goes to whatever their `url` says. */
+export function forbiddenInModels(twin: JsonObject, base: JsonObject, storePath: string): Problem[] {
+  if (!isObject(twin.models)) return [];
+  const models = isObject(base.models) ? base.models : {};
+  return Object.entries(twin.models).flatMap(([name, patch]) => {
+    if (!isObject(patch) || !isObject(patch.remote)) return [];
+    const entry = models[name];
+    const local = isObject(entry) ? (entry.remote ?? null) : null;
+    const section = mergePatch(isObject(local) ? local : {}, patch.remote);
+    return forbiddenIn({ path: `models.${name}.remote`, section, local }, storePath);
   });
 }
 

@@ -114,12 +114,13 @@ export const errorCodes = {
     fix: "Read the reason; check the line's settings, the wiring, the unit's number and the addresses (from 0). It is retried for ever.",
   },
   MODEL_UNAVAILABLE: {
-    cause: "The file of a model is absent or cannot be read, or its URL does not bring it.",
+    cause:
+      "The file of a model is absent or cannot be read, its URL does not bring it, or a scorer elsewhere does not answer.",
     fix: "Check the path and the permissions, or the URL and the network. It is tried again for ever.",
   },
   MODEL_REFUSED: {
     cause:
-      "What is there is not the model that is meant: another SHA-256, too large, no ONNX file, an input that cannot be given, labels that are none.",
+      "What is there is not the model that is meant: another SHA-256, too large, no ONNX file, an input that cannot be given, labels that are none; or a scorer elsewhere gives wrong answers to a try.",
     fix: "Read the reason, and correct the entry in `models`, or the file. A model that was in force before stays in force.",
   },
   MODEL_FAILED: {
@@ -127,7 +128,7 @@ export const errorCodes = {
     fix: "Read the reason: most often the sizes of several inputs do not fit each other.",
   },
   MODEL_LOST: {
-    cause: "A model's thread ended, or did not answer within its `timeoutMs`.",
+    cause: "A model's thread ended, or did not answer within its `timeoutMs`; or a scorer elsewhere is gone.",
     fix: "Nothing to do at first: the model is loaded again. If it persists, look at the memory, or raise `timeoutMs`.",
   },
   INVARIANT: {

@@ -1,6 +1,7 @@
 import type * as Ort from "onnxruntime-node";
 import { messageOf } from "../core/errors.ts";
-import { arraysOfElements, isElementType, sizeOf, type Tensor, type TensorInfo } from "./tensor.ts";
+import type { Session } from "./session.ts";
+import { isElementType, type Tensor, type TensorInfo } from "./tensor.ts";
 
 /** `native`: the binary of x64 and arm64. `wasm`: WebAssembly, where there is none; about seven times as slow. */
 export type EngineName = "native" | "wasm";
@@ -11,19 +12,6 @@ export interface EngineOptions {
   readonly threads: number;
   readonly providers: readonly string[];
   readonly memoryArena: "on" | "off";
-}
-
-/** A model that is loaded; one call of `run` at a time. */
-export interface Session {
-  readonly engine: EngineName;
-  readonly inputs: readonly TensorInfo[];
-  readonly outputs: readonly TensorInfo[];
-  /** `outputs`: names of those that are wanted; all without it. Blocks the thread it is called in. */
-  run(
-    feeds: Readonly<Record<string, Tensor>>,
-    outputs?: readonly string[],
-  ): Promise<Readonly<Record<string, Tensor>>>;
-  release(): Promise<void>;
 }
 
 /**
@@ -43,6 +31,7 @@ export async function openSession(path: string, options: EngineOptions): Promise
   });
   return {
     engine,
+    kind: "model",
     inputs: session.inputMetadata.map(infoOf),
     outputs: session.outputMetadata.map(infoOf),
     run: async (feeds, outputs) => {
@@ -50,22 +39,13 @@ export async function openSession(path: string, options: EngineOptions): Promise
         Object.entries(feeds).map(([name, tensor]) => [name, toRuntime(ort, tensor)]),
       );
       const results = outputs ? await session.run(given, [...outputs]) : await session.run(given);
-      return Object.fromEntries(
-        Object.entries(results).map(([name, value]) => [name, fromRuntime(name, value)]),
+      const tensors = Object.entries(results).map(
+        ([name, value]) => [name, fromRuntime(name, value)] as const,
       );
+      return { tensors: Object.fromEntries(tensors) };
     },
     release: () => session.release(),
   };
-}
-
-/** Runs it once on zeros, with open dimensions of 1: a model that cannot run shows here, and not at the first request. */
-export async function trySession(session: Session): Promise<void> {
-  const feeds = session.inputs.map(({ name, type, shape }) => {
-    if (!isElementType(type)) throw new Error(`input ${name} is of type ${type}, which cannot be given here`);
-    const sizes = shape.map((dimension) => (typeof dimension === "number" ? dimension : 1));
-    return [name, { type, shape: sizes, data: new arraysOfElements[type](sizeOf(sizes)) }] as const;
-  });
-  await session.run(Object.fromEntries(feeds));
 }
 
 type Runtime = Pick<typeof Ort, "InferenceSession" | "Tensor">;

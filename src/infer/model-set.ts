@@ -10,6 +10,7 @@ import { pruneModels } from "./model-file.ts";
 /** The models of the configuration, by name. Without one nothing of a runtime is loaded. */
 export class ModelSet {
   readonly #folder: string;
+  readonly #environment: NodeJS.ProcessEnv;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #models = new Map<string, Model>();
@@ -18,8 +19,9 @@ export class ModelSet {
   readonly #noAnswers = new AbortController();
   #isFirst = true;
 
-  constructor(storeFolder: string, clock: Clock, log: Logger) {
+  constructor(storeFolder: string, environment: NodeJS.ProcessEnv, clock: Clock, log: Logger) {
     this.#folder = join(storeFolder, "models");
+    this.#environment = environment;
     this.#clock = clock;
     this.#log = log;
   }
@@ -66,7 +68,8 @@ export class ModelSet {
     const stopping = { noTurns: this.#noTurns.signal, noAnswers: this.#noAnswers.signal };
     for (const [name, config] of wanted) {
       const log = this.#log.child({ model: name });
-      const model = this.#models.get(name) ?? new Model(this.#folder, this.#clock, log, stopping);
+      const model =
+        this.#models.get(name) ?? new Model(this.#folder, this.#environment, this.#clock, log, stopping);
       this.#models.set(name, model);
       model.configure(config);
     }

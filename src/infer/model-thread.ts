@@ -43,8 +43,9 @@ export class ModelThread {
   #opened: Opened = { engine: "native", inputs: [], outputs: [] };
 
   /**
-   * Starts a thread that loads the model and tries it once.
-   * @throws PermanentError MODEL_REFUSED with what the runtime says; TransientError MODEL_LOST; the signal's reason
+   * Starts a thread that loads the model, or reaches the scorer, and tries it once.
+   * @throws PermanentError MODEL_REFUSED with what the runtime says; TransientError MODEL_LOST, MODEL_UNAVAILABLE; the
+   * signal's reason
    */
   static async open(options: ThreadOptions, signal: AbortSignal): Promise<ModelThread> {
     await roomForAnother(signal);
@@ -56,8 +57,11 @@ export class ModelThread {
         thread.#opened = answer.opened;
         return thread;
       }
+      if ("unavailable" in answer) throw new TransientError("MODEL_UNAVAILABLE", answer.unavailable);
       const message = "refused" in answer ? answer.refused : "it answered out of turn";
-      throw new PermanentError("MODEL_REFUSED", `the runtime does not take the model: ${message}`);
+      const taker =
+        "remote" in options ? "the scorer is none that can be asked" : "the runtime does not take the model";
+      throw new PermanentError("MODEL_REFUSED", `${taker}: ${message}`);
     } catch (error) {
       thread.close();
       throw error;
@@ -76,6 +80,7 @@ export class ModelThread {
     this.#worker.on("message", (message: FromThread) => {
       if ("id" in message) this.#settle(message);
       else this.#onFirst(message);
+      if ("unavailable" in message) this.#lose(new Error(message.unavailable));
     });
     this.#worker.on("error", (error) => this.#lose(error));
     running.add(this);
@@ -114,6 +119,7 @@ export class ModelThread {
     } catch (error) {
       // It may be stuck for ever, and nothing can tell.
       if (error instanceof TransientError) this.#lose(error);
+      else this.#worker.postMessage({ cancel: id } satisfies ToThread);
       throw error;
     } finally {
       this.#pending.delete(id);
@@ -147,7 +153,7 @@ export class ModelThread {
 }
 
 const lost = (cause: Error) =>
-  new TransientError("MODEL_LOST", `the model's thread is lost: ${cause.message}`, { cause });
+  new TransientError("MODEL_LOST", `the model is lost: ${cause.message}`, { cause });
 
 /** @throws TransientError MODEL_LOST when too many that were closed still run; the signal's reason */
 async function roomForAnother(signal: AbortSignal): Promise<void> {

@@ -1,5 +1,6 @@
 import { availableParallelism } from "node:os";
-import type { ModelConfig } from "../config/schema.ts";
+import type { ModelConfig, RemoteConfig } from "../config/schema.ts";
+import { resolveSecret } from "../config/secrets.ts";
 import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
@@ -61,8 +62,9 @@ interface Serving extends Omit<ModelInForce, "config"> {
   /** The settings that need no other load change with the configuration. */
   config: ModelConfig;
   readonly thread: ModelThread;
-  readonly file: ModelFile;
-  readonly threads: number;
+  /** Undefined of a scorer elsewhere. */
+  readonly file: ModelFile | undefined;
+  readonly threads: number | undefined;
   readonly identity: string;
   /** Requests that were begun with it. */
   users: number;
@@ -78,6 +80,7 @@ const refusedMs = 300_000;
 /** One model of the configuration: loaded, tried, asked, and replaced while it runs. */
 export class Model {
   readonly #folder: string;
+  readonly #environment: NodeJS.ProcessEnv;
   readonly #clock: Clock;
   readonly #log: Logger;
   readonly #queue = new JobQueue();
@@ -89,9 +92,16 @@ export class Model {
   #config: ModelConfig | undefined;
   readonly #stopping: StopSignals;
 
-  /** `folder`: where fetched models are kept. */
-  constructor(folder: string, clock: Clock, log: Logger, stopping: StopSignals = unstopped) {
+  /** `folder`: where fetched models are kept. `environment`: for secrets. */
+  constructor(
+    folder: string,
+    environment: NodeJS.ProcessEnv,
+    clock: Clock,
+    log: Logger,
+    stopping: StopSignals = unstopped,
+  ) {
     this.#folder = folder;
+    this.#environment = environment;
     this.#stopping = stopping;
     this.#clock = clock;
     this.#log = log;
@@ -102,8 +112,8 @@ export class Model {
     return {
       state: this.#state,
       reason: this.#reason,
-      sha256: serving?.file.sha256,
-      bytes: serving?.file.bytes,
+      sha256: serving?.file?.sha256,
+      bytes: serving?.file?.bytes,
       engine: serving?.opened.engine,
       threads: serving?.threads,
       inputs: serving?.opened.inputs ?? [],
@@ -162,7 +172,9 @@ export class Model {
       const prepared = await prepare(by, signal);
       if (isRefusal(prepared)) return this.#count(prepared);
       const { task, transfer } = prepared;
-      const run = () => serving.thread.run(task, timeoutMs, transfer, noAnswers);
+      // What a runtime is at goes on to its end, whoever is gone; a request to another machine need not.
+      const gone = opened.engine === "remote" ? AbortSignal.any([client, noAnswers]) : noAnswers;
+      const run = () => serving.thread.run(task, timeoutMs, transfer, gone);
       const outcome = await this.#queue.turn(run, signal);
       if (isRefusal(outcome)) return this.#count(outcome);
       this.#counts.scored++;
@@ -200,6 +212,7 @@ export class Model {
         this.#counts.busy++;
         break;
       case "modelFailed":
+      case "remoteFailed":
       case "lost":
         this.#counts.failed++;
         break;
@@ -223,7 +236,7 @@ export class Model {
         if (signal.aborted) return;
         this.#serving = undefined;
         serving?.thread.close();
-        throw new TransientError("MODEL_LOST", `the model's thread is lost: ${lost?.message}`);
+        throw new TransientError("MODEL_LOST", `the model is lost: ${lost?.message}`);
       } catch (error) {
         if (signal.aborted) return;
         this.#set(this.#serving ? "ready" : "failed", messageOf(error));
@@ -256,11 +269,9 @@ export class Model {
     const config = this.#config;
     if (!config) throw new TransientError("MODEL_UNAVAILABLE", "the model has no configuration yet");
     const labels = config.labels === undefined ? undefined : await readLabels(config.labels);
-    const file = await findModel(config, this.#folder, signal);
-    const { engine, providers, memoryArena } = config;
-    const threads = config.threads ?? Math.max(1, availableParallelism() - 1);
-    const options = { path: file.path, engine, threads, providers, memoryArena };
-    const thread = await ModelThread.open(options, signal);
+    const { thread, file, threads } = config.remote
+      ? await this.#reach(config.remote, config.timeoutMs, signal)
+      : await this.#open(config, signal);
     const { opened } = thread;
     const classes = opened.outputs[0]?.shape.at(-1);
     if (labels && typeof classes === "number" && labels.length !== classes) {
@@ -273,6 +284,20 @@ export class Model {
     return { config: settings, opened, labels, thread, file, threads, identity, users: 0, isRetired: false };
   }
 
+  async #open(config: ModelConfig, signal: AbortSignal) {
+    const file = await findModel(config, this.#folder, signal);
+    const { engine, providers, memoryArena } = config;
+    const threads = config.threads ?? Math.max(1, availableParallelism() - 1);
+    const options = { path: file.path, engine, threads, providers, memoryArena };
+    return { thread: await ModelThread.open(options, signal), file, threads };
+  }
+
+  async #reach(remote: RemoteConfig, timeoutMs: number, signal: AbortSignal) {
+    const token = remote.token && resolveSecret(remote.token, "remote.token", this.#environment);
+    const thread = await ModelThread.open({ remote, token, timeoutMs }, signal);
+    return { thread, file: undefined, threads: undefined };
+  }
+
   #retire(serving: Serving): void {
     serving.isRetired = true;
     if (serving.users === 0) serving.thread.close();
@@ -283,13 +308,13 @@ export class Model {
     this.#state = state;
     this.#reason = reason;
     const isTrouble = state === "failed" || reason !== undefined;
-    this.#log[isTrouble ? "warn" : "info"]({ reason, sha256: this.#serving?.file.sha256 }, `model ${state}`);
+    this.#log[isTrouble ? "warn" : "info"]({ reason, sha256: this.#serving?.file?.sha256 }, `model ${state}`);
   }
 }
 
 /** What a change of needs another load for. */
 function identityOf(config: ModelConfig): string {
-  const { file, url, sha256, maxBytes, engine, threads, providers, memoryArena, labels } = config;
-  const parts = [file, url, sha256, maxBytes, engine, threads, providers, memoryArena, labels];
+  const { file, url, remote, sha256, maxBytes, engine, threads, providers, memoryArena, labels } = config;
+  const parts = [file, url, remote, sha256, maxBytes, engine, threads, providers, memoryArena, labels];
   return fingerprint(parts.map((part) => part ?? null));
 }

@@ -15,6 +15,8 @@ export interface Refusal {
     | "imageTooLarge"
     /** The runtime failed at these tensors. */
     | "modelFailed"
+    /** The scorer at the other end failed, or its answer is none. */
+    | "remoteFailed"
     /** No model is loaded at the moment. */
     | "notReady"
     | "busy"
@@ -23,6 +25,8 @@ export interface Refusal {
     | "lost"
     | "cancelled";
   readonly message: string;
+  /** When to come back, if somebody said so. */
+  readonly retryAfterS?: number;
 }
 
 export const refuse = (refusal: Refusal["refusal"], message: string): Refusal => ({ refusal, message });

@@ -1,9 +1,9 @@
-import type { Session } from "./engine.ts";
 import { type Normalisation, normalise, planesOf } from "./normalisation.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import { readScoreBody, type ScoreForm } from "./score-body.ts";
+import type { Session, Tensors } from "./session.ts";
 import { softmax } from "./softmax.ts";
-import { fits, isElementType, shapeText, sizeOf, type Tensor, type TensorInfo } from "./tensor.ts";
+import { fits, isElementType, shapeText, sizeOf, type TensorInfo } from "./tensor.ts";
 import { readV2, writeV2 } from "./v2-message.ts";
 
 /** What a model's thread can be asked for. Everything that takes long is in it, and off the main thread. */
@@ -35,27 +35,39 @@ export type Outcome =
   | Refusal;
 
 /** @throws Error of the runtime */
-export async function perform(session: Session, task: Task, nowMs: () => number): Promise<Outcome> {
+export async function perform(
+  session: Session,
+  task: Task,
+  nowMs: () => number,
+  signal: AbortSignal,
+): Promise<Outcome> {
   const beganMs = nowMs();
   switch (task.kind) {
     case "score": {
       const floats = readScoreBody(task.body, task.form);
-      return isRefusal(floats) ? floats : await classify(session, floats, task.normalisation, beganMs, nowMs);
+      if (isRefusal(floats)) return floats;
+      return await classify(session, floats, task.normalisation, beganMs, nowMs, signal);
     }
     case "pixels": {
       const size = imageSize(session.inputs);
       if (!size) return noImages(session.inputs);
       const { shape, data } = planesOf(task.pixels, size.width, size.height);
       const floats = { shape, data: data as Float32Array };
-      return await classify(session, floats, task.normalisation, beganMs, nowMs);
+      return await classify(session, floats, task.normalisation, beganMs, nowMs, signal);
     }
     case "v2": {
+      if (session.kind === "scorer")
+        return refuse(
+          "unsuitableModel",
+          "behind this model is a scorer of images; ask it by /score or /classify",
+        );
       const request = readV2(task.body);
       if (isRefusal(request)) return request;
       const refusal = misfit(session, request.feeds, request.outputs);
       if (refusal) return refusal;
-      const outputs = await session.run(request.feeds, request.outputs);
-      return { kind: "v2", text: writeV2(task.model, request, outputs) };
+      const results = await session.run(request.feeds, request.outputs, signal);
+      if (isRefusal(results)) return results;
+      return { kind: "v2", text: writeV2(task.model, request, results.tensors) };
     }
     default:
       return task satisfies never;
@@ -68,6 +80,7 @@ async function classify(
   normalisation: Normalisation,
   beganMs: number,
   nowMs: () => number,
+  signal: AbortSignal,
 ): Promise<Outcome> {
   const [input, ...others] = session.inputs;
   if (!input || others.length > 0 || input.type !== "float32") return noImages(session.inputs);
@@ -75,19 +88,26 @@ async function classify(
     const message = `\`data\` is ${shapeText(shape)}, and the model takes ${shapeText(input.shape)}`;
     return refuse("badShape", message);
   }
-  const normalised = normalise(data, shape, normalisation);
+  const isScorer = session.kind === "scorer";
+  const normalised = isScorer ? data : normalise(data, shape, normalisation);
   if (!normalised) {
     const count = normalisation.mean.length;
     return refuse("badShape", `there are means for ${count} only, by the first axis of the batch`);
   }
   const runsMs = nowMs();
-  const results = await session.run({ [input.name]: { type: "float32", shape, data: normalised } });
+  const images = { type: "float32", shape, data: normalised } as const;
+  const results = await session.run({ [input.name]: images }, undefined, signal);
   const runMs = nowMs() - runsMs;
-  const scores = results[session.outputs[0]?.name ?? ""];
+  if (isRefusal(results)) return results;
+  const scores = results.tensors[session.outputs[0]?.name ?? ""];
   if (!(scores?.data instanceof Float32Array))
     return refuse("unsuitableModel", `the model's first output is of type ${scores?.type}, and no scores`);
+  const [rows = 1] = scores.shape;
+  // Nothing but its word says what a scorer elsewhere gives.
+  if (session.engine === "remote" && rows !== shape[0])
+    return refuse("remoteFailed", `the scorer's answer has ${rows} rows for ${shape[0]} images`);
   const classes = scores.data.length / (shape[0] ?? 1);
-  const probabilities = softmax(scores.data, classes);
+  const probabilities = isScorer ? scores.data : softmax(scores.data, classes);
   return { kind: "probabilities", probabilities, classes, runMs, totalMs: nowMs() - beganMs };
 }
 
@@ -110,7 +130,7 @@ export function imageSize(
 
 function misfit(
   { inputs, outputs }: Session,
-  feeds: Readonly<Record<string, Tensor>>,
+  feeds: Tensors,
   wanted: readonly string[] = [],
 ): Refusal | undefined {
   for (const name of Object.keys(feeds))

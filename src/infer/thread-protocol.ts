@@ -1,26 +1,39 @@
-import type { EngineName, EngineOptions } from "./engine.ts";
+import type { RemoteConfig } from "../config/schema.ts";
+import type { EngineOptions } from "./engine.ts";
+import type { Session } from "./session.ts";
 import type { Outcome, Task } from "./task.ts";
 import type { TensorInfo } from "./tensor.ts";
 
-/** What a model's thread is started with. */
-export interface ThreadOptions extends EngineOptions {
-  /** File of the model. */
-  readonly path: string;
-}
+/** What a model's thread is started with: the file of a model, or where a scorer is. */
+export type ThreadOptions =
+  | (EngineOptions & { readonly path: string })
+  | {
+      readonly remote: RemoteConfig;
+      /** What the configuration's `token` refers to. */
+      readonly token: string | undefined;
+      /** How long the scorer may take to be opened. */
+      readonly timeoutMs: number;
+    };
 
-/** What is known of a model once it is loaded and was tried. */
+/** What is known of a model once it is loaded, or was found elsewhere, and was tried. */
 export interface Opened {
-  readonly engine: EngineName;
+  readonly engine: Session["engine"];
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
 }
 
-export type ToThread = { readonly id: number; readonly task: Task } | "end";
+export type ToThread =
+  | { readonly id: number; readonly task: Task }
+  /** Nobody waits for this task any more. */
+  | { readonly cancel: number }
+  | "end";
 
 export type FromThread =
   | { readonly opened: Opened }
-  /** The runtime does not take the model, and why. */
+  /** The runtime does not take the model, or the scorer's answers are none, and why. */
   | { readonly refused: string }
+  /** The scorer cannot be reached, or not any more; the thread ends. */
+  | { readonly unavailable: string }
   | { readonly id: number; readonly outcome: Outcome }
   /** The runtime failed at a task; the model stays loaded. */
   | { readonly id: number; readonly failed: string };

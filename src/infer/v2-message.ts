@@ -42,7 +42,11 @@ const names = new Map(Object.entries(datatypes).map(([datatype, type]) => [type,
 export const datatypeOf = (type: string): string =>
   (isElementType(type) ? names.get(type) : undefined) ?? type;
 
-const maxTensors = 64;
+/** The other way; what has no array here keeps its name. */
+export const typeOf = (datatype: string): string =>
+  Object.hasOwn(datatypes, datatype) ? (datatypes[datatype] ?? datatype) : datatype;
+
+export const maxTensors = 64;
 const maxDimensions = 16;
 
 export function readV2(body: Uint8Array): V2Request | Refusal {
@@ -83,13 +87,15 @@ function outputNames(outputs: unknown): string[] | Refusal {
   return names;
 }
 
-function readTensor(input: Readonly<Record<string, unknown>>, place: string): Tensor | Refusal {
+/** A list of sizes that may be a shape; none is below `least`. */
+export const isShape = (value: unknown, least: number): value is number[] =>
+  Array.isArray(value) &&
+  value.length <= maxDimensions &&
+  value.every((dimension) => Number.isInteger(dimension) && dimension >= least && dimension < 2 ** 31);
+
+export function readTensor(input: Readonly<Record<string, unknown>>, place: string): Tensor | Refusal {
   const { shape, datatype, data } = input;
-  const isShape = (value: unknown): value is number[] =>
-    Array.isArray(value) &&
-    value.length <= maxDimensions &&
-    value.every((dimension) => Number.isInteger(dimension) && dimension >= 0 && dimension < 2 ** 31);
-  if (!isShape(shape)) return refuse("badShape", `\`${place}.shape\` is no list of sizes`);
+  if (!isShape(shape, 0)) return refuse("badShape", `\`${place}.shape\` is no list of sizes`);
   const isKnown = typeof datatype === "string" && Object.hasOwn(datatypes, datatype);
   const type = isKnown ? datatypes[datatype] : undefined;
   if (!type)
@@ -133,13 +139,17 @@ export function writeV2(model: string, { id }: V2Request, outputs: Readonly<Reco
   return JSON.stringify({
     model_name: model,
     ...(id === undefined ? {} : { id }),
-    outputs: Object.entries(outputs).map(([name, { type, shape, data }]) => ({
-      name,
-      shape,
-      datatype: datatypeOf(type),
-      data: valuesOf(type, data),
-    })),
+    outputs: toJson(outputs),
   });
+}
+
+export function toJson(tensors: Readonly<Record<string, Tensor>>): readonly object[] {
+  return Object.entries(tensors).map(([name, { type, shape, data }]) => ({
+    name,
+    shape,
+    datatype: datatypeOf(type),
+    data: valuesOf(type, data),
+  }));
 }
 
 /** A whole number beyond 2^53 loses its last digits in JSON anyway. */

@@ -50,7 +50,7 @@ export interface Told {
   readonly json: Answer;
 }
 
-async function ask(url: string, init: RequestInit): Promise<Told> {
+export async function ask(url: string, init: RequestInit): Promise<Told> {
   const response = await fetch(url, init);
   return { status: response.status, headers: response.headers, json: JSON.parse(await response.text()) };
 }

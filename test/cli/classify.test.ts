@@ -6,6 +6,7 @@ import { beforeEach, expect, test } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { modelFile } from "../infer/running-model.ts";
+import { served } from "../support/served.ts";
 import { startProcess } from "./processes.ts";
 
 let folder: string;
@@ -50,6 +51,28 @@ test("a model of the configuration is taken by its name, or without one when it 
   expect(alone.labels).toEqual(found.labels);
   const other = await run(image, "--config", config, "--model", "shrubs");
   expect([other.code, other.err]).toEqual([78, expect.stringContaining("there is no model shrubs")]);
+});
+
+test("a scorer elsewhere is asked as a model is, and one that is away ends with a reason", async () => {
+  let tokens: unknown[] = [];
+  const { url } = await served((request, response) => {
+    tokens = [...tokens, request.headers.authorization];
+    request.resume().on("end", () => response.end('{"result":[0.125,0.75,0.125],"time":0.1}'));
+  });
+  const token = join(folder, "token");
+  writeFileSync(token, "t0ken\n");
+  const remote = {
+    protocol: "score",
+    url: `${url}/score`,
+    size: { width: 8, height: 8 },
+    token: { file: token },
+  };
+  const { code, out } = await run(image, "--config", configured({ trees: { remote, labels } }), "--top", "1");
+  expect([code, out.split("\n")[0]]).toEqual([0, " 75.00 %  beech"]);
+  expect(tokens).toEqual(["Bearer t0ken", "Bearer t0ken"]);
+  const away = { ...remote, url: "http://127.0.0.1:9/score" };
+  const failed = await run(image, "--config", configured({ trees: { remote: away } }));
+  expect([failed.code, failed.err]).toEqual([1, expect.stringContaining("ECONNREFUSED")]);
 });
 
 test("what is no image, no model or no number ends with a reason", async () => {

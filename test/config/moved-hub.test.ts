@@ -171,6 +171,21 @@ describe("a secret in a twin", () => {
     expect(refused("other", { ...source, url: "mqtts://b" })).toBe("sources.other.password");
   });
 
+  test("is refused for a scorer as well, and a token of the file goes nowhere else", () => {
+    const remote = { protocol: "score", url: "http://a/score", token: { env: "TOKEN_OF_A" } };
+    const b = box({ hub: hub("a"), models: { m: { remote } } });
+    const running = b.run(0);
+    const refused = (name: string, patch: JsonObject) =>
+      refusal(() => running.candidate({ models: { [name]: { remote: patch } } }));
+    expect(refused("m", { size: { width: 32 } })).toBeUndefined();
+    expect(refused("m", { url: "http://b/score" })).toBe("models.m.remote.token");
+    expect(refused("m", { url: "http://b/score", token: null })).toBeUndefined();
+    expect(refused("m", { url: "http://b/score", token: { env: "HEADGATE_SECRET_B" } })).toBeUndefined();
+    expect(refused("other", { ...remote, url: "http://b/score" })).toBe("models.other.remote.token");
+    say(running, { models: { m: { remote: { url: "http://b/score", token: null } } } });
+    expect(running.current.config.models.m?.remote).not.toHaveProperty("token");
+  });
+
   test("a twin's source reads numbers in files of the kernel, and where the file says", () => {
     const chip = { type: "sysfs", files: { v: { path: "temp" } }, device: "d" };
     const running = box({ hub: hub("a"), sources: { c: { ...chip, root: "/srv/chip" } } }).run(0);

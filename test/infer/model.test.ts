@@ -1,13 +1,14 @@
 /** A model from file or URL: found, checked, loaded, asked, replaced while it runs. */
 import { execFileSync } from "node:child_process";
 import { mkdirSync, readdirSync, readFileSync, renameSync, writeFileSync } from "node:fs";
-import { createServer, type RequestListener } from "node:http";
+import type { RequestListener } from "node:http";
 import { join } from "node:path";
-import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import { beforeEach, describe, expect, test } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
 import { identityOfImage, twoInputs } from "../../bench/onnx/small-models.ts";
 import { isRefusal } from "../../src/infer/refusal.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { served as serve } from "../support/served.ts";
 import { until } from "../support/until.ts";
 import {
   impatientClock,
@@ -28,16 +29,7 @@ const small = { width: 4, seed: 5, size: 32, classes: 10 };
 const body = () => scoreBody([1, 3, 32, 32], (i) => i % 256);
 const other = "0".repeat(64);
 
-async function served(answer: RequestListener): Promise<string> {
-  const server = createServer(answer);
-  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
-  onTestFinished(() => {
-    server.closeAllConnections();
-    server.close();
-  });
-  const address = server.address();
-  return `http://127.0.0.1:${typeof address === "object" ? address?.port : 0}/model.onnx`;
-}
+const served = async (answer: RequestListener) => `${(await serve(answer)).url}/model.onnx`;
 
 describe("from a file", () => {
   test("it is reported with hash, size, engine and shapes, and scores", async () => {

@@ -11,7 +11,8 @@ import type { Task } from "../../src/infer/task.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { until } from "../support/until.ts";
 
-export const modelConfig = (config: object): ModelConfig => modelSchema.parse({ threads: 1, ...config });
+export const modelConfig = (config: object): ModelConfig =>
+  modelSchema.parse("remote" in config ? config : { threads: 1, ...config });
 
 /** A model file in `folder`. */
 export function modelFile(folder: string, name: string, pieces: Pieces) {
@@ -28,9 +29,14 @@ export const impatientClock: Clock = {
 };
 
 /** A model that is stopped when the test is over. */
-export function runningModel(folder: string, config: object, clock: Clock = systemClock) {
+export function runningModel(
+  folder: string,
+  config: object,
+  clock: Clock = systemClock,
+  environment: NodeJS.ProcessEnv = {},
+) {
   const log = recordingLog();
-  const model = new Model(join(folder, "models"), clock, log);
+  const model = new Model(join(folder, "models"), environment, clock, log);
   onTestFinished(() => model.stop());
   model.configure(modelConfig(config));
   return {

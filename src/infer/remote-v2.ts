@@ -1,0 +1,79 @@
+import { TransientError } from "../core/errors.ts";
+import { isObject } from "../core/json.ts";
+import { readJsonBody } from "./json-body.ts";
+import { isRefusal } from "./refusal.ts";
+import { placeOf, type ScorerConnection, wrongAnswer } from "./scorer-connection.ts";
+import type { Session, Tensors } from "./session.ts";
+import type { TensorInfo } from "./tensor.ts";
+import { readV2Answer, readV2Metadata, writeV2Request } from "./v2-client.ts";
+
+/** A model behind the V2 protocol; tensors are its own, as they would be of a file. */
+export class V2Session implements Session {
+  readonly engine = "remote";
+  readonly kind = "model";
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+  readonly #url: string;
+  readonly #connection: ScorerConnection;
+
+  /**
+   * Asks the other end whether the model is ready, and what it takes and gives. `output`: where the scores are.
+   * @throws TransientError MODEL_UNAVAILABLE; Error with what is wrong with the model
+   */
+  static async open(
+    {
+      url,
+      model,
+      output,
+    }: { readonly url: string; readonly model: string; readonly output?: string | undefined },
+    connection: ScorerConnection,
+    signal: AbortSignal,
+  ): Promise<V2Session> {
+    const path = `${url.replace(/\/+$/, "")}/v2/models/${encodeURIComponent(model)}`;
+    // Of the model, and not of the server, which may have others that are not ready.
+    const ready = await connection.ask(`${path}/ready`, undefined, signal);
+    if (isRefusal(ready)) throw new TransientError("MODEL_UNAVAILABLE", ready.message);
+    if (saysNo(ready))
+      throw new TransientError("MODEL_UNAVAILABLE", `${placeOf(path)}: the model is not ready there`);
+    const metadata = await connection.askJson(path, undefined, signal);
+    if (isRefusal(metadata)) throw new TransientError("MODEL_UNAVAILABLE", metadata.message);
+    const tensors = readV2Metadata(metadata.value);
+    if (isRefusal(tensors)) throw new Error(`${placeOf(path)}: ${tensors.message}`);
+    const { inputs, outputs } = tensors;
+    const scores = outputs.filter(({ name }) => name === output);
+    if (output !== undefined && scores.length === 0)
+      throw new Error(`${placeOf(path)}: the model has no output ${JSON.stringify(output)}`);
+    const others = outputs.filter((info) => !scores.includes(info));
+    return new V2Session(`${path}/infer`, inputs, [...scores, ...others], connection);
+  }
+
+  private constructor(
+    url: string,
+    inputs: readonly TensorInfo[],
+    outputs: readonly TensorInfo[],
+    connection: ScorerConnection,
+  ) {
+    this.#url = url;
+    this.inputs = inputs;
+    this.outputs = outputs;
+    this.#connection = connection;
+  }
+
+  async run(feeds: Tensors, wanted: readonly string[] | undefined, signal: AbortSignal) {
+    const answer = await this.#connection.askJson(this.#url, writeV2Request(feeds, wanted), signal);
+    if (isRefusal(answer)) return answer;
+    const infos = wanted ? this.outputs.filter(({ name }) => wanted.includes(name)) : this.outputs;
+    const read = readV2Answer(answer.value, infos);
+    return isRefusal(read) ? wrongAnswer(this.#url, read.message) : read;
+  }
+
+  async release(): Promise<void> {
+    this.#connection.close();
+  }
+}
+
+/** `{"ready": false}`; servers that say it by the status alone send no body. */
+function saysNo(body: Buffer): boolean {
+  const read = readJsonBody(body);
+  return !isRefusal(read) && isObject(read.value) && read.value.ready === false;
+}
