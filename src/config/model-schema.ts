@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { ms, secret, state } from "./field-schema.ts";
+import { day, ms, secret, state } from "./field-schema.ts";
 
 const image = z
   .strictObject({
@@ -26,6 +26,9 @@ const image = z
   .describe("How an image becomes what the model takes");
 
 const side = z.int().min(1).max(4_096).default(224);
+const intervalMs = ms(100, day)
+  .default(60_000)
+  .describe("Time between looks whether it is still there, while nobody asks it");
 const remoteToken = secret.optional().describe("Sent as `Authorization: Bearer`; without it nothing is sent");
 const scorerUrl = z
   .string()
@@ -44,6 +47,7 @@ const remote = z
         .prefault({})
         .describe("Of the images that it takes, which the protocol does not tell"),
       token: remoteToken,
+      intervalMs,
     }),
     z.strictObject({
       protocol: z.literal("v2").describe("The V2 inference protocol: Triton, KServe, another Headgate"),
@@ -56,6 +60,7 @@ const remote = z
         .optional()
         .describe("The output that holds the scores; without it the first one"),
       token: remoteToken,
+      intervalMs,
     }),
   ])
   .describe("A scorer elsewhere that is asked over HTTP");

@@ -29,8 +29,8 @@ try {
   });
   tell({ opened: { engine, inputs, outputs } });
 } catch (error) {
-  const reason = messageOf(error).trim();
-  tell(error instanceof TransientError ? { unavailable: reason } : { refused: reason });
+  if (error instanceof TransientError) leave(error);
+  tell({ refused: messageOf(error).trim() });
   process.exit();
 }
 
@@ -40,8 +40,10 @@ async function opened(options: ThreadOptions): Promise<Session> {
     port?.on("message", (message: ToThread) => {
       if (message === "end") process.exit();
     });
-    const { openRemote } = await import("./remote-session.ts");
-    return await openRemote(options.remote, options.token, options.timeoutMs);
+    const { openRemote, watchRemote } = await import("./remote-session.ts");
+    const session = await openRemote(options);
+    watchRemote(options, session, () => aborts.size === 0).catch(leave);
+    return session;
   }
   const session = await openSession(options.path, options);
   // Nobody asks before it is told: whatever has come says that the thread was let go of.
@@ -56,12 +58,17 @@ async function serve(session: Session, id: number, task: Task, signal: AbortSign
   } catch (error) {
     // Nobody waits for it.
     if (signal.aborted) return;
-    const isLost = error instanceof TransientError;
-    tell(isLost ? { unavailable: error.message } : { id, failed: messageOf(error).trim() });
-    if (isLost) process.exit();
+    if (error instanceof TransientError) leave(error);
+    tell({ id, failed: messageOf(error).trim() });
   } finally {
     aborts.delete(id);
   }
+}
+
+/** For a scorer that is not there, or not any more: it is looked for anew, in another thread. */
+function leave(error: unknown): never {
+  tell({ unavailable: messageOf(error) });
+  process.exit();
 }
 
 async function end(session: Session): Promise<void> {

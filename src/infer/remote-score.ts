@@ -2,7 +2,7 @@ import { isObject } from "../core/json.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import { flatten } from "./score-body.ts";
 import { placeOf, type ScorerConnection, wrongAnswer } from "./scorer-connection.ts";
-import type { Session, Tensors } from "./session.ts";
+import type { RemoteSession, Tensors } from "./session.ts";
 import { shapeText, sizeOf, type Tensor, type TensorInfo } from "./tensor.ts";
 
 /** Rounding may take one a little beyond 1. */
@@ -13,7 +13,7 @@ const maxProbability = 1.000_001;
  * `{"result": probabilities}` out. It tells nothing of its model: the size of images is configured, and how many classes
  * there are is known from its first answer.
  */
-export class ScoreSession implements Session {
+export class ScoreSession implements RemoteSession {
   readonly engine = "remote";
   readonly kind = "scorer";
   readonly inputs: readonly TensorInfo[];
@@ -41,6 +41,11 @@ export class ScoreSession implements Session {
     if (isRefusal(answer)) return answer;
     const result = this.#read(answer.value, images.shape[0] ?? 1);
     return isRefusal(result) ? result : { tensors: { result } };
+  }
+
+  /** Whatever it says to a question that it does not know: somebody is there. */
+  async look(signal: AbortSignal): Promise<void> {
+    await this.#connection.ask(this.#url, undefined, signal);
   }
 
   async release(): Promise<void> {

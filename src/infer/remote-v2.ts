@@ -3,17 +3,17 @@ import { isObject } from "../core/json.ts";
 import { readJsonBody } from "./json-body.ts";
 import { isRefusal } from "./refusal.ts";
 import { placeOf, type ScorerConnection, wrongAnswer } from "./scorer-connection.ts";
-import type { Session, Tensors } from "./session.ts";
+import type { RemoteSession, Tensors } from "./session.ts";
 import type { TensorInfo } from "./tensor.ts";
 import { readV2Answer, readV2Metadata, writeV2Request } from "./v2-client.ts";
 
 /** A model behind the V2 protocol; tensors are its own, as they would be of a file. */
-export class V2Session implements Session {
+export class V2Session implements RemoteSession {
   readonly engine = "remote";
   readonly kind = "model";
   readonly inputs: readonly TensorInfo[];
   readonly outputs: readonly TensorInfo[];
-  readonly #url: string;
+  readonly #path: string;
   readonly #connection: ScorerConnection;
 
   /**
@@ -30,11 +30,7 @@ export class V2Session implements Session {
     signal: AbortSignal,
   ): Promise<V2Session> {
     const path = `${url.replace(/\/+$/, "")}/v2/models/${encodeURIComponent(model)}`;
-    // Of the model, and not of the server, which may have others that are not ready.
-    const ready = await connection.ask(`${path}/ready`, undefined, signal);
-    if (isRefusal(ready)) throw new TransientError("MODEL_UNAVAILABLE", ready.message);
-    if (saysNo(ready))
-      throw new TransientError("MODEL_UNAVAILABLE", `${placeOf(path)}: the model is not ready there`);
+    await expectReady(path, connection, signal);
     const metadata = await connection.askJson(path, undefined, signal);
     if (isRefusal(metadata)) throw new TransientError("MODEL_UNAVAILABLE", metadata.message);
     const tensors = readV2Metadata(metadata.value);
@@ -44,32 +40,45 @@ export class V2Session implements Session {
     if (output !== undefined && scores.length === 0)
       throw new Error(`${placeOf(path)}: the model has no output ${JSON.stringify(output)}`);
     const others = outputs.filter((info) => !scores.includes(info));
-    return new V2Session(`${path}/infer`, inputs, [...scores, ...others], connection);
+    return new V2Session(path, inputs, [...scores, ...others], connection);
   }
 
   private constructor(
-    url: string,
+    path: string,
     inputs: readonly TensorInfo[],
     outputs: readonly TensorInfo[],
     connection: ScorerConnection,
   ) {
-    this.#url = url;
+    this.#path = path;
     this.inputs = inputs;
     this.outputs = outputs;
     this.#connection = connection;
   }
 
   async run(feeds: Tensors, wanted: readonly string[] | undefined, signal: AbortSignal) {
-    const answer = await this.#connection.askJson(this.#url, writeV2Request(feeds, wanted), signal);
+    const url = `${this.#path}/infer`;
+    const answer = await this.#connection.askJson(url, writeV2Request(feeds, wanted), signal);
     if (isRefusal(answer)) return answer;
     const infos = wanted ? this.outputs.filter(({ name }) => wanted.includes(name)) : this.outputs;
     const read = readV2Answer(answer.value, infos);
-    return isRefusal(read) ? wrongAnswer(this.#url, read.message) : read;
+    return isRefusal(read) ? wrongAnswer(url, read.message) : read;
+  }
+
+  async look(signal: AbortSignal): Promise<void> {
+    await expectReady(this.#path, this.#connection, signal);
   }
 
   async release(): Promise<void> {
     this.#connection.close();
   }
+}
+
+/** Of the model, and not of the server, which may have others that are not ready. */
+async function expectReady(path: string, connection: ScorerConnection, signal: AbortSignal): Promise<void> {
+  const ready = await connection.ask(`${path}/ready`, undefined, signal);
+  if (isRefusal(ready)) throw new TransientError("MODEL_UNAVAILABLE", ready.message);
+  if (saysNo(ready))
+    throw new TransientError("MODEL_UNAVAILABLE", `${placeOf(path)}: the model is not ready there`);
 }
 
 /** `{"ready": false}`; servers that say it by the status alone send no body. */

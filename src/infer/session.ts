@@ -28,6 +28,11 @@ export interface Session {
   release(): Promise<void>;
 }
 
+export interface RemoteSession extends Session {
+  /** Looks whether it is still there. @throws TransientError MODEL_UNAVAILABLE when it is not; the signal's reason */
+  look(signal: AbortSignal): Promise<void>;
+}
+
 /** Runs it once on zeros, with open dimensions of 1: a model that cannot run shows here, and not at the first request. */
 export async function trySession(session: Session, signal: AbortSignal): Promise<void> {
   const feeds = session.inputs.map(({ name, type, shape }) => {

@@ -1,19 +1,11 @@
-import type { RemoteConfig } from "../config/schema.ts";
 import type { EngineOptions } from "./engine.ts";
+import type { RemotePlace } from "./remote-session.ts";
 import type { Session } from "./session.ts";
 import type { Outcome, Task } from "./task.ts";
 import type { TensorInfo } from "./tensor.ts";
 
 /** What a model's thread is started with: the file of a model, or where a scorer is. */
-export type ThreadOptions =
-  | (EngineOptions & { readonly path: string })
-  | {
-      readonly remote: RemoteConfig;
-      /** What the configuration's `token` refers to. */
-      readonly token: string | undefined;
-      /** How long the scorer may take to be opened. */
-      readonly timeoutMs: number;
-    };
+export type ThreadOptions = (EngineOptions & { readonly path: string }) | RemotePlace;
 
 /** What is known of a model once it is loaded, or was found elsewhere, and was tried. */
 export interface Opened {

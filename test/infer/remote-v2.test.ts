@@ -200,6 +200,17 @@ test("an answer that is none is told of, and the model asked again", async () =>
   expect(model.status.state).toBe("ready");
 });
 
+test("a model that is not ready any more is told of, although nobody asks it", async () => {
+  const { url, script } = await server();
+  const { model, state } = runningModel(folder, remote(url, { intervalMs: 100 }), impatientClock);
+  await state("ready");
+  script.ready = { status: 200, body: { ready: false } };
+  await state("failed");
+  expect(model.status.reason).toContain("not ready there");
+  script.ready = { status: 200, body: { ready: true } };
+  await state("ready");
+});
+
 test("a model that is not ready is asked for, and for nothing else", async () => {
   const { url, asked } = await server({ ready: { status: 503 } });
   const { state } = runningModel(folder, remote(url), impatientClock);

@@ -385,6 +385,24 @@ test("requests go one at a time, and no more wait than may", async () => {
   expect(asked).toHaveLength(3);
 });
 
+test("a scorer that is gone is told of, although nobody asks it", async () => {
+  const there = await scorer(good);
+  const { model, state } = runningModel(folder, remote(there.url, { intervalMs: 100 }), impatientClock);
+  await state("ready");
+  // What it answers to that does not matter.
+  there.answers(json("", 405));
+  await until(
+    "it is looked at",
+    () => there.asked.filter(({ request }) => request.method === "GET").length > 2,
+  );
+  expect(model.status.state).toBe("ready");
+  await there.away();
+  await state("failed");
+  expect(model.status.reason).toContain("ECONNREFUSED");
+  await scorer(good, there.port);
+  await state("ready");
+});
+
 test("a stop while it is waited for ends the waiting", async () => {
   const { url, asked } = await scorer(never);
   const { model } = runningModel(folder, remote(url));
