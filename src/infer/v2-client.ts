@@ -26,11 +26,10 @@ function readInfos(list: unknown, place: string): readonly TensorInfo[] | Refusa
     if (!isObject(tensor) || typeof tensor.name !== "string" || typeof tensor.datatype !== "string")
       return refuse("malformed", `\`${place}[${i}]\` of the metadata has no name or no datatype`);
     const { name, datatype, shape } = tensor;
-    if (!isShape(shape, -1) || sizeOf(shape.map(Math.abs)) > maxElements)
-      return refuse(
-        "badShape",
-        `\`${place}[${i}].shape\` of the metadata is no list of sizes, or of too large ones`,
-      );
+    const wrong = (problem: string) =>
+      refuse("badShape", `\`${place}[${i}].shape\` of the metadata ${problem}`);
+    if (!isShape(shape, -1)) return wrong("is no list of sizes");
+    if (sizeOf(shape.map(Math.abs)) > maxElements) return wrong("is too large to be tried");
     // An open dimension is -1.
     infos.push({ name, type: typeOf(datatype), shape: shape.map((size) => (size < 0 ? "?" : size)) });
   }

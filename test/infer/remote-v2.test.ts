@@ -145,12 +145,12 @@ test("a model whose metadata are none is not taken, and is when they are mended"
     [
       "no shape",
       { metadata: { inputs: [{ ...images, shape: null }], outputs: [scores] } },
-      "inputs[0].shape",
+      "inputs[0].shape` of the metadata is no list",
     ],
     [
       "a shape beyond all measure",
       { metadata: { inputs: [{ ...images, shape: [1, 3, 2 ** 20, 2 ** 20] }], outputs: [scores] } },
-      "too large ones",
+      "too large to be tried",
     ],
     [
       "texts",
