@@ -4,7 +4,7 @@ import { ApiError } from "./api-error.ts";
 export interface Answer {
   readonly status: number;
   readonly type: string;
-  readonly text: string;
+  readonly body: string | Uint8Array;
   readonly headers?: Readonly<Record<string, string>>;
 }
 
@@ -16,7 +16,7 @@ export interface Endpoint {
 const json = "application/json; charset=utf-8";
 
 export function jsonAnswer(body: object, status = 200): Answer {
-  return { status, type: json, text: `${JSON.stringify(body)}\n` };
+  return { status, type: json, body: `${JSON.stringify(body)}\n` };
 }
 
 /** An endpoint for clients that know an error as `{"error": "text"}`, as scoring containers and the V2 protocol have it. */

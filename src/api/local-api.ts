@@ -77,7 +77,7 @@ export class LocalApi {
       "/api/ledger": { method: "GET", answer: () => jsonAnswer(views.ledger()) },
       "/api/status": { method: "GET", answer: () => jsonAnswer(views.status()) },
       "/api/dead-letters": { method: "GET", answer: async () => jsonAnswer(await views.deadLetters()) },
-      "/metrics": { method: "GET", answer: () => ({ status: 200, type: prometheus, text: views.metrics() }) },
+      "/metrics": { method: "GET", answer: () => ({ status: 200, type: prometheus, body: views.metrics() }) },
     };
   }
 
@@ -127,11 +127,11 @@ export class LocalApi {
       const refusal = error instanceof ApiError ? error : this.#bug(error);
       answered = { ...jsonAnswer(refusal.body, refusal.status), headers: refusal.headers };
     }
-    const { status, type, text, headers } = answered;
+    const { status, type, body, headers } = answered;
     this.#answers[status] = (this.#answers[status] ?? 0) + 1;
     // A connection that is kept would keep the stop waiting.
     const connection = this.#stopping ? { connection: "close" } : {};
-    await answer(request, response, status, text, {
+    await answer(request, response, status, body, {
       "content-type": type,
       ...connection,
       ...this.#cors.headers(request),
@@ -147,7 +147,7 @@ export class LocalApi {
   ): Promise<Answer> {
     const url = URL.parse(request.url ?? "", "http://localhost");
     const preflight = this.#cors.preflight(request, (url && this.#endpoint(url)?.method) ?? "");
-    if (preflight) return { ...jsonAnswer({}, 204), text: "", headers: preflight };
+    if (preflight) return { ...jsonAnswer({}, 204), body: "", headers: preflight };
     const scoring = url && this.#scoring.find(url.pathname);
     const { config } = this.#options;
     const isOpen =

@@ -76,7 +76,7 @@ export async function answer(
   request: IncomingMessage,
   response: ServerResponse,
   status: number,
-  body: string,
+  body: string | Uint8Array,
   headers: Readonly<Record<string, string>>,
 ): Promise<void> {
   if (response.destroyed || response.headersSent) return;

@@ -10,6 +10,9 @@ import { type Models, modelNamed, ownBytes, refusalError, type ScoringBodies } f
 /** `/v2/models/NAME`, `…/versions/VERSION`, and what is asked of it. */
 const modelPath = /^\/v2\/models\/([^/]+)(?:\/versions\/[^/]+)?(\/ready|\/infer)?$/;
 
+/** Of the extension for binary tensors. */
+const headBytes = "inference-header-content-length";
+
 /**
  * The V2 inference protocol, which Triton and KServe clients speak
  * (github.com/kserve/open-inference-protocol, specification/protocol/inference_rest.md). There are no versions of a
@@ -25,7 +28,7 @@ export class V2Endpoints {
     this.#bodies = bodies;
     const get = (answer: () => Answer): Endpoint => ({ method: "GET", answer });
     this.#endpoints = {
-      "/v2": get(() => jsonAnswer({ name: "headgate", version, extensions: [] })),
+      "/v2": get(() => jsonAnswer({ name: "headgate", version, extensions: ["binary_tensor_data"] })),
       "/v2/health/live": get(() => jsonAnswer({ live: true })),
       "/v2/health/ready": get(() => this.#health()),
     };
@@ -84,18 +87,32 @@ export class V2Endpoints {
 
   async #infer(name: string, request: IncomingMessage, response: ServerResponse): Promise<Answer> {
     const [, model] = modelNamed(this.#models, name);
-    if (request.headers["inference-header-content-length"] !== undefined) {
-      const message = "the extension for binary tensors is not spoken here; send the data as JSON";
-      throw new ApiError(415, "unsupportedMediaType", message);
-    }
+    const jsonBytes = jsonBytesOf(request);
     return await this.#bodies.with(request, response, async (body, client) => {
       const { bytes, transfer } = ownBytes(body);
-      const task = { kind: "v2", body: bytes, model: name } as const;
+      const task = { kind: "v2", body: bytes, jsonBytes, model: name } as const;
       const answered = await model.ask(async () => ({ task, transfer }), client);
       if (isRefusal(answered)) throw refusalError(answered);
       const { outcome } = answered;
       if (outcome.kind !== "v2") throw new ApiError(500, "internal", "the answer is of another kind");
-      return { ...jsonAnswer({}), text: `${outcome.text}\n` };
+      const { json, binary } = outcome;
+      if (!binary) return { ...jsonAnswer({}), body: `${json}\n` };
+      const head = Buffer.from(json);
+      return {
+        status: 200,
+        type: "application/octet-stream",
+        body: Buffer.concat([head, binary]),
+        headers: { [headBytes]: String(head.length) },
+      };
     });
   }
+}
+
+/** How many bytes of a body are JSON, where tensors follow it as bytes. @throws ApiError */
+function jsonBytesOf({ headers }: IncomingMessage): number | undefined {
+  const text = headers[headBytes];
+  if (text === undefined) return undefined;
+  if (typeof text !== "string" || !/^\d{1,10}$/.test(text))
+    throw new ApiError(400, "badRequest", `${headBytes} must be the number of bytes of the JSON`);
+  return Number(text);
 }

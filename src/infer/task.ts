@@ -4,7 +4,7 @@ import { readScoreBody, type ScoreForm } from "./score-body.ts";
 import type { Session, Tensors } from "./session.ts";
 import { softmax } from "./softmax.ts";
 import { fits, isElementType, shapeText, sizeOf, type TensorInfo } from "./tensor.ts";
-import { readV2, writeV2 } from "./v2-message.ts";
+import { readV2, type V2Answer, writeV2 } from "./v2-message.ts";
 
 /** What a model's thread can be asked for. Everything that takes long is in it, and off the main thread. */
 export type Task =
@@ -17,8 +17,13 @@ export type Task =
     }
   /** An image of the model's size, as bytes of height × width × RGB. */
   | { readonly kind: "pixels"; readonly pixels: Uint8Array; readonly normalisation: Normalisation }
-  /** A request of the V2 protocol for the model of this name. */
-  | { readonly kind: "v2"; readonly body: Uint8Array; readonly model: string };
+  /** A request of the V2 protocol for the model of this name; `jsonBytes` as `readV2` has it. */
+  | {
+      readonly kind: "v2";
+      readonly body: Uint8Array;
+      readonly jsonBytes?: number | undefined;
+      readonly model: string;
+    };
 
 export type Outcome =
   | {
@@ -30,8 +35,8 @@ export type Outcome =
       readonly totalMs: number;
       readonly runMs: number;
     }
-  /** The answer of the V2 protocol, as JSON. */
-  | { readonly kind: "v2"; readonly text: string }
+  /** The answer of the V2 protocol. */
+  | ({ readonly kind: "v2" } & V2Answer)
   | Refusal;
 
 /** @throws Error of the runtime */
@@ -61,13 +66,13 @@ export async function perform(
           "unsuitableModel",
           "behind this model is a scorer of images; ask it by /score or /classify",
         );
-      const request = readV2(task.body);
+      const request = readV2(task.body, task.jsonBytes);
       if (isRefusal(request)) return request;
       const refusal = misfit(session, request.feeds, request.outputs);
       if (refusal) return refusal;
       const results = await session.run(request.feeds, request.outputs, signal);
       if (isRefusal(results)) return results;
-      return { kind: "v2", text: writeV2(task.model, request, results.tensors) };
+      return { kind: "v2", ...writeV2(task.model, request, results.tensors) };
     }
     default:
       return task satisfies never;

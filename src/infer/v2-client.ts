@@ -39,7 +39,7 @@ function readInfos(list: unknown, place: string): readonly TensorInfo[] | Refusa
 /** A request with these tensors, for the outputs of these names, or all. */
 export function writeV2Request(feeds: Tensors, outputs: readonly string[] | undefined): string {
   const wanted = outputs ? { outputs: outputs.map((name) => ({ name })) } : {};
-  return JSON.stringify({ inputs: toJson(feeds), ...wanted });
+  return JSON.stringify({ inputs: Object.entries(feeds).map((feed) => toJson(...feed)), ...wanted });
 }
 
 /** The tensors of an answer, which must be those of the metadata. */

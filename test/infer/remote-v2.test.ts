@@ -102,7 +102,7 @@ test("tensors of the caller go there and come back by the name of the model here
   const told = async (body: object) => {
     const answer = await ask(v2(body));
     if (isRefusal(answer)) return answer;
-    return answer.outcome.kind === "v2" && JSON.parse(answer.outcome.text);
+    return answer.outcome.kind === "v2" && JSON.parse(answer.outcome.json);
   };
   expect(await told({ id: "7", inputs })).toMatchObject({
     model_name: "here",
