@@ -172,6 +172,19 @@ async function measureThroughput(bare: string, gateway: string): Promise<void> {
   }
 }
 
+/** Of requests with bytes, which leave nearly all of the time to the model. */
+async function measureBatching(plain: string, batching: string): Promise<void> {
+  for (const clients of [4, 16]) {
+    const ratios: number[] = [];
+    for (let round = 0; round < Math.max(1, Math.floor(rounds / 3)); round++) {
+      const alone = await throughput(plain, binary, clients, seconds * 1_000);
+      ratios.push((await throughput(batching, binary, clients, seconds * 1_000)) / alone);
+    }
+    const name = `requests/s with maxBatch 8 over those without, ${clients} clients`;
+    tell({ name, value: median(ratios), unit: "×" });
+  }
+}
+
 async function measureSensors(url: string): Promise<void> {
   const idle = await sensorP99(url, seconds * 1_000);
   const load = throughput(url, binary, 4, seconds * 1_000 + 500);
@@ -189,16 +202,23 @@ async function measureSensors(url: string): Promise<void> {
 const model = join(folder, "model.onnx");
 writeModel(model, resNet({ width, seed: 1 }));
 measureParsing();
-const empty = await startGateway(join(folder, "empty"), undefined, threads, children);
+const empty = await startGateway(join(folder, "empty"), undefined, children);
 const emptyMb = figuresOf(empty.pid).rssBytes / 1e6;
 await empty.stop();
-const gateway = await startGateway(join(folder, "gateway"), model, threads, children);
+const gateway = await startGateway(join(folder, "gateway"), { file: model, threads }, children);
 tell({ name: "memory of a gateway without a model", value: emptyMb, unit: "MB" });
 tell({ name: "memory with the model loaded", value: figuresOf(gateway.pid).rssBytes / 1e6, unit: "MB" });
 await measureRequests(model, gateway.url);
 const bare = await startBare(model, threads, children);
 await measureThroughput(bare.url, gateway.url);
 await bare.stop();
+const batching = await startGateway(
+  join(folder, "batching"),
+  { file: model, threads, maxBatch: 8 },
+  children,
+);
+await measureBatching(gateway.url, batching.url);
+await batching.stop();
 await measureSensors(gateway.url);
 tell({ name: "memory after all that", value: figuresOf(gateway.pid).rssBytes / 1e6, unit: "MB" });
 await gateway.stop();

@@ -17,11 +17,10 @@ export interface Scorer {
 const project = fileURLToPath(new URL("../..", import.meta.url));
 const args = ["--disable-warning=ExperimentalWarning"];
 
-/** A gateway with one source of type `http`, and one model when there is a file of it. */
+/** A gateway with one source of type `http`, and one model when there are settings of it. */
 export async function startGateway(
   folder: string,
-  model: string | undefined,
-  threads: number,
+  model: object | undefined,
   children: Children,
 ): Promise<Scorer> {
   mkdirSync(folder, { recursive: true });
@@ -30,7 +29,7 @@ export async function startGateway(
     gateway: { name: "bench" },
     sources: { line: { type: "http", decode: { format: "json" }, device: "d" } },
     windows: { second: { sizeMs: 1_000 } },
-    models: model === undefined ? {} : { zoo: { file: model, threads, maxQueue: 64 } },
+    models: model === undefined ? {} : { zoo: { maxQueue: 64, ...model } },
     api: { port: 0, scoring: "open", token: { env: "BENCH_TOKEN" } },
     clock: { maxHoldMs: 0 },
     store: { path: store, minCommitMs: 0 },

@@ -9,6 +9,17 @@ export const identityOfImage = (size = 4): Pieces =>
     nodes: [{ op: "Flatten", inputs: ["data"], output: "same" }],
   });
 
+/** Says that it takes any number of images, and makes one row of all of them. */
+export const meanOfImages = (size = 4): Pieces =>
+  onnxFile({
+    inputs: [{ name: "data", shape: ["N", 3, size, size] }],
+    outputs: [{ name: "mean", shape: ["N", 3 * size * size] }],
+    nodes: [
+      { op: "ReduceMean", inputs: ["data"], output: "one", attributes: { axes: [0], keepdims: 1 } },
+      { op: "Flatten", inputs: ["one"], output: "mean" },
+    ],
+  });
+
 /** For another input than images: `x` of N × 4, doubled in `y`. */
 export const doubling = (): Pieces =>
   onnxFile({

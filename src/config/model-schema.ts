@@ -130,5 +130,15 @@ export const model = z.strictObject({
     .max(256)
     .default(16)
     .describe("Requests that may wait while one is scored; what comes beyond is answered with 503"),
-  timeoutMs: ms(100, 600_000).default(30_000).describe("How long one request may wait, and how long a run"),
+  maxBatch: z
+    .int()
+    .min(1)
+    .max(64)
+    .default(1)
+    .describe(
+      "Requests with images that wait while the model is at work are scored in one run, so many at most, where its first dimension is open",
+    ),
+  timeoutMs: ms(100, 600_000)
+    .default(30_000)
+    .describe("How long one request may wait, and how long a run may take for each request in it"),
 });

@@ -1,7 +1,7 @@
-/** Who waits for a model: a bounded number, one at a time at work, in the order of asking. */
+/** Who waits for a model: a bounded number, one or a few at a time at work, in the order of asking. */
 export class JobQueue {
   #inside = 0;
-  #isBusy = false;
+  #working = 0;
   readonly #waiting: (() => void)[] = [];
 
   /** Those that were let in and have not left, the one at work among them. */
@@ -9,10 +9,9 @@ export class JobQueue {
     return this.#inside;
   }
 
-  /** False when as many wait as may; who is let in must leave. */
-  enter(maxWaiting: number): boolean {
-    // One is at work, or about to be.
-    if (this.#inside > maxWaiting) return false;
+  /** False when as many are inside as may be; who is let in must leave. */
+  enter(maxInside: number): boolean {
+    if (this.#inside >= maxInside) return false;
     this.#inside++;
     return true;
   }
@@ -21,22 +20,22 @@ export class JobQueue {
     this.#inside--;
   }
 
-  /** Does `work` when nobody else is at work. @throws the signal's reason when it is aborted before that */
-  async turn<T>(work: () => Promise<T>, signal: AbortSignal): Promise<T> {
-    await this.#wait(signal);
+  /** Does `work` when fewer than `atOnce` others are at work. @throws the signal's reason when it is aborted before that */
+  async turn<T>(work: () => Promise<T>, signal: AbortSignal, atOnce = 1): Promise<T> {
+    await this.#wait(signal, atOnce);
     try {
       return await work();
     } finally {
       const next = this.#waiting.shift();
       if (next) next();
-      else this.#isBusy = false;
+      else this.#working--;
     }
   }
 
-  async #wait(signal: AbortSignal): Promise<void> {
+  async #wait(signal: AbortSignal, atOnce: number): Promise<void> {
     signal.throwIfAborted();
-    if (!this.#isBusy) {
-      this.#isBusy = true;
+    if (this.#working < atOnce) {
+      this.#working++;
       return;
     }
     await new Promise<void>((resolve, reject) => {

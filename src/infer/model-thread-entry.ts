@@ -1,31 +1,36 @@
 import { parentPort, receiveMessageOnPort, workerData } from "node:worker_threads";
 import { systemClock } from "../core/clock.ts";
 import { InvariantError, messageOf, TransientError } from "../core/errors.ts";
+import { type ImageTask, performTogether, takesBatches } from "./batch.ts";
 import { openSession } from "./engine.ts";
 import { type Session, trySession } from "./session.ts";
 import { perform, type Task } from "./task.ts";
 import type { FromThread, ThreadOptions, ToThread } from "./thread-protocol.ts";
 
-/** Entry of a model's thread: loads one model, tries it, and does one task after the other. */
+/**
+ * Entry of a model's thread: loads one model, tries it, and does one task after the other. Images that came while it was
+ * at work are done together where the model takes them so; how many those may be, the main thread says by what it sends.
+ */
 const port = parentPort;
 if (!port) throw new InvariantError("model-thread-entry.ts runs only as a worker");
 
 const tell = (message: FromThread, transfer: ArrayBuffer[] = []) => port.postMessage(message, transfer);
-/** Of the tasks that are not done. */
-const aborts = new Map<number, AbortController>();
+interface Job {
+  readonly id: number;
+  readonly task: Task;
+  readonly abort: AbortController;
+}
+/** Those that are not done, the one at work among them. */
+const jobs = new Map<number, Job>();
+let isWorking = false;
+let isEnding = false;
 
 try {
   const session = await opened(workerData as ThreadOptions);
   const { engine, inputs, outputs } = session;
-  let last: Promise<void> = Promise.resolve();
   port.on("message", (message: ToThread) => {
-    if (message === "end") last = last.then(() => end(session));
-    else if ("cancel" in message) aborts.get(message.cancel)?.abort();
-    else {
-      const abort = new AbortController();
-      aborts.set(message.id, abort);
-      last = last.then(() => serve(session, message.id, message.task, abort.signal));
-    }
+    take(message);
+    void work(session);
   });
   tell({ opened: { engine, inputs, outputs } });
 } catch (error) {
@@ -52,7 +57,36 @@ async function opened(options: ThreadOptions): Promise<Session> {
   return session;
 }
 
-async function serve(session: Session, id: number, task: Task, signal: AbortSignal): Promise<void> {
+function take(message: ToThread): void {
+  if (message === "end") isEnding = true;
+  else if ("cancel" in message) jobs.get(message.cancel)?.abort.abort();
+  else jobs.set(message.id, { ...message, abort: new AbortController() });
+}
+
+async function work(session: Session): Promise<void> {
+  if (isWorking) return;
+  isWorking = true;
+  for (;;) {
+    // While a runtime is at work, what comes waits in the port.
+    for (let more = port && receiveMessageOnPort(port); more; more = port && receiveMessageOnPort(port))
+      take(more.message);
+    const [first, ...others] = jobs.values();
+    if (!first) break;
+    if (first.abort.signal.aborted) {
+      jobs.delete(first.id);
+      continue;
+    }
+    const images = takesBatches(session) ? [first, ...others].filter(isOfImages) : [];
+    if (isOfImages(first) && images.length > 1) await serveTogether(session, images);
+    else await serve(session, first);
+  }
+  isWorking = false;
+  if (isEnding) await end(session);
+}
+
+const isOfImages = (job: Job): job is Job & { readonly task: ImageTask } => job.task.kind !== "v2";
+
+async function serve(session: Session, { id, task, abort: { signal } }: Job): Promise<void> {
   try {
     tell({ id, outcome: await perform(session, task, systemClock.monotonic, signal) });
   } catch (error) {
@@ -61,7 +95,20 @@ async function serve(session: Session, id: number, task: Task, signal: AbortSign
     if (error instanceof TransientError) leave(error);
     tell({ id, failed: messageOf(error).trim() });
   } finally {
-    aborts.delete(id);
+    jobs.delete(id);
+  }
+}
+
+async function serveTogether(
+  session: Session,
+  images: readonly (Job & { readonly task: ImageTask })[],
+): Promise<void> {
+  const tasks = images.map(({ task }) => task);
+  const done = await performTogether(session, tasks, systemClock.monotonic);
+  for (const [i, { id }] of images.entries()) {
+    const of = done[i];
+    if (of) tell("outcome" in of ? { id, ...of } : { id, failed: messageOf(of.error).trim() });
+    jobs.delete(id);
   }
 }
 

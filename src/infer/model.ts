@@ -7,6 +7,7 @@ import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
+import { takesBatches } from "./batch.ts";
 import { JobQueue } from "./job-queue.ts";
 import { type Label, readLabels } from "./labels.ts";
 import { findModel, type ModelFile } from "./model-file.ts";
@@ -160,7 +161,8 @@ export class Model {
       const message = this.#reason === undefined ? `the model is ${this.#state}` : this.#reason;
       return this.#count(refuse("notReady", message));
     }
-    if (!this.#queue.enter(serving.config.maxQueue))
+    const atOnce = takesBatches(serving.opened) ? serving.config.maxBatch : 1;
+    if (!this.#queue.enter(serving.config.maxQueue + atOnce))
       return this.#count(refuse("busy", "as many requests wait for the model as may (maxQueue)"));
     serving.users++;
     const { config, opened, labels } = serving;
@@ -174,8 +176,8 @@ export class Model {
       const { task, transfer } = prepared;
       // What a runtime is at goes on to its end, whoever is gone; a request to another machine need not.
       const gone = opened.engine === "remote" ? AbortSignal.any([client, noAnswers]) : noAnswers;
-      const run = () => serving.thread.run(task, timeoutMs, transfer, gone);
-      const outcome = await this.#queue.turn(run, signal);
+      const run = () => serving.thread.run(task, atOnce * timeoutMs, transfer, gone);
+      const outcome = await this.#queue.turn(run, signal, atOnce);
       if (isRefusal(outcome)) return this.#count(outcome);
       this.#counts.scored++;
       return { outcome, by };

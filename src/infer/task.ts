@@ -47,72 +47,80 @@ export async function perform(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const beganMs = nowMs();
-  switch (task.kind) {
-    case "score": {
-      const floats = readScoreBody(task.body, task.form);
-      if (isRefusal(floats)) return floats;
-      return await classify(session, floats, task.normalisation, beganMs, nowMs, signal);
-    }
-    case "pixels": {
-      const size = imageSize(session.inputs);
-      if (!size) return noImages(session.inputs);
-      const { shape, data } = planesOf(task.pixels, size.width, size.height);
-      const floats = { shape, data: data as Float32Array };
-      return await classify(session, floats, task.normalisation, beganMs, nowMs, signal);
-    }
-    case "v2": {
-      if (session.kind === "scorer")
-        return refuse(
-          "unsuitableModel",
-          "behind this model is a scorer of images; ask it by /score or /classify",
-        );
-      const request = readV2(task.body, task.jsonBytes);
-      if (isRefusal(request)) return request;
-      const refusal = misfit(session, request.feeds, request.outputs);
-      if (refusal) return refusal;
-      const results = await session.run(request.feeds, request.outputs, signal);
-      if (isRefusal(results)) return results;
-      return { kind: "v2", ...writeV2(task.model, request, results.tensors) };
-    }
-    default:
-      return task satisfies never;
+  if (task.kind !== "v2") {
+    const images = imagesOf(session, task);
+    return isRefusal(images) ? images : await score(session, images, beganMs, nowMs, signal);
   }
+  if (session.kind === "scorer")
+    return refuse(
+      "unsuitableModel",
+      "behind this model is a scorer of images; ask it by /score or /classify",
+    );
+  const request = readV2(task.body, task.jsonBytes);
+  if (isRefusal(request)) return request;
+  const refusal = misfit(session, request.feeds, request.outputs);
+  if (refusal) return refusal;
+  const results = await session.run(request.feeds, request.outputs, signal);
+  if (isRefusal(results)) return results;
+  return { kind: "v2", ...writeV2(task.model, request, results.tensors) };
 }
 
-async function classify(
-  session: Session,
-  { shape, data }: { readonly shape: readonly number[]; readonly data: Float32Array },
-  normalisation: Normalisation,
-  beganMs: number,
-  nowMs: () => number,
-  signal: AbortSignal,
-): Promise<Outcome> {
+/** Images as the model takes them. */
+export interface Images {
+  readonly shape: readonly number[];
+  readonly data: Float32Array;
+}
+
+export function imagesOf(session: Session, task: Exclude<Task, { kind: "v2" }>): Images | Refusal {
+  const read = task.kind === "score" ? readScoreBody(task.body, task.form) : planes(session, task.pixels);
+  if (isRefusal(read)) return read;
+  const { shape, data } = read;
   const [input, ...others] = session.inputs;
   if (!input || others.length > 0 || input.type !== "float32") return noImages(session.inputs);
   if (!fits(shape, input)) {
     const message = `\`data\` is ${shapeText(shape)}, and the model takes ${shapeText(input.shape)}`;
     return refuse("badShape", message);
   }
-  const isScorer = session.kind === "scorer";
-  const normalised = isScorer ? data : normalise(data, shape, normalisation);
+  const normalised = session.kind === "scorer" ? data : normalise(data, shape, task.normalisation);
   if (!normalised) {
-    const count = normalisation.mean.length;
+    const count = task.normalisation.mean.length;
     return refuse("badShape", `there are means for ${count} only, by the first axis of the batch`);
   }
+  return { shape, data: normalised };
+}
+
+function planes({ inputs }: Session, pixels: Uint8Array): Images | Refusal {
+  const size = imageSize(inputs);
+  if (!size) return noImages(inputs);
+  const { shape, data } = planesOf(pixels, size.width, size.height);
+  return { shape, data: data as Float32Array };
+}
+
+/** @throws Error of the runtime */
+export async function score(
+  session: Session,
+  { shape, data }: Images,
+  beganMs: number,
+  nowMs: () => number,
+  signal: AbortSignal,
+): Promise<Extract<Outcome, { kind: "probabilities" }> | Refusal> {
   const runsMs = nowMs();
-  const images = { type: "float32", shape, data: normalised } as const;
-  const results = await session.run({ [input.name]: images }, undefined, signal);
+  const images = { type: "float32", shape, data } as const;
+  const results = await session.run({ [session.inputs[0]?.name ?? ""]: images }, undefined, signal);
   const runMs = nowMs() - runsMs;
   if (isRefusal(results)) return results;
   const scores = results.tensors[session.outputs[0]?.name ?? ""];
   if (!(scores?.data instanceof Float32Array))
     return refuse("unsuitableModel", `the model's first output is of type ${scores?.type}, and no scores`);
   const [rows = 1] = scores.shape;
-  // Nothing but its word says what a scorer elsewhere gives.
-  if (session.engine === "remote" && rows !== shape[0])
-    return refuse("remoteFailed", `the scorer's answer has ${rows} rows for ${shape[0]} images`);
+  const isRemote = session.engine === "remote";
+  // Nothing but its word says what a scorer elsewhere gives; a model may leave the axis of a single image out.
+  if (rows !== shape[0] && (isRemote || shape[0] !== 1)) {
+    const message = `there are ${rows} rows of scores for ${shape[0]} images`;
+    return refuse(isRemote ? "remoteFailed" : "unsuitableModel", message);
+  }
   const classes = scores.data.length / (shape[0] ?? 1);
-  const probabilities = isScorer ? scores.data : softmax(scores.data, classes);
+  const probabilities = session.kind === "scorer" ? scores.data : softmax(scores.data, classes);
   return { kind: "probabilities", probabilities, classes, runMs, totalMs: nowMs() - beganMs };
 }
 
