@@ -47,7 +47,7 @@ async function opened(options: ThreadOptions): Promise<Session> {
     });
     const { openRemote, watchRemote } = await import("./remote-session.ts");
     const session = await openRemote(options);
-    watchRemote(options, session, () => aborts.size === 0).catch(leave);
+    watchRemote(options, session, () => jobs.size === 0).catch(leave);
     return session;
   }
   const session = await openSession(options.path, options);
