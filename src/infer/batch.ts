@@ -1,4 +1,4 @@
-import { isRefusal } from "./refusal.ts";
+import { isRefusal, type Refusal } from "./refusal.ts";
 import type { Session } from "./session.ts";
 import { type Images, imagesOf, type Outcome, score, type Task } from "./task.ts";
 import type { Opened } from "./thread-protocol.ts";
@@ -29,9 +29,9 @@ export async function performTogether(
   const done: Done[] = [];
   const sizes = new Map<string, Member[]>();
   for (const [at, task] of tasks.entries()) {
-    const images = imagesOf(session, task);
-    if (isRefusal(images)) {
-      done[at] = { outcome: images };
+    const images = read(session, task);
+    if ("error" in images || isRefusal(images)) {
+      done[at] = "error" in images ? images : { outcome: images };
       continue;
     }
     const size = images.shape.slice(1).join();
@@ -46,6 +46,14 @@ export async function performTogether(
     }
   }
   return done;
+}
+
+function read(session: Session, task: ImageTask): Images | Refusal | { readonly error: unknown } {
+  try {
+    return imagesOf(session, task);
+  } catch (error) {
+    return { error };
+  }
 }
 
 async function alone(session: Session, images: Images, beganMs: number, nowMs: () => number): Promise<Done> {

@@ -182,7 +182,7 @@ test("an answer that is none is told of, and the model asked again", async () =>
     [
       "other images",
       { outputs: [{ ...answered, shape: [3, 2], data: [1, 2, 3, 4, 5, 6] }] },
-      "3 rows for 1 images",
+      "3 rows of scores for 1 images",
     ],
   ];
   const { url, script } = await server();
