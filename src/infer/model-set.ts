@@ -42,11 +42,9 @@ export class ModelSet {
   async configure(config: Config["models"]): Promise<void> {
     const wanted = Object.entries(config).filter(([, { state }]) => state === "on");
     const names = new Set(wanted.map(([name]) => name));
-    for (const [name, model] of this.#models) {
-      if (names.has(name)) continue;
-      this.#models.delete(name);
-      await model.stop();
-    }
+    const dropped = [...this.#models].filter(([name]) => !names.has(name));
+    for (const [name] of dropped) this.#models.delete(name);
+    await Promise.all(dropped.map(([, model]) => model.stop()));
     // Before anything is fetched: what is half there then is of an earlier process.
     await this.#prune(wanted.flatMap(([, { sha256 }]) => (sha256 === undefined ? [] : [sha256])));
     if (wanted.length > 0) await this.#make(wanted);
