@@ -2,8 +2,8 @@ import type { IncomingMessage } from "node:http";
 
 type Headers = Readonly<Record<string, string>>;
 
-/** What a page may send along: the token, what the body is, and the key of a request. */
-const allowedHeaders = "authorization, content-type, idempotency-key";
+/** What a page may send along: the token, what the body is, the key of a request, and what a binary tensor is. */
+const allowedHeaders = "authorization, content-type, idempotency-key, tensor-shape, tensor-type";
 /** How long a browser need not ask again; Chromium's limit is 7,200 s. */
 const maxAgeS = "600";
 

@@ -32,7 +32,9 @@ test("a page that is named may ask without the token, and call with it", async (
   expect(asked.status).toBe(204);
   expect(asked.header("access-control-allow-origin")).toBe(page);
   expect(asked.header("access-control-allow-methods")).toBe("POST");
-  expect(asked.header("access-control-allow-headers")).toBe("authorization, content-type, idempotency-key");
+  expect(asked.header("access-control-allow-headers")).toBe(
+    "authorization, content-type, idempotency-key, tensor-shape, tensor-type",
+  );
   expect(asked.header("vary")).toBe("origin");
   expect(asked.header("access-control-allow-private-network")).toBeNull();
   expect((await preflight(url(), page, "/api/status")).header("access-control-allow-methods")).toBe("GET");
