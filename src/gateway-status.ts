@@ -42,6 +42,8 @@ export interface GatewayStatus {
   /** What became of values that were to be set in field devices, since the start. */
   readonly writes: WriteCounts;
   readonly models: Readonly<Record<string, ModelStatus>>;
+  /** Threads of models that were let go of and still run. */
+  readonly leavingThreads: number;
   readonly api: ApiStatus;
 }
 

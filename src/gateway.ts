@@ -232,6 +232,7 @@ export class Gateway {
       flash: flashWear(),
       writes: this.#writes.counts,
       models: this.#models.status,
+      leavingThreads: this.#models.leavingThreads,
       api: this.#api.status,
     };
   }

@@ -110,6 +110,10 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     models.flatMap(([model, { counts }]) => samplesOf(counts, (outcome) => ({ model, outcome }))),
   );
 
+  metric("model_threads_leaving", "gauge", "Threads of models that were let go of and still run.", [
+    [{}, status.leavingThreads],
+  ]);
+
   metric(
     "register_writes_total",
     "counter",

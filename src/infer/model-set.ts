@@ -18,6 +18,8 @@ export class ModelSet {
   readonly #noTurns = new AbortController();
   readonly #noAnswers = new AbortController();
   #isFirst = true;
+  /** Until a model is loaded there is no thread. */
+  #leavingThreads = () => 0;
 
   constructor(storeFolder: string, environment: NodeJS.ProcessEnv, clock: Clock, log: Logger) {
     this.#folder = join(storeFolder, "models");
@@ -28,6 +30,11 @@ export class ModelSet {
 
   get status(): Readonly<Record<string, ModelStatus>> {
     return Object.fromEntries([...this.#models].map(([name, model]) => [name, model.status]));
+  }
+
+  /** Threads that were let go of and still run: those that are stuck never end. */
+  get leavingThreads(): number {
+    return this.#leavingThreads();
   }
 
   get(name: string): Model | undefined {
@@ -62,7 +69,11 @@ export class ModelSet {
   }
 
   async #make(wanted: readonly (readonly [string, Config["models"][string]])[]): Promise<void> {
-    const { Model } = await import("./model.ts");
+    const [{ Model }, { leavingThreads }] = await Promise.all([
+      import("./model.ts"),
+      import("./model-thread.ts"),
+    ]);
+    this.#leavingThreads = leavingThreads;
     const stopping = { noTurns: this.#noTurns.signal, noAnswers: this.#noAnswers.signal };
     for (const [name, config] of wanted) {
       const log = this.#log.child({ model: name });

@@ -16,6 +16,8 @@ const leavingMs = 500;
 const running = new Set<ModelThread>();
 const leaving = new Set<ModelThread>();
 
+export const leavingThreads = (): number => leaving.size;
+
 // Node would end the threads, and that aborts the process while one is inside its runtime.
 process.on("exit", (code) => {
   if (running.size > 0) endAtOnce(code);

@@ -252,6 +252,7 @@ describe("bounds", () => {
     expect(gateway.status.models.m?.counts).toMatchObject({ scored: 2, busy: 1, cancelled: 1, failed: 0 });
     const { text } = await get("/metrics");
     expect(text).toContain('headgate_model_ready{model="m"} 1\n');
+    expect(text).toContain("headgate_model_threads_leaving 0\n");
     expect(text).toContain('headgate_model_requests_total{model="m",outcome="busy"} 1\n');
   });
 

@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { beforeEach, describe, expect, test } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
 import { identityOfImage, twoInputs } from "../../bench/onnx/small-models.ts";
+import { leavingThreads } from "../../src/infer/model-thread.ts";
 import { isRefusal } from "../../src/infer/refusal.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { served as serve } from "../support/served.ts";
@@ -322,6 +323,7 @@ describe("asked for more than it can do", () => {
       const answer = await ask(scoreTask(new Uint8Array(512 * 3 * 128 * 128), huge));
       expect(probabilitiesOf(answer)).toBe("lost");
     }
+    expect(leavingThreads()).toBe(2);
     await until("it waits", () => JSON.stringify(log.lines).includes("2 threads that were given up"));
     await state("ready");
     expect(model.status.reason).toBeUndefined();
