@@ -33,6 +33,7 @@ const remoteToken = secret.optional().describe("Sent as `Authorization: Bearer`;
 const scorerUrl = z
   .string()
   .regex(/^https?:\/\/[^@/?#\s]+(\/[^#\s]*)?$/, "must be http:// or https:// and hold no password")
+  .refine((url) => URL.canParse(url), "is no URL")
   .max(2_048);
 
 const remote = z

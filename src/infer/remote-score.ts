@@ -79,7 +79,7 @@ export class ScoreSession implements RemoteSession {
   }
 }
 
-/** Row by row: one array of all numbers would take ten times the text. */
+/** Row by row: an array of all the numbers would take several times the memory. */
 function bodyOf({ shape, data }: Tensor): string {
   const [images = 0, channels = 0, height = 0, width = 0] = shape;
   const list = (count: number, item: (i: number) => string) =>

@@ -106,10 +106,11 @@ export async function score(
 ): Promise<Extract<Outcome, { kind: "probabilities" }> | Refusal> {
   const runsMs = nowMs();
   const images = { type: "float32", shape, data } as const;
-  const results = await session.run({ [session.inputs[0]?.name ?? ""]: images }, undefined, signal);
+  const output = session.outputs[0]?.name ?? "";
+  const results = await session.run({ [session.inputs[0]?.name ?? ""]: images }, [output], signal);
   const runMs = nowMs() - runsMs;
   if (isRefusal(results)) return results;
-  const scores = results.tensors[session.outputs[0]?.name ?? ""];
+  const scores = results.tensors[output];
   if (!(scores?.data instanceof Float32Array))
     return refuse("unsuitableModel", `the model's first output is of type ${scores?.type}, and no scores`);
   const [rows = 1] = scores.shape;

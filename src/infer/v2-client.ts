@@ -7,6 +7,11 @@ import { isShape, maxTensors, readTensor, toJson, typeOf } from "./v2-message.ts
 /** What the model is tried with is as large as its sizes say, and those are another machine's word: 4,096 × 4,096. */
 const maxElements = 16_777_216;
 
+/** They are told in the status. */
+const maxNameLength = 256;
+const isName = (value: unknown): value is string =>
+  typeof value === "string" && value !== "" && value.length <= maxNameLength;
+
 /** What a model takes and gives, by its metadata ("Model Metadata" in the protocol). */
 export function readV2Metadata(
   metadata: unknown,
@@ -23,7 +28,7 @@ function readInfos(list: unknown, place: string): readonly TensorInfo[] | Refusa
     return refuse("malformed", `\`${place}\` of the metadata is no list of 1 to ${maxTensors} tensors`);
   const infos: TensorInfo[] = [];
   for (const [i, tensor] of list.entries()) {
-    if (!isObject(tensor) || typeof tensor.name !== "string" || typeof tensor.datatype !== "string")
+    if (!isObject(tensor) || !isName(tensor.name) || !isName(tensor.datatype))
       return refuse("malformed", `\`${place}[${i}]\` of the metadata has no name or no datatype`);
     const { name, datatype, shape } = tensor;
     const wrong = (problem: string) =>

@@ -36,6 +36,7 @@ describe("a scorer", () => {
     ["a protocol that is not spoken", { ...v2, protocol: "grpc" }, "protocol"],
     ["no protocol", { url: "http://a/score" }, "protocol"],
     ["a password in the url", { ...score, url: "http://user:pw@a/score" }, "url"],
+    ["no address", { ...score, url: "http://[::1/score" }, "url"],
     ["another scheme", { ...score, url: "ftp://a/score" }, "url"],
     ["no model there", { protocol: "v2", url: "http://a" }, "model"],
     ["a size where the metadata tell it", { ...v2, size: { width: 32 } }, "size"],

@@ -89,7 +89,10 @@ test("gets tensors as a model here would, and the soft-max is made here", async 
   ]);
   expect(asked.slice(2).map(({ body }) => JSON.parse(body))).toEqual([
     { inputs: [{ ...images, shape: [1, 3, 2, 2], data: new Array(12).fill(0) }] },
-    { inputs: [{ ...images, shape: [1, 3, 2, 2], data: new Array(12).fill(1) }] },
+    {
+      inputs: [{ ...images, shape: [1, 3, 2, 2], data: new Array(12).fill(1) }],
+      outputs: [{ name: "scores" }],
+    },
   ]);
 });
 
@@ -141,6 +144,11 @@ test("a model whose metadata are none is not taken, and is when they are mended"
     ["no metadata", { metadata: [] }, "no object"],
     ["no inputs", { metadata: { inputs: [], outputs: [scores] } }, "`inputs` of the metadata"],
     ["no outputs", { metadata: { inputs: [images] } }, "`outputs` of the metadata"],
+    [
+      "a name without end",
+      { metadata: { inputs: [images], outputs: [{ ...scores, name: "x".repeat(1_000) }] } },
+      "outputs[0]",
+    ],
     ["a nameless input", { metadata: { inputs: [{ ...images, name: 1 }], outputs: [scores] } }, "inputs[0]"],
     [
       "no shape",
