@@ -25,7 +25,7 @@ const image = z
   .prefault({})
   .describe("How an image becomes what the model takes");
 
-const side = z.int().min(1).max(4_096).default(224);
+const side = z.int().min(1).max(2_048).default(224);
 const intervalMs = ms(100, day)
   .default(60_000)
   .describe("Time between looks whether it is still there, while nobody asks it");
