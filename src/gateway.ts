@@ -17,13 +17,13 @@ import type { GatewayOptions } from "./gateway-options.ts";
 import { boxState, type GatewayStatus } from "./gateway-status.ts";
 import { type HubInForce, hubOf } from "./hub-move.ts";
 import { HubSide } from "./hub-side.ts";
-import { ModelSet } from "./infer/model-set.ts";
 import { Intake } from "./journal/intake.ts";
 import { intakeSettings } from "./journal/intake-contract.ts";
 import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
+import { ScoringSide } from "./scoring-side.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
@@ -43,8 +43,8 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** How long a device that hangs may keep a stop from storing what the others brought. */
 const sourcesStopMs = 2_500;
-/** The one at work in a model may take so long of the API's time; there is time left to answer that there is no score. */
-const modelStopMs = 1_000;
+/** What is being scored may take so long of the API's time; there is time left to answer that there is no score. */
+const scoringStopMs = 1_000;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
 
@@ -60,7 +60,7 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #writes: RegisterWrites;
-  readonly #models: ModelSet;
+  readonly #scoring: ScoringSide;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
   readonly #changes: Changes;
@@ -152,7 +152,7 @@ export class Gateway {
       log.child({ stage: "source" }),
     );
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
-    this.#models = new ModelSet(storeFolder, clock, log.child({ stage: "infer" }));
+    this.#scoring = new ScoringSide(storeFolder, environment, clock, log);
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,
@@ -165,7 +165,7 @@ export class Gateway {
       storeFolder,
       environment,
       readings: this.#readings,
-      models: this.#models,
+      scoring: this.#scoring,
       views,
       onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,
@@ -231,7 +231,7 @@ export class Gateway {
       store: this.#storeStatus,
       flash: flashWear(),
       writes: this.#writes.counts,
-      models: this.#models.status,
+      ...this.#scoring.status,
       api: this.#api.status,
     };
   }
@@ -265,7 +265,7 @@ export class Gateway {
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
-    this.#models.refuseAll(within(modelStopMs));
+    this.#scoring.refuseAll(within(scoringStopMs));
     await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = within(drainMs);
@@ -282,7 +282,7 @@ export class Gateway {
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
     // Behind the last commit, which nothing of a runtime is to endanger.
-    await Promise.race([this.#models.stop(), aborted(deadline)]);
+    await Promise.race([this.#scoring.stop(), aborted(deadline)]);
     if (!isDurable) {
       const { queuedBytes, reason } = this.#intake.status;
       throw new TransientError(
@@ -333,7 +333,7 @@ export class Gateway {
     else committed.catch(onFatal);
     this.#hub.publisher.start();
     this.#twin.start();
-    await this.#models.configure(this.#configuration.current.config.models);
+    await this.#scoring.configure(this.#configuration.current.config);
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
     // Last, because a connection brings the twin, which may configure the sources anew.
@@ -352,7 +352,7 @@ export class Gateway {
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
     await this.#sources.configure(config.sources);
-    await this.#models.configure(config.models);
+    await this.#scoring.configure(config);
   }
 
   async #journalConfiguration(): Promise<void> {

@@ -10,8 +10,7 @@ import { Cors } from "./cors.ts";
 import { type Answer, type Endpoint, jsonAnswer } from "./endpoint.ts";
 import type { Readings } from "./readings.ts";
 import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
-import { ScoringEndpoints } from "./scoring-endpoints.ts";
-import type { Models } from "./scoring-requests.ts";
+import { type Scoring, ScoringEndpoints } from "./scoring-endpoints.ts";
 
 /** What the endpoints that only tell something have to tell. */
 export interface ApiViews {
@@ -29,7 +28,7 @@ export interface LocalApiOptions {
   readonly storeFolder: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly readings: Readings;
-  readonly models: Models;
+  readonly scoring: Scoring;
   readonly views: ApiViews;
   readonly onStatus: (status: ApiServerStatus) => void;
   readonly clock: Clock;
@@ -64,13 +63,13 @@ export class LocalApi {
 
   constructor(options: LocalApiOptions) {
     this.#options = options;
-    const { config, maxQueueBytes, models, views, clock, log, onStatus } = options;
+    const { config, maxQueueBytes, scoring, views, clock, log, onStatus } = options;
     const { host, port, cors, maxScoringBytes } = config;
     this.#cors = new Cors(cors.origins);
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
     // As much as may wait for a commit may also be on its way here.
     this.#room = new BodyRoom(maxQueueBytes);
-    this.#scoring = new ScoringEndpoints(models, maxScoringBytes, new BodyRoom(2 * maxScoringBytes));
+    this.#scoring = new ScoringEndpoints(scoring, maxScoringBytes, new BodyRoom(2 * maxScoringBytes));
     this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
     this.#endpoints = {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },

@@ -110,6 +110,21 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     models.flatMap(([model, { counts }]) => samplesOf(counts, (outcome) => ({ model, outcome }))),
   );
 
+  const { sentiment } = status;
+  const isSentimentOff = sentiment.state === "off";
+  metric(
+    "sentiment_ready",
+    "gauge",
+    "1 while the sentiment container can be asked.",
+    isSentimentOff ? [] : [[{}, Number(sentiment.state === "ready")]],
+  );
+  metric(
+    "sentiment_texts_total",
+    "counter",
+    "Texts to be scored, by what became of them.",
+    isSentimentOff ? [] : samplesOf(sentiment.counts, (outcome) => ({ outcome })),
+  );
+
   metric(
     "register_writes_total",
     "counter",

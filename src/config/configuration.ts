@@ -6,7 +6,7 @@ import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
 import { fingerprintOfHub, leadsBack, type Move, moved, withTwin } from "./moved-hub.ts";
-import { forbiddenInHub, forbiddenInSources } from "./twin-secrets.ts";
+import { forbiddenInHub, forbiddenInSentiment, forbiddenInSources } from "./twin-secrets.ts";
 import { forbiddenWrites } from "./twin-writes.ts";
 
 const largestFileBytes = 4 * 1024 * 1024;
@@ -197,7 +197,11 @@ export class Configuration {
     const layers = mergePatch(base, twin);
     const merged = move?.hub ? { ...layers, hub: move.hub } : layers;
     // Not for changes only: an edited file may give a secret to a source that a twin led elsewhere.
-    const forbidden = [...forbiddenInSources(twin, base, storePath(base)), ...forbiddenWrites(twin, base)];
+    const forbidden = [
+      ...forbiddenInSources(twin, base, storePath(base)),
+      ...forbiddenInSentiment(twin, base, storePath(base)),
+      ...forbiddenWrites(twin, base),
+    ];
     if (forbidden.length > 0) throw new ConfigError("CONFIG_INVALID", forbidden);
     const checked = checkConfig(merged);
     const rollback = this.#lastGood.rollbackOf(checked.hash);

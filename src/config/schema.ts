@@ -5,6 +5,7 @@ import { channelName, day, deviceName, entryName, ms, secret, state } from "./fi
 import { hub } from "./hub-schema.ts";
 import { model } from "./model-schema.ts";
 import { publish } from "./publish-schema.ts";
+import { sentiment } from "./sentiment-schema.ts";
 import { source } from "./source-schema.ts";
 
 const channel = z.strictObject({
@@ -93,6 +94,7 @@ export const configSchema = z
       .record(entryName, model)
       .default({})
       .describe("ONNX models that score images and tensors over the local API"),
+    sentiment,
     publish,
     report: z
       .strictObject({
@@ -167,7 +169,7 @@ export const configSchema = z
           .enum(["token", "open"])
           .default("token")
           .describe(
-            "`open`: models are asked without a token, for clients of scoring containers, which send none",
+            "`open`: models and `/sentiment` are asked without a token, for clients of scoring containers, which send none",
           ),
         cors: z
           .strictObject({
@@ -198,7 +200,9 @@ export const configSchema = z
           .min(1_024)
           .max(67_108_864)
           .default(16_777_216)
-          .describe("The same for requests to models; twice as much may be on its way at a time"),
+          .describe(
+            "The same for requests to models and `/sentiment`; twice as much may be on its way at a time",
+          ),
       })
       .prefault({}),
     hub,
@@ -253,6 +257,7 @@ export interface ModbusDecode {
   readonly ignore?: undefined;
 }
 export type ModelConfig = Config["models"][string];
+export type SentimentConfig = Config["sentiment"];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;

@@ -5,7 +5,7 @@ import { mergePatch } from "./layers.ts";
 
 /** Environment variables whose name begins so are there for twins. */
 const secretPrefix = "HEADGATE_SECRET_";
-const keys = ["connectionString", "password", "caFile", "certFile", "keyFile"];
+const keys = ["connectionString", "password", "key", "caFile", "certFile", "keyFile"];
 
 /** A section that a secret may stand in. */
 interface Section {
@@ -36,6 +36,13 @@ export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath
     const named = { path: `sources.${name}`, section, local };
     return [...forbiddenIn(named, storePath), ...forbiddenRoot(named)];
   });
+}
+
+/** The same for the section of the sentiment container: its texts go with its key. */
+export function forbiddenInSentiment(twin: JsonObject, base: JsonObject, storePath: string): Problem[] {
+  if (!isObject(twin.sentiment)) return [];
+  const local = isObject(base.sentiment) ? base.sentiment : {};
+  return forbiddenIn({ path: "sentiment", section: mergePatch(local, twin.sentiment), local }, storePath);
 }
 
 /** A number in a file may be a secret as well: of sources that read files a twin names those of the kernel only. */
