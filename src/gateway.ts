@@ -30,7 +30,7 @@ import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
-import { opens, refuseSecond } from "./store-opening.ts";
+import { logOpened, opens, refuseSecond } from "./store-opening.ts";
 import { TwinSide } from "./twin-side.ts";
 import { version } from "./version.ts";
 
@@ -294,16 +294,10 @@ export class Gateway {
   }
 
   /** The store was opened, at the start or again after trouble with its disk. */
-  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys, isFallback }: Opened): void {
+  #opened(opened: Opened): void {
     const { log } = this.#options;
-    if (isFallback) {
-      const message = "the store is of a newer version, and stays as it is; another file stands in for it";
-      log.error({ code: "STORE_NEWER" }, message);
-    }
-    log.info({ store: this.storeFolder, replayed }, "store opened");
-    const { damage } = status;
-    if (damage && damage.atMs !== this.#storeStatus.damage?.atMs)
-      log.error({ ...damage }, "the store was damaged; what could be read goes on");
+    const { status, configHash, uncleanSinceMs, sources, keys } = opened;
+    logOpened(opened, this.storeFolder, this.#storeStatus.damage, log);
     const isFirst = this.#storeStatus === unopened;
     this.#storeStatus = status;
     this.#hub.publisher.restart();

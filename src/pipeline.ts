@@ -3,62 +3,21 @@ import type { PipelineConfig } from "./config/schema.ts";
 import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
 import type { Measurement } from "./core/reading.ts";
-import { noteSkipped, type Skipped } from "./core/skipped.ts";
-import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
-import { Alarms, type AlarmsSnapshot, type Moment } from "./detect/alarms.ts";
+import { noteSkipped } from "./core/skipped.ts";
+import { Dedupe } from "./dedupe/dedupe.ts";
+import { Alarms, type Moment } from "./detect/alarms.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
-import {
-  type TimedEntry,
-  type TimedStages,
-  Timekeeper,
-  type TimekeeperSnapshot,
-} from "./journal/timekeeper.ts";
-import {
-  type Account,
-  accountOf,
-  countDiscard,
-  countFrameDiscard,
-  countNote,
-  type Ledger,
-} from "./ledger/ledger.ts";
+import { type TimedEntry, type TimedStages, Timekeeper } from "./journal/timekeeper.ts";
+import { type Account, accountOf, countDiscard, countFrameDiscard, countNote } from "./ledger/ledger.ts";
 import { gapEntry } from "./outbox/gap-entry.ts";
 import { maxChannels, readingEntry } from "./outbox/reading-entry.ts";
-import { Watermarks, type WatermarksSnapshot } from "./window/watermarks.ts";
+import type { PipelineOutput, PipelineSnapshot } from "./pipeline-contract.ts";
+import { Watermarks } from "./window/watermarks.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 import { Windows } from "./window/windows.ts";
-import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
 
-/** What a batch brought forth: entries for the outbox and what the ledger has to add. */
-export interface PipelineOutput {
-  readonly entries: Entry[];
-  readonly ledger: Ledger;
-  /** How many journal entries the batch held. */
-  journalEntries: number;
-  /** How many of them tell of an unclean end. */
-  uncleanStops: number;
-  /** Frames that brought no reading, the first of them. */
-  readonly skipped: Skipped[];
-}
-
-export interface PipelineSnapshot extends TimekeeperSnapshot {
-  readonly config: PipelineConfig | undefined;
-  /** How many configuration entries came so far. */
-  readonly generation: number;
-  readonly windows: WindowsSnapshot;
-  /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
-  readonly heard: WatermarksSnapshot;
-  readonly gaps?: number;
-  /** How many readings were published by themselves; absent in snapshots of versions that did not. */
-  readonly readings?: number;
-  /** Absent in snapshots of versions that knew no alarms. */
-  readonly alarms?: AlarmsSnapshot;
-  /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
-  readonly keys?: readonly KeyEntry[];
-  /** Absent in snapshots of versions that knew no dedupe. */
-  readonly dedupe?: DedupeSnapshot;
-}
 /**
  * The pure stages behind the journal, one after the other: decode, calibrate, validate, detect, window.
  * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.

@@ -10,7 +10,7 @@ import {
   type Unchecked,
 } from "../outbox/checksum.ts";
 import { allLanes, numberIn } from "../outbox/lanes.ts";
-import type { PipelineSnapshot } from "../pipeline.ts";
+import type { PipelineSnapshot } from "../pipeline-contract.ts";
 import { isStoreId } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
 

@@ -28,8 +28,6 @@ const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 /** A commit, or a part of one: without `compose` no message is made. */
 type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
 
-/** The books are copied with each snapshot, and where those are rare, this often. */
-const copyEveryMs = 600_000;
 /** Commits after a death of the process whose batch is noted before it is processed, in case it was the killer. */
 const carefulCommits = 50;
 
@@ -52,8 +50,6 @@ export class Store {
   #careful = 0;
   #isBroken = false;
   readonly #priorityOf = (source: string) => this.#settings.retention[source]?.priority ?? defaultPriority;
-  /** Monotonic. */
-  #copiedMs: number | undefined;
   /** Size of the file when its disk was found full; it stays in force until there is room again. */
   #tightBytes: number | undefined;
 
@@ -117,15 +113,9 @@ export class Store {
       this.#commitTight(commit);
     }
     // Whatever fails from here on must not make the caller repeat what is committed.
-    const { witness, copy, storeId } = this.#disk;
     const { state, sinceSnapshot } = this.#memory;
-    witness.write(storeId, state.position);
-    const age = Math.abs(commit.monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
-    if (age >= copyEveryMs || commit.last || (sinceSnapshot === 0 && commit.batch.length > 0)) {
-      this.#copiedMs = commit.monotonicMs;
-      copy.write(state);
-      this.#disk.reserve.keep();
-    }
+    const hasSnapshot = sinceSnapshot === 0 && commit.batch.length > 0;
+    this.#disk.noteCommit(state, commit.monotonicMs, commit.last === true || hasSnapshot);
     const alarms = this.#memory.outbox.messagesFrom("alarm", nextMessage);
     return { ...this.status(), alarms, skipped: this.#skipped };
   }
