@@ -144,15 +144,18 @@ export class Gateway {
     const apiDoor = new Door();
     const inbox = new HubInbox(clock, log.child({ stage: "source" }));
     const { environment } = options;
-    const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox };
+    const next = (after: number) => store.texts(after);
+    this.#scoring = new ScoringSide({ storeFolder, environment, next, target: this.#intake, clock, log });
+    const gateway = config.gateway.name;
+    const place = { gateway, environment, api: apiDoor, scores: this.#scoring.door, inbox };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#writes = new RegisterWrites(
       (...write) => this.#sources.write(...write),
       log.child({ stage: "source" }),
     );
-    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
-    this.#scoring = new ScoringSide(storeFolder, environment, clock, log);
+    const waiting = () => this.#storeStatus.texts;
+    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys, waiting });
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,
@@ -177,7 +180,7 @@ export class Gateway {
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
         compose: () => this.#intake.compose(),
-        hub: (to) => hubOf(to, config.gateway.name, environment),
+        hub: (to) => hubOf(to, gateway, environment),
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
@@ -302,6 +305,7 @@ export class Gateway {
     this.#storeStatus = status;
     this.#hub.publisher.restart();
     this.#readings.remember(keys);
+    this.#scoring.opened();
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
       if (configHash !== this.#pipelineHash) this.#tellAnew();
@@ -330,6 +334,7 @@ export class Gateway {
     await this.#scoring.configure(this.#configuration.current.config);
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
+    this.#scoring.start();
     // Last, because a connection brings the twin, which may configure the sources anew.
     this.#hub.start();
     this.#housekeeping = this.#housekeep();
@@ -375,6 +380,7 @@ export class Gateway {
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
     this.#hub.publisher.offer(alarms);
+    this.#scoring.committed(status);
     if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }
 

@@ -6,11 +6,13 @@ import type { AlarmsSnapshot } from "./detect/alarms.ts";
 import type { KeyEntry } from "./journal/key-memory.ts";
 import type { TimekeeperSnapshot } from "./journal/timekeeper.ts";
 import type { Ledger } from "./ledger/ledger.ts";
+import type { TextQueueSnapshot } from "./sentiment/text-queue.ts";
+import type { TextChanges } from "./sentiment/text-stage.ts";
 import type { WatermarksSnapshot } from "./window/watermarks.ts";
 import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
 
 /** What a batch brought forth: entries for the outbox and what the ledger has to add. */
-export interface PipelineOutput {
+export interface PipelineOutput extends TextChanges {
   readonly entries: Entry[];
   readonly ledger: Ledger;
   /** How many journal entries the batch held. */
@@ -37,4 +39,6 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly keys?: readonly KeyEntry[];
   /** Absent in snapshots of versions that knew no dedupe. */
   readonly dedupe?: DedupeSnapshot;
+  /** Absent in snapshots of versions that had no texts scored. */
+  readonly texts?: TextQueueSnapshot;
 }

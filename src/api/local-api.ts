@@ -69,7 +69,12 @@ export class LocalApi {
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
     // As much as may wait for a commit may also be on its way here.
     this.#room = new BodyRoom(maxQueueBytes);
-    this.#scoring = new ScoringEndpoints(scoring, maxScoringBytes, new BodyRoom(2 * maxScoringBytes));
+    this.#scoring = new ScoringEndpoints(
+      scoring,
+      options.readings.texts,
+      maxScoringBytes,
+      new BodyRoom(2 * maxScoringBytes),
+    );
     this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
     this.#endpoints = {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },

@@ -124,6 +124,18 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     "Texts to be scored, by what became of them.",
     isSentimentOff ? [] : samplesOf(sentiment.counts, (outcome) => ({ outcome })),
   );
+  metric(
+    "texts_waiting",
+    "gauge",
+    "Texts that wait for their scores.",
+    Object.entries(store.texts).map(([source, { texts }]) => [{ source }, texts]),
+  );
+  metric(
+    "texts_waiting_bytes",
+    "gauge",
+    "Their bytes.",
+    Object.entries(store.texts).map(([source, { bytes }]) => [{ source }, bytes]),
+  );
 
   metric(
     "register_writes_total",

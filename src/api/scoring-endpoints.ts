@@ -11,6 +11,7 @@ import { formParts } from "./multipart.ts";
 import type { BodyRoom } from "./request-body.ts";
 import { type Models, modelNamed, ownBytes, refusalError, ScoringBodies } from "./scoring-requests.ts";
 import { type Sentiments, sentiment } from "./sentiment-endpoint.ts";
+import type { TextPosts } from "./text-posts.ts";
 import { V2Endpoints } from "./v2-endpoints.ts";
 
 /** Who scores. */
@@ -27,7 +28,7 @@ export class ScoringEndpoints {
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
   readonly #v2: V2Endpoints;
 
-  constructor({ models, sentiments }: Scoring, maxBytes: number, room: BodyRoom) {
+  constructor({ models, sentiments }: Scoring, texts: TextPosts, maxBytes: number, room: BodyRoom) {
     this.#models = models;
     this.#bodies = new ScoringBodies(maxBytes, room);
     this.#v2 = new V2Endpoints(models, this.#bodies);
@@ -36,7 +37,7 @@ export class ScoringEndpoints {
       "/classify": { method: "POST", answer: (...call) => this.#classify(...call) },
       "/sentiment": {
         method: "POST",
-        answer: (request, response) => sentiment(sentiments, this.#bodies, request, response),
+        answer: (...call) => sentiment({ sentiments, texts, bodies: this.#bodies }, ...call),
       },
       "/models": { method: "GET", answer: () => jsonAnswer({ models: models.status }) },
     };

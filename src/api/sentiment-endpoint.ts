@@ -1,5 +1,6 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { isObject, type JsonObject, type JsonValue } from "../core/json.ts";
+import { isPlainName } from "../core/reading.ts";
 import { readJsonBody } from "../infer/json-body.ts";
 import { isRefusal } from "../infer/refusal.ts";
 import type { Document } from "../sentiment/batches.ts";
@@ -8,23 +9,34 @@ import type { NotScored, Scored, Scorer } from "../sentiment/scorer.ts";
 import { ApiError, retryAfter } from "./api-error.ts";
 import { type Answer, jsonAnswer } from "./endpoint.ts";
 import { refusalError, type ScoringBodies } from "./scoring-requests.ts";
+import type { PostedText, TextPosts } from "./text-posts.ts";
 
 /** The sentiment container, as the API asks for it. */
 export type Sentiments = Pick<Scorer, "score">;
 
+/** `texts`: where those go that may wait. */
+export interface SentimentParts {
+  readonly sentiments: Sentiments;
+  readonly texts: Pick<TextPosts, "post">;
+  readonly bodies: ScoringBodies;
+}
+
 /** One call is one at a time at the container: it must end before its caller has forgotten it. */
 const maxDocuments = 1_000;
 
-interface NamedDocument extends Document {
+interface NamedDocument extends Document, PostedText {
   readonly id: string;
 }
 
-/** `POST /sentiment`: `{"text"}` or `{"documents": [{"id", "text"}]}` in, labels and scores out. */
+/**
+ * `POST /sentiment`: `{"text"}` or `{"documents": [{"id", "text"}]}` in, labels and scores out. With `?source=NAME` the
+ * answer comes as soon as the texts are durable, and their scores are readings of that source.
+ */
 export async function sentiment(
-  sentiments: Sentiments,
-  bodies: ScoringBodies,
+  { sentiments, texts, bodies }: SentimentParts,
   request: IncomingMessage,
   response: ServerResponse,
+  url: URL,
 ): Promise<Answer> {
   const type = request.headers["content-type"]?.split(";")[0]?.trim().toLowerCase() ?? "";
   if (type !== "" && type !== "application/json")
@@ -33,6 +45,11 @@ export async function sentiment(
     const read = readJsonBody(body);
     if (isRefusal(read)) throw refusalError(read);
     const { documents, isOne } = documentsOf(read.value as JsonValue);
+    const source = url.searchParams.get("source");
+    if (source !== null) {
+      await texts.post(source, documents);
+      return jsonAnswer({ queued: documents.length }, 202);
+    }
     const scored = await sentiments.score(documents, client);
     if ("refusal" in scored) throw notScored(scored);
     return isOne ? oneAnswer(scored) : manyAnswer(scored, documents);
@@ -90,13 +107,15 @@ function documentsOf(value: JsonValue): { documents: readonly NamedDocument[]; i
 function documentOf(value: JsonValue, path: string | undefined): NamedDocument {
   const at = (key: string) => (path === undefined ? key : `${path}.${key}`);
   if (!isObject(value)) throw wrong(path ?? "", "must be an object");
-  const { id, text, language } = value;
+  const { id, text, language, device } = value;
   if (typeof id !== "string" || id === "" || id.length > 128)
     throw wrong(at("id"), "must be a text of 1 to 128 characters");
   if (typeof text !== "string") throw wrong(at("text"), "must be a text");
   if (language !== undefined && (typeof language !== "string" || !/^[A-Za-z0-9-]{2,35}$/.test(language)))
     throw wrong(at("language"), "must be a language such as en or pt-BR");
-  return { id, text, language };
+  if (device !== undefined && (typeof device !== "string" || !isPlainName(device)))
+    throw wrong(at("device"), "must be a name of 1 to 128 characters");
+  return { id, text, language, device };
 }
 
 const wrong = (path: string, message: string) => new ApiError(400, "malformed", message, { path });

@@ -222,6 +222,7 @@ export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
+export type SentimentSourceConfig = Extract<SourceConfig, { type: "sentiment" }>;
 export type ReplaySourceConfig = Extract<SourceConfig, { type: "replay" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
@@ -266,6 +267,14 @@ export type AggregateName = (typeof aggregateNames)[number];
 /** Sections that only the file and the environment may set: a remote change of these could cost data, or open the box. */
 export const localSections: readonly (keyof Config)[] = ["store", "api"];
 
+/** Whose texts a source has scored, the device of those that name none, and how many may wait. */
+export interface SentimentTexts {
+  readonly from?: { readonly source: string; readonly field: string };
+  readonly device: string;
+  readonly maxTexts: number;
+  readonly maxBytes: number;
+}
+
 /**
  * The part of the configuration that decides what readings become.
  * It enters the journal, so that a replay runs with the configuration of its time.
@@ -284,6 +293,10 @@ export interface PipelineConfig {
         readonly readings?: "all";
         /** Absent where silence is no alarm. */
         readonly silentMs?: number;
+        /** Fields that hold texts for sources of type `sentiment`. */
+        readonly texts?: readonly string[];
+        /** Of a source of that type. */
+        readonly sentiment?: SentimentTexts;
       }
     >
   >;

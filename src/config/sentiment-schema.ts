@@ -1,5 +1,6 @@
 import { z } from "zod";
-import { ms, secret } from "./field-schema.ts";
+import { anySource } from "./any-source-schema.ts";
+import { day, deviceName, entryName, ms, secret } from "./field-schema.ts";
 
 /** The container, or the cloud's endpoint, that texts are scored by. */
 export const sentiment = z
@@ -31,3 +32,35 @@ export const sentiment = z
   })
   .prefault({})
   .describe("Scores texts by a container of Azure's Text Analytics or Language service");
+
+/** A source of texts, whose readings are their scores. */
+export const sentimentSource = z.strictObject({
+  ...anySource,
+  type: z.literal("sentiment").describe("Scores of texts, by the container that section `sentiment` names"),
+  from: z
+    .strictObject({
+      source: entryName.describe("A source whose frames bring texts"),
+      field: z
+        .string()
+        .min(1)
+        .max(128)
+        .describe("Field of its readings that holds the text; it is no channel then"),
+    })
+    .optional()
+    .describe("Whose texts are scored, besides those that `POST /sentiment?source=` brings"),
+  device: deviceName.default("texts").describe("Of posted texts that name none"),
+  idleMs: ms(100, day)
+    .default(10_000)
+    .describe(
+      "After this time without a text that waits, and without scores, windows are no longer held open",
+    ),
+  maxTexts: z.int().min(1).max(100_000).default(10_000).describe("Texts that may wait to be scored"),
+  maxBytes: z
+    .int()
+    .min(1_024)
+    .max(268_435_456)
+    .default(16_777_216)
+    .describe(
+      "Their bytes, at most an eighth of `store.maxBytes`; a text beyond either is a discard (`queueFull`)",
+    ),
+});

@@ -33,6 +33,8 @@ export interface NotScored {
   readonly message: string;
   /** undefined: nobody knows. */
   readonly retryAfterMs?: number | undefined;
+  /** The container answers others, as far as is known: it may be these texts that it does not. */
+  readonly mayBeTheText?: true;
 }
 
 export interface Scored {
@@ -66,6 +68,7 @@ export class Scorer {
   readonly #environment: NodeJS.ProcessEnv;
   readonly #clock: Clock;
   readonly #log: Logger;
+  readonly #onState: (status: Pick<SentimentStatus, "state" | "reason">) => void;
   readonly #counts = { scored: 0, unscored: 0, refused: 0, failed: 0, cancelled: 0 };
   #state: SentimentStatus["state"] = "off";
   #reason: string | undefined;
@@ -73,13 +76,20 @@ export class Scorer {
   #nextLookMs: number | undefined;
   #serving: Serving | undefined;
   #inside = 0;
+  readonly #waiters = new Set<() => void>();
   #identity: string | undefined;
   #change = new AbortController();
   #running: Promise<void> = Promise.resolve();
   readonly #noTurns = new AbortController();
   readonly #noAnswers = new AbortController();
 
-  constructor(environment: NodeJS.ProcessEnv, clock: Clock, log: Logger) {
+  constructor(
+    environment: NodeJS.ProcessEnv,
+    clock: Clock,
+    log: Logger,
+    onState: (status: Pick<SentimentStatus, "state" | "reason">) => void = () => undefined,
+  ) {
+    this.#onState = onState;
     this.#environment = environment;
     this.#clock = clock;
     this.#log = log;
@@ -125,6 +135,21 @@ export class Scorer {
     await this.#running;
     this.#serving = undefined;
     this.#set("stopped", undefined);
+  }
+
+  /** Resolves when there is a container to be asked; or when `signal` is aborted. */
+  async ready(signal: AbortSignal): Promise<void> {
+    while (!signal.aborted && (!this.#serving || this.#noTurns.signal.aborted)) {
+      await new Promise<void>((resolve) => {
+        const end = () => {
+          signal.removeEventListener("abort", end);
+          this.#waiters.delete(end);
+          resolve();
+        };
+        signal.addEventListener("abort", end);
+        this.#waiters.add(end);
+      });
+    }
   }
 
   /** Scores texts, in as many requests as they need; a text may have an error of its own. */
@@ -202,8 +227,9 @@ export class Scorer {
   #failed(serving: Serving, trouble: ContainerTrouble): NotScored {
     serving.failures++;
     if (openAtOnce.includes(trouble.kind) || serving.failures >= maxFailures) serving.open(trouble);
-    const { message, retryAfterMs } = trouble;
-    return { refusal: trouble.kind === "badAnswer" ? "badAnswer" : "notReady", message, retryAfterMs };
+    const { kind, message, retryAfterMs } = trouble;
+    const refusal = kind === "badAnswer" ? "badAnswer" : "notReady";
+    return { refusal, message, retryAfterMs, ...(openAtOnce.includes(kind) ? {} : { mayBeTheText: true }) };
   }
 
   /** Looks for the container, keeps it while it answers, and looks for it again. Never rejects. */
@@ -250,6 +276,7 @@ export class Scorer {
       signal.addEventListener("abort", cancel);
       this.#serving = { ...found, failures: 0, hasAnswered: false, open: end };
       this.#set("ready", undefined);
+      for (const wake of [...this.#waiters]) wake();
     });
   }
 
@@ -268,6 +295,7 @@ export class Scorer {
     const wasFailed = this.#state === "failed" && state === "failed";
     this.#state = state;
     this.#reason = reason;
+    this.#onState({ state, reason });
     const { api, modelVersion } = this.#serving ?? {};
     // The same container, and only another word of what it lacks.
     if (wasFailed) return;

@@ -11,6 +11,7 @@ import { logBytes, reserveBytes } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
+import { Texts } from "./texts.ts";
 import { Witness } from "./witness.ts";
 
 /** The books are copied with each snapshot, and where those are rare, this often. */
@@ -25,6 +26,7 @@ export class Disk {
   readonly stateRow: StateRow;
   readonly suspects: Suspects;
   readonly deadLetters: DeadLetters;
+  readonly texts: Texts;
   readonly copy: LedgerCopy;
   readonly witness: Witness;
   readonly reserve: Reserve;
@@ -53,6 +55,7 @@ export class Disk {
       this.stateRow = new StateRow(this.database);
       this.suspects = new Suspects(this.database);
       this.deadLetters = new DeadLetters(this.database);
+      this.texts = new Texts(this.database);
       this.#writeSnapshot = this.database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
       this.#readSnapshot = this.database.prepare("SELECT position, checksum, snapshot FROM snapshot");
     } catch (error) {

@@ -12,12 +12,14 @@ import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
+import type { TakenText } from "../sentiment/text-stage.ts";
 import type { Commit, Opened, Retired, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
 import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
+import { withoutTexts } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -125,6 +127,11 @@ export class Store {
     return this.#memory.outbox.next(done, isBackfillWanted);
   }
 
+  /** Texts that wait for their scores, the next ones behind a number. @throws PermanentError STORE_CORRUPT */
+  texts(after: number): TakenText[] {
+    return this.#disk.texts.after(after);
+  }
+
   deadLetters(): DeadLetter[] {
     return this.#disk.deadLetters.list();
   }
@@ -137,6 +144,7 @@ export class Store {
       outbox: this.#outboxStatus,
       bill: { ...state.outbox.bill },
       openWindows: pipeline.openWindows,
+      texts: pipeline.texts.waiting,
       holding: pipeline.time.heldFrames,
       steadyBaseMs: pipeline.time.steadyBaseMs,
       books: balances(ledger, heldOf(this.#memory, state.outbox.held)),
@@ -158,7 +166,7 @@ export class Store {
     const { pipeline, state } = this.#memory;
     if (pipeline.config) {
       const writer = new BatchWriter();
-      const config = { ...pipeline.config, windows: {}, clock: { maxHoldMs: 0 } };
+      const config = { ...withoutTexts(pipeline.config), windows: {}, clock: { maxHoldMs: 0 } };
       writer.rare({ type: "configuration", wallMs: state.committedMs, config });
       const nothing = { acknowledged: [], rejected: [] };
       this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });
@@ -318,6 +326,8 @@ export class Store {
       this.#disk.journal.append(state.position, commit.batch);
       const output = pipeline.apply(commit.batch);
       outbox.insert(output.entries, this.#priorityOf, this.#finishedWithin(commit));
+      this.#disk.texts.add(output.taken);
+      this.#disk.texts.remove(output.settled);
       mergeLedger(ledger, output.ledger);
       this.#skipped = output.skipped;
       this.#memory.sinceSnapshot += output.journalEntries;

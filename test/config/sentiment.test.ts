@@ -1,6 +1,6 @@
 /** The section of the sentiment container, and what a twin may do with its key. */
 import { expect, test } from "vitest";
-import { checkConfig } from "../../src/config/check.ts";
+import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
 import { forbiddenInSentiment } from "../../src/config/twin-secrets.ts";
 import { ConfigError } from "../../src/core/errors.ts";
 import type { JsonObject } from "../../src/core/json.ts";
@@ -42,4 +42,55 @@ test.each([
 ])("%s is no url of a container", (url) => {
   const config = { gateway: { name: "box" }, hub: { type: "edge" }, sentiment: { url } };
   expect(() => checkConfig(config)).toThrow(/sentiment\.url/);
+});
+
+const kiosk = { type: "http", decode: { format: "json" }, device: { field: "id" } };
+const check = (sections: JsonObject) =>
+  checkConfig({ gateway: { name: "box" }, hub: { type: "edge" }, sentiment: local, ...sections });
+const problems = (sections: JsonObject) => {
+  try {
+    check(sections);
+    return [];
+  } catch (error) {
+    if (error instanceof ConfigError) return error.problems.map(({ path }) => path);
+    throw error;
+  }
+};
+
+test("a source of type sentiment needs a container, and a source that brings texts", () => {
+  const mood = { type: "sentiment", from: { source: "kiosk", field: "say" } };
+  expect(problems({ sources: { kiosk, mood } })).toEqual([]);
+  expect(problems({ sources: { kiosk, mood }, sentiment: {} })).toEqual(["sources.mood.type"]);
+  expect(problems({ sources: { kiosk, mood }, sentiment: { ...local, state: "off" } })).toEqual([
+    "sources.mood.type",
+  ]);
+  const from = ["sources.mood.from.source"];
+  expect(problems({ sources: { mood } })).toEqual(from);
+  expect(problems({ sources: { mood, kiosk: { ...kiosk, state: "off" } } })).toEqual(from);
+  expect(problems({ sources: { mood, kiosk: { type: "sentiment" } } })).toEqual(from);
+  expect(problems({ sources: { mood, kiosk: { ...kiosk, decode: { format: "nmea" } } } })).toEqual(from);
+  expect(problems({ sources: { mood: { ...mood, state: "off" } }, sentiment: {} })).toEqual([]);
+});
+
+test("the pipeline is told the fields that hold texts, and bounds that fit into the store", () => {
+  const sources = {
+    kiosk,
+    mood: { type: "sentiment", from: { source: "kiosk", field: "say" }, maxBytes: 1_000_000 },
+    again: { type: "sentiment", from: { source: "kiosk", field: "say" } },
+    off: { type: "sentiment", from: { source: "kiosk", field: "other" }, state: "off" },
+  };
+  const { sources: told } = pipelineConfig(check({ sources, store: { maxBytes: 4_194_304 } }));
+  expect(told.kiosk?.texts).toEqual(["say"]);
+  expect(told.mood).toMatchObject({
+    device: { field: "device" },
+    decode: { format: "json", time: { field: "time" } },
+    sentiment: {
+      from: { source: "kiosk", field: "say" },
+      device: "texts",
+      maxTexts: 10_000,
+      maxBytes: 524_288,
+    },
+  });
+  expect(told.mood).not.toHaveProperty("texts");
+  expect(told.off).toBeUndefined();
 });
