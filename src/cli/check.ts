@@ -36,11 +36,13 @@ function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Exam
   }
 }
 
-function unreadableSecrets({ hub, api }: Config, environment: NodeJS.ProcessEnv): Problem[] {
+function unreadableSecrets({ hub, api, sentiment }: Config, environment: NodeJS.ProcessEnv): Problem[] {
   try {
     if (hub.type === "iothub") resolveSecret(hub.connectionString, "hub.connectionString", environment);
     if (hub.type === "mqtt" && hub.password) resolveSecret(hub.password, "hub.password", environment);
     if (api.state === "on" && api.token) resolveSecret(api.token, "api.token", environment);
+    if (sentiment.state === "on" && sentiment.url !== undefined && sentiment.key)
+      resolveSecret(sentiment.key, "sentiment.key", environment);
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;
