@@ -97,9 +97,9 @@ export class Pipeline {
     return this.#keys.entries();
   }
 
-  /** Texts that wait for their scores. */
-  get texts(): TextStage["queue"] {
-    return this.#texts.queue;
+  /** Which texts wait for their scores. */
+  get texts(): Pick<TextStage, "waiting" | "queue"> {
+    return this.#texts;
   }
 
   get openWindows(): number {
@@ -135,7 +135,7 @@ export class Pipeline {
       alarms: this.#alarms.snapshot(),
       keys: this.keys,
       dedupe: this.#dedupe.snapshot(),
-      texts: this.texts.snapshot(),
+      texts: this.#texts.queue.snapshot(),
     };
   }
 
@@ -152,7 +152,7 @@ export class Pipeline {
     this.#dedupe.configure(snapshot.config?.sources ?? {});
     this.#dedupe.restore(snapshot.dedupe ?? {});
     this.#texts.use(snapshot.config?.sources ?? {});
-    if (snapshot.texts) this.texts.restore(snapshot.texts);
+    if (snapshot.texts) this.#texts.queue.restore(snapshot.texts);
   }
 
   #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {

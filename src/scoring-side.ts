@@ -44,7 +44,7 @@ export class ScoringSide {
 
   /** What the store has, after a commit. */
   committed({ texts }: Pick<StoreStatus, "texts">): void {
-    if (Object.keys(texts).length > 0) this.#texts.wake();
+    if (Object.values(texts).some((waiting) => waiting.texts > 0)) this.#texts.wake();
   }
 
   /** The store was opened, perhaps again. */

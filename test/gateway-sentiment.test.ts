@@ -165,3 +165,19 @@ test("texts go to sources of that type only, and with devices that have a name",
     json: { error: { path: "device" } },
   });
 });
+
+test("who brings texts needs the token, also where scoring is open", async () => {
+  const container = await scriptedContainer(v31);
+  const box = await startGateway(temporaryFolder(), {
+    sources: { mood: { type: "sentiment" } },
+    sentiment: { url: container.url, api: "v3.1" },
+    api: { scoring: "open" },
+  });
+  await until("it is ready", () => box.gateway.status.sentiment.state === "ready");
+  const ask = async (query: string) => {
+    const headers = { "content-type": "application/json" };
+    const init = { method: "POST", headers, body: '{"text":"x"}' };
+    return (await fetch(`${box.url()}/sentiment${query}`, init)).status;
+  };
+  expect([await ask(""), await ask("?source=mood")]).toEqual([200, 401]);
+});

@@ -103,7 +103,7 @@ test("scores come into the window of the text's time, however late, and windows 
   expect(pipeline.wakeAtMs()).toBeUndefined();
   const first = told(feed(scored(2 * day, 2, "a", 1_500)));
   expect(windowsOf(first)).toEqual([["mood a 0", ["score"]]]);
-  expect(pipeline.texts.waiting).toEqual({});
+  expect(pipeline.texts.queue.entries()).toEqual([]);
   // With no text left, silence ends the last window.
   expect(pipeline.wakeAtMs()).toBe(t0 + 2 * day + 1_500);
   expect(windowsOf(told(feed(tick(t0 + 2 * day + 1_500))))).toEqual([["mood a 1000", ["score"]]]);
@@ -120,7 +120,7 @@ test("a score that comes twice, or for no text, is a duplicate", () => {
 test("a text without a score is a discard, and waits no more", () => {
   const { feed, account, pipeline } = running();
   feed(begin(), reading(100, { id: "a", say: "one" }), unscored(200, 1));
-  expect(pipeline.texts.waiting).toEqual({});
+  expect(pipeline.texts.queue.entries()).toEqual([]);
   expect(account("mood")).toMatchObject({ frames: 1, ingested: 0, frameDiscards: { unscored: 1 } });
 });
 
@@ -161,7 +161,7 @@ test("texts of a source that is taken away are discards; those of another one st
     sources: { s: jsonSource("s", { device: { field: "id" } }) },
   });
   expect(pipeline.apply(batchOf([without])).settled).toEqual([1, 2]);
-  expect(pipeline.texts.waiting).toEqual({});
+  expect(pipeline.texts.queue.entries()).toEqual([]);
   feed(scored(400, 1, "a", 100));
   expect(account("mood")).toMatchObject({ frameDiscards: { unknownSource: 1 } });
 });
@@ -182,6 +182,6 @@ test("a restart at any place changes nothing", () => {
     const after = new Pipeline("store");
     after.restore(JSON.parse(JSON.stringify(before.snapshot())));
     expect(batches.slice(cut).map((batch) => after.apply(batch))).toEqual(outputs.slice(cut));
-    expect(after.texts.snapshot()).toEqual(whole.texts.snapshot());
+    expect(after.texts.queue.snapshot()).toEqual(whole.texts.queue.snapshot());
   }
 });

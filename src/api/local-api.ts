@@ -154,8 +154,9 @@ export class LocalApi {
     if (preflight) return { ...jsonAnswer({}, 204), text: "", headers: preflight };
     const scoring = url && this.#scoring.find(url.pathname);
     const { config } = this.#options;
-    const isOpen =
-      (url?.pathname === "/metrics" && config.metrics === "open") || (scoring && config.scoring === "open");
+    // With a source, what comes goes into the store.
+    const isOpenScoring = scoring && config.scoring === "open" && !url.searchParams.has("source");
+    const isOpen = (url?.pathname === "/metrics" && config.metrics === "open") || isOpenScoring;
     if (!isOpen && !isAllowed(request.headers.authorization)) {
       const headers = { "www-authenticate": "Bearer" };
       throw new ApiError(401, "unauthorized", "send the token as `Authorization: Bearer …`", { headers });

@@ -47,6 +47,10 @@ export class TextQueue {
     return true;
   }
 
+  has(number: number): boolean {
+    return this.#waiting.has(number);
+  }
+
   isWaitingFor(source: string): boolean {
     return this.#perSource.has(source);
   }

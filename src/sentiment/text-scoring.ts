@@ -36,6 +36,7 @@ export class TextScoring {
   readonly #stop = new AbortController();
   /** The last one whose outcome is on its way. */
   #reached = 0;
+  #restarts = 0;
   #isAwake = false;
   #isUnreadable = false;
   #wake: (() => void) | undefined;
@@ -57,9 +58,10 @@ export class TextScoring {
     this.#wake?.();
   }
 
-  /** The store was opened again: what was on its way to it may be lost. A score that comes twice is refused there. */
+  /** The store was opened, and may have been made anew, with other numbers. A score that comes twice is refused there. */
   restart(): void {
     this.#reached = 0;
+    this.#restarts++;
     this.wake();
   }
 
@@ -73,9 +75,13 @@ export class TextScoring {
       this.#isAwake = false;
       const texts = await this.#next(signal);
       if (signal.aborted) return;
-      const last = texts.at(-1);
-      if (!last) await this.#sleep();
-      else if (await this.#together(texts, signal)) this.#reached = Math.max(this.#reached, last.number);
+      if (texts.length === 0) {
+        await this.#sleep();
+        continue;
+      }
+      const restarts = this.#restarts;
+      const last = await this.#together(texts, signal);
+      if (last && restarts === this.#restarts) this.#reached = last.number;
     }
   }
 
@@ -88,6 +94,7 @@ export class TextScoring {
       this.#isUnreadable = false;
       return texts;
     } catch (error) {
+      if (signal.aborted) return [];
       if (!this.#isUnreadable) log.warn({ reason: messageOf(error) }, "texts that wait cannot be read");
       this.#isUnreadable = true;
       await clock.sleep(pauseMs, signal).catch(() => undefined);
@@ -96,19 +103,21 @@ export class TextScoring {
     }
   }
 
-  /** In one request as far as they fit; when that fails by what may be one of them, one by one. */
-  async #together(texts: readonly TakenText[], signal: AbortSignal): Promise<boolean> {
+  /**
+   * In one request as far as they fit; when that fails by what may be one of them, one by one. Returns the last one
+   * whose outcome is on its way.
+   */
+  async #together(texts: readonly TakenText[], signal: AbortSignal): Promise<TakenText | undefined> {
     const scored = await this.#options.scorer.score(texts, signal);
-    if ("outcomes" in scored) return await this.#tell(texts, scored, signal);
-    if (!scored.mayBeTheText) {
-      await this.#pause(scored, signal);
-      return false;
-    }
-    for (const text of texts) {
-      if (!(await this.#alone(text, signal))) return false;
-      this.#reached = Math.max(this.#reached, text.number);
-    }
-    return true;
+    if ("outcomes" in scored) return (await this.#tell(texts, scored, signal)) ? texts.at(-1) : undefined;
+    let last: TakenText | undefined;
+    if (!scored.mayBeTheText) await this.#pause(scored, signal);
+    else
+      for (const text of texts) {
+        if (!(await this.#alone(text, signal))) break;
+        last = text;
+      }
+    return last;
   }
 
   async #alone(text: TakenText, signal: AbortSignal): Promise<boolean> {

@@ -1,7 +1,7 @@
 import type { PipelineConfig } from "../config/schema.ts";
 import { isObject } from "../core/json.ts";
 import { type FrameDiscard, isPlainName, type Reading } from "../core/reading.ts";
-import { type TextBounds, TextQueue } from "./text-queue.ts";
+import { type TextBounds, TextQueue, type Waiting } from "./text-queue.ts";
 
 /** A text that waits for its score from here on. */
 export interface TakenText {
@@ -29,7 +29,8 @@ type Arrival = Omit<TakenText, "number" | "source">;
 /** How a frame says which text it brings the scores of, or that there are none. */
 export const scoredOrigin = (number: number): string => String(number);
 export const unscoredOrigin = (number: number): string => `${number} unscored`;
-const originPattern = /^(\d{1,15})( unscored)?$/;
+export const lostOrigin = (number: number): string => `${number} damaged`;
+const originPattern = /^(\d{1,15})(?: (unscored|damaged))?$/;
 
 /** Takes texts out of readings and requests, and knows those that wait when their scores come. Pure. */
 export class TextStage {
@@ -86,11 +87,13 @@ export class TextStage {
       if (typeof arrival === "string") return arrival;
       return this.#take(source, arrival, sentiment, changes) ? "taken" : "queueFull";
     }
-    const [, digits, unscored] = originPattern.exec(origin) ?? [];
+    const [, digits, reason] = originPattern.exec(origin) ?? [];
     const number = Number(digits);
-    if (!this.#queue.settle(number, source)) return "duplicate";
-    changes.settled.push(number);
-    return unscored === undefined ? undefined : "unscored";
+    const wasWaiting = this.#queue.settle(number, source);
+    // Also of one that nobody waits for no row may stay: it would be scored again and again.
+    if (!this.#queue.has(number)) changes.settled.push(number);
+    if (!wasWaiting) return "duplicate";
+    return reason as "unscored" | "damaged" | undefined;
   }
 
   /** The texts that a reading brings; returns the sources that had no room for one. */
@@ -107,11 +110,19 @@ export class TextStage {
     return full;
   }
 
+  /** Per source that has texts scored. */
+  get waiting(): Readonly<Record<string, Waiting>> {
+    const { waiting } = this.#queue;
+    return Object.fromEntries(
+      [...this.#own.keys()].map((name) => [name, waiting[name] ?? { texts: 0, bytes: 0 }]),
+    );
+  }
+
   isWaitingFor(source: string): boolean {
     return this.#queue.isWaitingFor(source);
   }
 
-  get queue(): Pick<TextQueue, "waiting" | "snapshot" | "restore" | "entries" | "settle"> {
+  get queue(): Pick<TextQueue, "snapshot" | "restore" | "entries"> {
     return this.#queue;
   }
 

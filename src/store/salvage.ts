@@ -196,20 +196,20 @@ function recoverMemory(damaged: DamagedStore, position: number) {
 
 /** Returns the sources of those that wait, as far as anyone knows, and are not there. */
 function copyTexts(database: Database, damaged: DamagedStore, pipeline: Pipeline): string[] {
-  const { next } = pipeline.texts.snapshot();
-  const known = new Map(pipeline.texts.entries());
+  const { next } = pipeline.texts.queue.snapshot();
+  const known = new Map(pipeline.texts.queue.entries());
   const texts = new Texts(database);
   const kept: [number: number, source: string, bytes: number][] = [];
   let highest = next;
   for (const row of damaged.texts(Number.MAX_SAFE_INTEGER)) {
     const text = textOf(row);
     if (!text) continue;
-    texts.add([text]);
+    texts.add(text);
     kept.push([text.number, text.source, Buffer.byteLength(text.text)]);
     highest = Math.max(highest, text.number + 1);
     known.delete(text.number);
   }
-  pipeline.texts.restore({ next: highest, waiting: kept });
+  pipeline.texts.queue.restore({ next: highest, waiting: kept });
   return [...known.values()];
 }
 

@@ -19,7 +19,7 @@ import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
-import { withoutTexts } from "./texts.ts";
+import { lossOf, withoutTexts } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -83,6 +83,8 @@ export class Store {
       this.#remember(memory);
       this.#disk.reserve.keep();
       const { state } = memory;
+      const lost = lossOf(memory.pipeline.texts.queue.entries(), this.#disk.texts, state.committedMs);
+      if (lost) this.#commitPending(lost);
       if (!state.clean && state.position > 0) {
         state.uncleanSinceMs ??= state.committedMs;
         this.#careful = carefulCommits;
@@ -127,7 +129,6 @@ export class Store {
     return this.#memory.outbox.next(done, isBackfillWanted);
   }
 
-  /** Texts that wait for their scores, the next ones behind a number. @throws PermanentError STORE_CORRUPT */
   texts(after: number): TakenText[] {
     return this.#disk.texts.after(after);
   }
@@ -326,8 +327,7 @@ export class Store {
       this.#disk.journal.append(state.position, commit.batch);
       const output = pipeline.apply(commit.batch);
       outbox.insert(output.entries, this.#priorityOf, this.#finishedWithin(commit));
-      this.#disk.texts.add(output.taken);
-      this.#disk.texts.remove(output.settled);
+      this.#disk.texts.change(output);
       mergeLedger(ledger, output.ledger);
       this.#skipped = output.skipped;
       this.#memory.sinceSnapshot += output.journalEntries;

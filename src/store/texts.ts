@@ -1,8 +1,9 @@
 import { crc32 } from "node:zlib";
 import type { PipelineConfig } from "../config/schema.ts";
 import type { Database, Statement } from "../core/database.ts";
+import { BatchWriter } from "../journal/batch.ts";
 import { corrupt } from "../outbox/checksum.ts";
-import type { TakenText } from "../sentiment/text-stage.ts";
+import { lostOrigin, type TakenText, type TextChanges } from "../sentiment/text-stage.ts";
 
 export interface TextRow {
   readonly number: number;
@@ -30,21 +31,21 @@ export class Texts {
       language TEXT, body TEXT NOT NULL, checksum INTEGER NOT NULL)`;
 
   constructor(database: Database) {
-    this.#insert = database.prepare("INSERT INTO text VALUES (?, ?, ?, ?, ?, ?, ?)");
+    this.#insert = database.prepare("REPLACE INTO text VALUES (?, ?, ?, ?, ?, ?, ?)");
     this.#delete = database.prepare("DELETE FROM text WHERE number = ?");
     this.#after = database.prepare("SELECT * FROM text WHERE number > ? ORDER BY number LIMIT ?");
     this.#numbers = database.prepare<[], number>("SELECT number FROM text ORDER BY number").pluck();
   }
 
-  add(texts: readonly TakenText[]): void {
-    for (const text of texts) {
-      const { number, source, device, timeMs, language = null, text: body } = text;
-      this.#insert.run(number, source, device, timeMs, language, body, checksumOf(text));
-    }
+  add(text: TakenText): void {
+    const { number, source, device, timeMs, language = null, text: body } = text;
+    this.#insert.run(number, source, device, timeMs, language, body, checksumOf(text));
   }
 
-  remove(numbers: readonly number[]): void {
-    for (const number of numbers) this.#delete.run(number);
+  /** What a commit makes of them. */
+  change({ taken, settled }: TextChanges): void {
+    for (const text of taken) this.add(text);
+    for (const number of settled) this.#delete.run(number);
   }
 
   /** The next ones behind a number, in order. @throws PermanentError STORE_CORRUPT */
@@ -82,6 +83,16 @@ export function textOf({
 
 const checksumOf = ({ number, source, device, timeMs, language, text }: TakenText): number =>
   crc32(JSON.stringify([number, source, device, timeMs, language ?? null, text]));
+
+/** What says of texts that wait, and are not there, that they are lost; undefined when there are none. */
+export function lossOf(waiting: readonly (readonly [number, string])[], texts: Texts, nowMs: number) {
+  const there = new Set(waiting.length > 0 ? texts.numbers() : []);
+  const writer = new BatchWriter();
+  for (const [number, source] of waiting) {
+    if (!there.has(number)) writer.frame(source, nowMs, nowMs, new Uint8Array(), lostOrigin(number));
+  }
+  return writer.entryCount > 0 ? writer.take() : undefined;
+}
 
 /** A configuration in which no text waits: of a file that is to end, they are counted as discarded. */
 export function withoutTexts(config: PipelineConfig): PipelineConfig {

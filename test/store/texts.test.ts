@@ -112,3 +112,22 @@ test("texts of a file that ends are counted, not lost in silence", () => {
   expect(ledger.get("mood")).toMatchObject({ frames: 2, frameDiscards: { unknownSource: 2 } });
   expect(store.texts(0)).toEqual([]);
 });
+
+test("a text that waits and is not there is counted at the next start, and one that nobody waits for goes", () => {
+  const folder = temporaryFolder();
+  const { store, close } = openStore(folder);
+  store.commit(commitOf([begin, say(1, "one"), say(2, "two")], t0 + 10));
+  close();
+  const database = new Sqlite(join(folder, "headgate.db"));
+  database.prepare("UPDATE text SET number = 9 WHERE number = 2").run();
+  database.close();
+  const again = openStore(folder);
+  expect(again.store.status().texts).toEqual({ mood: { texts: 1, bytes: 3 } });
+  expect(again.store.audit().mood).toMatchObject({ frames: 1, frameDiscards: { damaged: 1 } });
+  again.store.commit(commitOf([scored(20, 9)], t0 + 30));
+  expect(again.store.audit().mood).toMatchObject({ frames: 2, frameDiscards: { damaged: 1, duplicate: 1 } });
+  again.close();
+  const rows = new Sqlite(join(folder, "headgate.db"));
+  expect(rows.prepare("SELECT number FROM text").pluck().all()).toEqual([1]);
+  rows.close();
+});
