@@ -1,7 +1,9 @@
 /** Texts that wait in the store for the container, and become readings: through the whole gateway, over real HTTP. */
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
+import type { JsonObject } from "../src/core/json.ts";
+import { startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { startGateway } from "./api/api-gateway.ts";
 import { temporaryFolder } from "./core/temporary-folder.ts";
 import { reply, scriptedContainer, sentIn, v31, v31Answer } from "./sentiment/scripted-container.ts";
@@ -180,4 +182,36 @@ test("who brings texts needs the token, also where scoring is open", async () =>
     return (await fetch(`${box.url()}/sentiment${query}`, init)).status;
   };
   expect([await ask(""), await ask("?source=mood")]).toEqual([200, 401]);
+});
+
+test("the twin names the container while it runs, is told of it, and takes it away", async () => {
+  const container = await scriptedContainer(v31);
+  const hub = await startEmbeddedHub();
+  onTestFinished(() => hub.stop());
+  const environment = hub.environment("gateway");
+  Object.assign(process.env, environment);
+  const box = await startGateway(
+    temporaryFolder(),
+    { hub: { type: "edge" }, report: { minSpacingMs: 100 } },
+    environment as Record<string, string>,
+  );
+  const { gateway } = box;
+  const reported = () => hub.getTwin("edge", "gateway").reported.sentiment as JsonObject | undefined;
+  await until("the hub is connected", () => gateway.status.hub.state === "connected");
+  const sections = { sentiment: { url: container.url }, sources: { mood: { type: "sentiment" } } };
+  hub.updateDesired("edge", "gateway", sections);
+  await until("it is told", () => reported()?.state === "ready");
+  expect(reported()).toEqual({ state: "ready", api: "v3.1" });
+  await container.stop();
+  const asked = fetch(`${box.url()}/sentiment`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${box.token()}`, "content-type": "application/json" },
+    body: '{"text":"x"}',
+  });
+  expect((await asked).status).toBe(503);
+  await until("the trouble is told", () => String(reported()?.reason).includes("ECONNREFUSED"));
+  hub.updateDesired("edge", "gateway", { sentiment: { url: null }, sources: { mood: null } });
+  await until("it is off", () => gateway.status.sentiment.state === "off");
+  await until("that is told", () => reported() === undefined);
+  await box.stop();
 });
