@@ -119,7 +119,6 @@ export class Pipeline {
       const at = this.#watermarks.wakeMs(source, due, this.#time, this.#idleMs(source));
       wake = wake === undefined ? at : Math.min(wake, at);
     }
-    // Nothing would move on where texts wait.
     return wake === Number.POSITIVE_INFINITY ? undefined : wake;
   }
 
@@ -184,6 +183,9 @@ export class Pipeline {
         return;
       case "key":
         this.#keys.add(entry);
+        return;
+      case "lostTexts":
+        for (const source of this.#texts.lose(entry.lost)) discardFrame(output.ledger, source, "damaged");
         return;
       default:
         entry satisfies never;
@@ -277,8 +279,7 @@ export class Pipeline {
     const compiled = this.#compiled;
     const hasOwnTime = this.#hasOwnTime(frame.source);
     const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
-    const wallMs = this.#time.nowMs + this.#time.offsetMs;
-    const arrival = this.#texts.arrive(frame, wallMs, output);
+    const arrival = this.#texts.arrive(frame, this.#time.nowMs + this.#time.offsetMs, output);
     if (arrival === "taken") {
       account.decoded++;
       return;

@@ -226,7 +226,10 @@ export class Scorer {
 
   #failed(serving: Serving, trouble: ContainerTrouble): NotScored {
     serving.failures++;
-    if (openAtOnce.includes(trouble.kind) || serving.failures >= maxFailures) serving.open(trouble);
+    if (openAtOnce.includes(trouble.kind) || serving.failures >= maxFailures) {
+      if (this.#serving === serving) this.#serving = undefined;
+      serving.open(trouble);
+    }
     const { kind, message, retryAfterMs } = trouble;
     const refusal = kind === "badAnswer" ? "badAnswer" : "notReady";
     return { refusal, message, retryAfterMs, ...(openAtOnce.includes(kind) ? {} : { mayBeTheText: true }) };
@@ -244,14 +247,14 @@ export class Scorer {
         if (signal.aborted) return;
         known = api;
         const beganMs = this.#clock.monotonic();
-        trouble = await this.#serve({ container, config, api, modelVersion: answer.modelVersion }, signal);
-        const { hasAnswered } = this.#serving ?? {};
-        if (hasAnswered || this.#clock.monotonic() - beganMs > schedule.healthyMs) attempt = 0;
+        const found = { container, config, api, modelVersion: answer.modelVersion };
+        const served = await this.#serve(found, signal);
+        trouble = served.trouble;
+        if (served.hasAnswered || this.#clock.monotonic() - beganMs > schedule.healthyMs) attempt = 0;
       } catch (error) {
         trouble = error;
       }
       if (signal.aborted) return;
-      this.#serving = undefined;
       await this.#pause(trouble, attempt, signal);
     }
   }
@@ -266,15 +269,16 @@ export class Scorer {
   async #serve(
     found: Pick<Serving, "container" | "config" | "api" | "modelVersion">,
     signal: AbortSignal,
-  ): Promise<ContainerTrouble | undefined> {
+  ): Promise<{ trouble: ContainerTrouble | undefined; hasAnswered: boolean }> {
     return await new Promise((resolve) => {
-      const end = (trouble?: ContainerTrouble) => {
+      const open = (trouble?: ContainerTrouble) => {
         signal.removeEventListener("abort", cancel);
-        resolve(trouble);
+        resolve({ trouble, hasAnswered: serving.hasAnswered });
       };
-      const cancel = () => end();
+      const cancel = () => open();
       signal.addEventListener("abort", cancel);
-      this.#serving = { ...found, failures: 0, hasAnswered: false, open: end };
+      const serving: Serving = { ...found, failures: 0, hasAnswered: false, open };
+      this.#serving = serving;
       this.#set("ready", undefined);
       for (const wake of [...this.#waiters]) wake();
     });

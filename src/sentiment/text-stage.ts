@@ -29,8 +29,7 @@ type Arrival = Omit<TakenText, "number" | "source">;
 /** How a frame says which text it brings the scores of, or that there are none. */
 export const scoredOrigin = (number: number): string => String(number);
 export const unscoredOrigin = (number: number): string => `${number} unscored`;
-export const lostOrigin = (number: number): string => `${number} damaged`;
-const originPattern = /^(\d{1,15})(?: (unscored|damaged))?$/;
+const originPattern = /^(\d{1,15})( unscored)?$/;
 
 /** Takes texts out of readings and requests, and knows those that wait when their scores come. Pure. */
 export class TextStage {
@@ -87,13 +86,18 @@ export class TextStage {
       if (typeof arrival === "string") return arrival;
       return this.#take(source, arrival, sentiment, changes) ? "taken" : "queueFull";
     }
-    const [, digits, reason] = originPattern.exec(origin) ?? [];
+    const [, digits, unscored] = originPattern.exec(origin) ?? [];
     const number = Number(digits);
     const wasWaiting = this.#queue.settle(number, source);
     // Also of one that nobody waits for no row may stay: it would be scored again and again.
     if (!this.#queue.has(number)) changes.settled.push(number);
     if (!wasWaiting) return "duplicate";
-    return reason as "unscored" | "damaged" | undefined;
+    return unscored === undefined ? undefined : "unscored";
+  }
+
+  /** Texts that are not there; returns the sources of those that waited. */
+  lose(texts: readonly (readonly [number: number, source: string])[]): string[] {
+    return texts.flatMap(([number, source]) => (this.#queue.settle(number, source) ? [source] : []));
   }
 
   /** The texts that a reading brings; returns the sources that had no room for one. */

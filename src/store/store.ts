@@ -83,7 +83,7 @@ export class Store {
       this.#remember(memory);
       this.#disk.reserve.keep();
       const { state } = memory;
-      const lost = lossOf(memory.pipeline.texts.queue.entries(), this.#disk.texts, state.committedMs);
+      const lost = lossOf(memory.pipeline.texts.queue.entries(), this.#disk.texts);
       if (lost) this.#commitPending(lost);
       if (!state.clean && state.position > 0) {
         state.uncleanSinceMs ??= state.committedMs;

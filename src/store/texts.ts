@@ -3,7 +3,7 @@ import type { PipelineConfig } from "../config/schema.ts";
 import type { Database, Statement } from "../core/database.ts";
 import { BatchWriter } from "../journal/batch.ts";
 import { corrupt } from "../outbox/checksum.ts";
-import { lostOrigin, type TakenText, type TextChanges } from "../sentiment/text-stage.ts";
+import type { TakenText, TextChanges } from "../sentiment/text-stage.ts";
 
 export interface TextRow {
   readonly number: number;
@@ -85,13 +85,17 @@ const checksumOf = ({ number, source, device, timeMs, language, text }: TakenTex
   crc32(JSON.stringify([number, source, device, timeMs, language ?? null, text]));
 
 /** What says of texts that wait, and are not there, that they are lost; undefined when there are none. */
-export function lossOf(waiting: readonly (readonly [number, string])[], texts: Texts, nowMs: number) {
-  const there = new Set(waiting.length > 0 ? texts.numbers() : []);
+export function lossOf(
+  waiting: readonly (readonly [number, string])[],
+  texts: Texts,
+): Uint8Array | undefined {
+  if (waiting.length === 0) return undefined;
+  const there = new Set(texts.numbers());
+  const lost = waiting.filter(([number]) => !there.has(number));
+  if (lost.length === 0) return undefined;
   const writer = new BatchWriter();
-  for (const [number, source] of waiting) {
-    if (!there.has(number)) writer.frame(source, nowMs, nowMs, new Uint8Array(), lostOrigin(number));
-  }
-  return writer.entryCount > 0 ? writer.take() : undefined;
+  writer.rare({ type: "lostTexts", lost });
+  return writer.take();
 }
 
 /** A configuration in which no text waits: of a file that is to end, they are counted as discarded. */
