@@ -7,6 +7,7 @@ import { startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { startGateway } from "./api/api-gateway.ts";
 import { temporaryFolder } from "./core/temporary-folder.ts";
 import { reply, scriptedContainer, sentIn, v31, v31Answer } from "./sentiment/scripted-container.ts";
+import { copyAsKilled } from "./store/stores.ts";
 import { until } from "./support/until.ts";
 
 const kiosk = {
@@ -111,6 +112,32 @@ test("what comes while the container is away is scored when it is there, also af
     score: { value: 0.93 },
   });
 });
+
+test("killed while texts are scored, it scores the rest, and none twice", async () => {
+  const folder = temporaryFolder();
+  const container = await scriptedContainer(v31);
+  const texts = Array.from({ length: 35 }, (_, n) => ({ id: String(n), text: `text ${n}` }));
+  const first = await start(folder, container.url);
+  let answers = 0;
+  let copies = 0;
+  container.behave((call, response) => {
+    v31(call, response);
+    if (call.method !== "POST" || ![2, 4].includes(++answers)) return;
+    // As a kill at this moment would leave it; what is on its way to the journal is not there yet, or is.
+    copyAsKilled(join(folder, "store"), join(folder, `killed-${copies++}`, "store"));
+  });
+  expect((await first.texts({ documents: texts })).status).toBe(202);
+  await until("all are scored", () => first.waiting() === 0 && answers >= 4);
+  await first.stop();
+  expect(copies).toBe(2);
+  for (let copy = 0; copy < copies; copy++) {
+    const again = await start(join(folder, `killed-${copy}`), container.url);
+    await until("the rest is scored", () => again.waiting() === 0);
+    expect(again.book()).toMatchObject({ frames: 70, decoded: 70, ingested: 35, frameDiscards: {} });
+    await again.stop();
+    expect(readingsIn(join(folder, `killed-${copy}`))).toHaveLength(35);
+  }
+}, 60_000);
 
 test("a text that the container does not score is a discard, and one that it fails at is given up alone", async () => {
   const folder = temporaryFolder();
