@@ -59,7 +59,7 @@ interface Serving {
 const schedule: RetrySchedule = { baseMs: 1_000, maxMs: 60_000, healthyMs: 60_000 };
 /** A container that asks for more is looked for all the same. */
 const maxRetryAfterMs = 300_000;
-/** Of what may be a matter of one text, so many in a row open the breaker; of the rest the first. */
+/** Of failures that may be a matter of one text, so many in a row open the breaker; of the rest the first. */
 const maxFailures = 3;
 const openAtOnce: readonly TroubleKind[] = ["unreachable", "busy", "denied", "absent"];
 
