@@ -3,19 +3,19 @@ import type { WriteCounts } from "./api/register-writes.ts";
 import type { TimeQuality } from "./core/reading.ts";
 import type { HubLinkState } from "./hub/hub-link.ts";
 import type { UpstreamStatus } from "./hub/upstream-watch.ts";
-import type { ModelStatus } from "./infer/model.ts";
 import type { IntakeStatus } from "./journal/intake-contract.ts";
 import { totalsPerSource } from "./ledger/ledger-report.ts";
 import { type FlashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import type { BillStatus } from "./outbox/bill.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";
+import type { ScoringStatus } from "./scoring-side.ts";
 import type { SourceStatus } from "./sources/source.ts";
 import type { StoreStatus } from "./store/contract.ts";
 import type { DesiredStatus } from "./twin/desired.ts";
 import type { BoxState } from "./twin/reported.ts";
 
 /** What the status socket, the API and the metrics tell. */
-export interface GatewayStatus {
+export interface GatewayStatus extends ScoringStatus {
   readonly version: string;
   readonly gateway: string;
   readonly healthy: boolean;
@@ -41,9 +41,6 @@ export interface GatewayStatus {
   readonly flash: FlashWear;
   /** What became of values that were to be set in field devices, since the start. */
   readonly writes: WriteCounts;
-  readonly models: Readonly<Record<string, ModelStatus>>;
-  /** Threads of models that were let go of and still run. */
-  readonly leavingThreads: number;
   readonly api: ApiStatus;
 }
 
@@ -53,7 +50,7 @@ export function boxState(
   storeFolder: string,
   monotonicMs: number,
 ): Omit<BoxState, "lastDesiredVersion" | "lastDesiredStatus"> {
-  const { configHash, sources, models, upstream, clock, intake, store } = status;
+  const { configHash, sources, models, sentiment, upstream, clock, intake, store } = status;
   const { entries, messages, bytes, oldestMs } = store.outbox;
   const oldestAgeMs = oldestMs === undefined ? 0 : Math.max(0, monotonicMs + store.steadyBaseMs - oldestMs);
   return {
@@ -61,6 +58,7 @@ export function boxState(
     configHash,
     sources,
     models,
+    sentiment,
     upstream: upstream?.state,
     clockQuality: clock,
     store: { state: intake.state, reason: intake.reason },

@@ -17,20 +17,20 @@ import type { GatewayOptions } from "./gateway-options.ts";
 import { boxState, type GatewayStatus } from "./gateway-status.ts";
 import { type HubInForce, hubOf } from "./hub-move.ts";
 import { HubSide } from "./hub-side.ts";
-import { ModelSet } from "./infer/model-set.ts";
 import { Intake } from "./journal/intake.ts";
 import { intakeSettings } from "./journal/intake-contract.ts";
 import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
+import { ScoringSide } from "./scoring-side.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
-import { opens, refuseSecond } from "./store-opening.ts";
+import { logOpened, opens, refuseSecond } from "./store-opening.ts";
 import { TwinSide } from "./twin-side.ts";
 import { version } from "./version.ts";
 
@@ -43,8 +43,8 @@ const drainMs = 3_000;
 const apiStopMs = 1_500;
 /** How long a device that hangs may keep a stop from storing what the others brought. */
 const sourcesStopMs = 2_500;
-/** The one at work in a model may take so long of the API's time; there is time left to answer that there is no score. */
-const modelStopMs = 1_000;
+/** What is being scored may take so long of the API's time; there is time left to answer that there is no score. */
+const scoringStopMs = 1_000;
 /** And how long the hub's client may take to close after that. */
 const hubStopMs = 2_500;
 
@@ -60,7 +60,7 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #writes: RegisterWrites;
-  readonly #models: ModelSet;
+  readonly #scoring: ScoringSide;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
   readonly #changes: Changes;
@@ -144,15 +144,18 @@ export class Gateway {
     const apiDoor = new Door();
     const inbox = new HubInbox(clock, log.child({ stage: "source" }));
     const { environment } = options;
-    const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox };
+    const next = (after: number) => store.texts(after);
+    this.#scoring = new ScoringSide({ storeFolder, environment, next, target: this.#intake, clock, log });
+    const gateway = config.gateway.name;
+    const place = { gateway, environment, api: apiDoor, scores: this.#scoring.door, inbox };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#writes = new RegisterWrites(
       (...write) => this.#sources.write(...write),
       log.child({ stage: "source" }),
     );
-    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
-    this.#models = new ModelSet(storeFolder, environment, clock, log.child({ stage: "infer" }));
+    const waiting = () => this.#storeStatus.texts;
+    this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys, waiting });
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,
@@ -165,7 +168,7 @@ export class Gateway {
       storeFolder,
       environment,
       readings: this.#readings,
-      models: this.#models,
+      scoring: this.#scoring,
       views,
       onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,
@@ -177,7 +180,7 @@ export class Gateway {
         acknowledge: (sequence) => this.#intake.acknowledge(sequence),
         reject: (sequence, reason) => this.#intake.reject(sequence, reason),
         compose: () => this.#intake.compose(),
-        hub: (to) => hubOf(to, config.gateway.name, environment),
+        hub: (to) => hubOf(to, gateway, environment),
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
@@ -231,8 +234,7 @@ export class Gateway {
       store: this.#storeStatus,
       flash: flashWear(),
       writes: this.#writes.counts,
-      models: this.#models.status,
-      leavingThreads: this.#models.leavingThreads,
+      ...this.#scoring.status,
       api: this.#api.status,
     };
   }
@@ -266,7 +268,7 @@ export class Gateway {
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
-    this.#models.refuseAll(within(modelStopMs));
+    this.#scoring.refuseAll(within(scoringStopMs));
     await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
     await Promise.race([settled, aborted(deadline)]);
     const drained = within(drainMs);
@@ -283,7 +285,7 @@ export class Gateway {
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
     // Behind the last commit, which nothing of a runtime is to endanger.
-    await Promise.race([this.#models.stop(), aborted(deadline)]);
+    await Promise.race([this.#scoring.stop(), aborted(deadline)]);
     if (!isDurable) {
       const { queuedBytes, reason } = this.#intake.status;
       throw new TransientError(
@@ -295,20 +297,15 @@ export class Gateway {
   }
 
   /** The store was opened, at the start or again after trouble with its disk. */
-  #opened({ status, replayed, configHash, uncleanSinceMs, sources, keys, isFallback }: Opened): void {
+  #opened(opened: Opened): void {
     const { log } = this.#options;
-    if (isFallback) {
-      const message = "the store is of a newer version, and stays as it is; another file stands in for it";
-      log.error({ code: "STORE_NEWER" }, message);
-    }
-    log.info({ store: this.storeFolder, replayed }, "store opened");
-    const { damage } = status;
-    if (damage && damage.atMs !== this.#storeStatus.damage?.atMs)
-      log.error({ ...damage }, "the store was damaged; what could be read goes on");
+    const { status, configHash, uncleanSinceMs, sources, keys } = opened;
+    logOpened(opened, this.storeFolder, this.#storeStatus.damage, log);
     const isFirst = this.#storeStatus === unopened;
     this.#storeStatus = status;
     this.#hub.publisher.restart();
     this.#readings.remember(keys);
+    this.#scoring.opened();
     // Only the first finds what another process left; this one's own configuration may be missing from a new store.
     if (!isFirst) {
       if (configHash !== this.#pipelineHash) this.#tellAnew();
@@ -334,9 +331,10 @@ export class Gateway {
     else committed.catch(onFatal);
     this.#hub.publisher.start();
     this.#twin.start();
-    await this.#models.configure(this.#configuration.current.config.models);
+    await this.#scoring.configure(this.#configuration.current.config);
     await this.#api.start();
     await this.#sources.configure(this.#configuration.current.config.sources);
+    this.#scoring.start();
     // Last, because a connection brings the twin, which may configure the sources anew.
     this.#hub.start();
     this.#housekeeping = this.#housekeep();
@@ -353,7 +351,7 @@ export class Gateway {
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
     await this.#sources.configure(config.sources);
-    await this.#models.configure(config.models);
+    await this.#scoring.configure(config);
   }
 
   async #journalConfiguration(): Promise<void> {
@@ -382,6 +380,7 @@ export class Gateway {
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
     this.#hub.publisher.offer(alarms);
+    this.#scoring.committed(status);
     if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }
 

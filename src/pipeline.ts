@@ -2,19 +2,14 @@ import { type CompiledStages, compileStages } from "./compiled-stages.ts";
 import type { PipelineConfig } from "./config/schema.ts";
 import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
-import type { Measurement } from "./core/reading.ts";
-import { noteSkipped, type Skipped } from "./core/skipped.ts";
-import { Dedupe, type DedupeSnapshot } from "./dedupe/dedupe.ts";
-import { Alarms, type AlarmsSnapshot, type Moment } from "./detect/alarms.ts";
+import type { FrameDiscard, Measurement, Reading } from "./core/reading.ts";
+import { noteSkipped } from "./core/skipped.ts";
+import { Dedupe } from "./dedupe/dedupe.ts";
+import { Alarms, type Moment } from "./detect/alarms.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
-import {
-  type TimedEntry,
-  type TimedStages,
-  Timekeeper,
-  type TimekeeperSnapshot,
-} from "./journal/timekeeper.ts";
+import { type TimedEntry, type TimedStages, Timekeeper } from "./journal/timekeeper.ts";
 import {
   type Account,
   accountOf,
@@ -25,40 +20,12 @@ import {
 } from "./ledger/ledger.ts";
 import { gapEntry } from "./outbox/gap-entry.ts";
 import { maxChannels, readingEntry } from "./outbox/reading-entry.ts";
-import { Watermarks, type WatermarksSnapshot } from "./window/watermarks.ts";
+import type { PipelineOutput, PipelineSnapshot } from "./pipeline-contract.ts";
+import { TextStage } from "./sentiment/text-stage.ts";
+import { Watermarks } from "./window/watermarks.ts";
 import type { EntryContext } from "./window/window-entry.ts";
 import { Windows } from "./window/windows.ts";
-import type { WindowsSnapshot } from "./window/windows-snapshot.ts";
 
-/** What a batch brought forth: entries for the outbox and what the ledger has to add. */
-export interface PipelineOutput {
-  readonly entries: Entry[];
-  readonly ledger: Ledger;
-  /** How many journal entries the batch held. */
-  journalEntries: number;
-  /** How many of them tell of an unclean end. */
-  uncleanStops: number;
-  /** Frames that brought no reading, the first of them. */
-  readonly skipped: Skipped[];
-}
-
-export interface PipelineSnapshot extends TimekeeperSnapshot {
-  readonly config: PipelineConfig | undefined;
-  /** How many configuration entries came so far. */
-  readonly generation: number;
-  readonly windows: WindowsSnapshot;
-  /** Per source with times of its own, gone ones too: when it was last heard, and the newest of its times. */
-  readonly heard: WatermarksSnapshot;
-  readonly gaps?: number;
-  /** How many readings were published by themselves; absent in snapshots of versions that did not. */
-  readonly readings?: number;
-  /** Absent in snapshots of versions that knew no alarms. */
-  readonly alarms?: AlarmsSnapshot;
-  /** Idempotency keys, oldest first. Snapshots written before there were any have none. */
-  readonly keys?: readonly KeyEntry[];
-  /** Absent in snapshots of versions that knew no dedupe. */
-  readonly dedupe?: DedupeSnapshot;
-}
 /**
  * The pure stages behind the journal, one after the other: decode, calibrate, validate, detect, window.
  * It reads no clock and no configuration but what the journal brings, so the same batches give the same entries.
@@ -70,6 +37,7 @@ export class Pipeline {
   readonly #alarms = new Alarms();
   #keys = new KeyMemory();
   readonly #dedupe = new Dedupe();
+  readonly #texts = new TextStage();
   #compiled: CompiledStages | undefined;
   #generation = 0;
   readonly #time = new Timekeeper();
@@ -83,7 +51,7 @@ export class Pipeline {
   }
 
   apply(batch: Uint8Array): PipelineOutput {
-    const told = { entries: [], ledger: new Map(), skipped: [] };
+    const told = { entries: [], ledger: new Map(), skipped: [], taken: [], settled: [] };
     const output: PipelineOutput = { ...told, journalEntries: 0, uncleanStops: 0 };
     const stages: TimedStages = {
       process: (entry, wasHeld) =>
@@ -129,6 +97,11 @@ export class Pipeline {
     return this.#keys.entries();
   }
 
+  /** Which texts wait for their scores. */
+  get texts(): Pick<TextStage, "waiting" | "queue"> {
+    return this.#texts;
+  }
+
   get openWindows(): number {
     return this.#windows.openCount;
   }
@@ -146,7 +119,7 @@ export class Pipeline {
       const at = this.#watermarks.wakeMs(source, due, this.#time, this.#idleMs(source));
       wake = wake === undefined ? at : Math.min(wake, at);
     }
-    return wake;
+    return wake === Number.POSITIVE_INFINITY ? undefined : wake;
   }
 
   snapshot(): PipelineSnapshot {
@@ -161,6 +134,7 @@ export class Pipeline {
       alarms: this.#alarms.snapshot(),
       keys: this.keys,
       dedupe: this.#dedupe.snapshot(),
+      texts: this.#texts.queue.snapshot(),
     };
   }
 
@@ -176,6 +150,8 @@ export class Pipeline {
     this.#keys = new KeyMemory(snapshot.keys);
     this.#dedupe.configure(snapshot.config?.sources ?? {});
     this.#dedupe.restore(snapshot.dedupe ?? {});
+    this.#texts.use(snapshot.config?.sources ?? {});
+    if (snapshot.texts) this.#texts.queue.restore(snapshot.texts);
   }
 
   #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
@@ -202,14 +178,14 @@ export class Pipeline {
         if (this.#compiled) output.entries.push(this.#gapEntry(entry, this.#compiled.context));
         return;
       }
-      case "fault": {
-        const account = accountOf(output.ledger, entry.source);
-        account.frames++;
-        countFrameDiscard(account, "pipelineFault");
+      case "fault":
+        discardFrame(output.ledger, entry.source, "pipelineFault");
         return;
-      }
       case "key":
         this.#keys.add(entry);
+        return;
+      case "lostTexts":
+        for (const source of this.#texts.lose(entry.lost)) discardFrame(output.ledger, source, "damaged");
         return;
       default:
         entry satisfies never;
@@ -255,6 +231,8 @@ export class Pipeline {
     const generation = ++this.#generation;
     this.#compiled = compileStages(this.#storeId, config, generation);
     this.#dedupe.configure(config.sources);
+    for (const source of this.#texts.configure(config.sources, output))
+      discardFrame(output.ledger, source, "unknownSource");
     this.#alarms.configure(config, this.#compiled.context);
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
@@ -301,7 +279,12 @@ export class Pipeline {
     const compiled = this.#compiled;
     const hasOwnTime = this.#hasOwnTime(frame.source);
     const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
-    const decode = compiled?.decoders.get(frame.source);
+    const arrival = this.#texts.arrive(frame, this.#time.nowMs + this.#time.offsetMs, output);
+    if (arrival === "taken") {
+      account.decoded++;
+      return;
+    }
+    const decode = arrival ? () => ({ discard: arrival }) : compiled?.decoders.get(frame.source);
     const decoded =
       decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
@@ -317,9 +300,12 @@ export class Pipeline {
     const moment = this.#momentOf(frame.monotonicMs);
     const isTold = compiled.config.sources[frame.source]?.readings === "all";
     for (const reading of decoded.readings) {
-      account.ingested++;
       newestMs = Math.max(newestMs, reading.timeMs);
-      if (this.#dedupe.isRepeatedReading(frame.source, reading)) {
+      const isRepeated = this.#dedupe.isRepeatedReading(frame.source, reading);
+      if (reading.texts) this.#takeTexts(frame.source, reading, isRepeated, output);
+      if (reading.values.length === 0) continue;
+      account.ingested++;
+      if (isRepeated) {
         countDiscard(account, "duplicate");
         continue;
       }
@@ -334,6 +320,15 @@ export class Pipeline {
     this.#advance(frame.source, newestMs, output);
     // Last, so that a frame that a stage threw at has told nothing of itself.
     for (const entry of told) output.entries.push(entry);
+  }
+
+  #takeTexts(source: string, reading: Reading, isRepeated: boolean, output: PipelineOutput): void {
+    if (isRepeated) {
+      countNote(accountOf(output.ledger, source), "repeatedText");
+      return;
+    }
+    for (const full of this.#texts.take(source, reading, this.#toldMs(source, reading.timeMs), output))
+      discardFrame(output.ledger, full, "queueFull");
   }
 
   #momentOf(monotonicMs: number): Moment {
@@ -389,7 +384,16 @@ export class Pipeline {
     return this.#compiled?.config.sources[source]?.decode.time !== undefined;
   }
 
+  /** Scores are still to come where texts wait, however long that takes. */
   #idleMs(source: string): number {
+    if (this.#texts.isWaitingFor(source)) return Number.POSITIVE_INFINITY;
     return this.#compiled?.config.sources[source]?.idleMs ?? 0;
   }
+}
+
+/** One that came, or would have, and brings nothing. */
+function discardFrame(ledger: Ledger, source: string, reason: FrameDiscard): void {
+  const account = accountOf(ledger, source);
+  account.frames++;
+  countFrameDiscard(account, reason);
 }

@@ -1,6 +1,8 @@
 import { isAnswered, statusSocketPath } from "./api/status-socket.ts";
 import { PermanentError, TransientError } from "./core/errors.ts";
 import type { Logger } from "./core/logger.ts";
+import type { Opened } from "./store/contract.ts";
+import type { Damage } from "./store/state.ts";
 
 /**
  * Two gateways with one identity would take hub, broker and API from each other. A store that another program has is
@@ -25,4 +27,20 @@ export async function opens(opening: Promise<void>, log: Logger): Promise<boolea
     );
     return false;
   }
+}
+
+/** `before`: the damage that is known already. */
+export function logOpened(
+  { status: { damage }, replayed, isFallback }: Opened,
+  folder: string,
+  before: Damage | undefined,
+  log: Logger,
+): void {
+  if (isFallback) {
+    const message = "the store is of a newer version, and stays as it is; another file stands in for it";
+    log.error({ code: "STORE_NEWER" }, message);
+  }
+  log.info({ store: folder, replayed }, "store opened");
+  if (damage && damage.atMs !== before?.atMs)
+    log.error({ ...damage }, "the store was damaged; what could be read goes on");
 }

@@ -51,6 +51,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
     "ledger",
     "twin",
     "infer",
+    "sentiment",
   ];
   const wrong = all.filter(({ from, to, typeOnly }) => {
     if (!stages.includes(folderOf(from)) || !to.endsWith(".ts") || typeOnly) return false;
@@ -123,6 +124,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/model-schema.ts",
     "config/publish-schema.ts",
     "config/schema.ts",
+    "config/sentiment-schema.ts",
     "config/source-schema.ts",
     "config/sysfs-source-schema.ts",
     "outbox/entry-schema.ts",
@@ -159,6 +161,8 @@ test("the pipeline reads no clock: time is input", () => {
     "journal/timekeeper.ts",
     "journal/hold.ts",
     "core/steady-time.ts",
+    "sentiment/text-queue.ts",
+    "sentiment/text-stage.ts",
   ];
   const clocks = /Date\.now|performance\.|hrtime|new Date\(\)|setTimeout|setInterval/;
   const files = readdirSync(root, { recursive: true, encoding: "utf8" }).filter(

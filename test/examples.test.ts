@@ -11,6 +11,7 @@ import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded
 import { Gateway } from "../src/gateway.ts";
 import { imbalances } from "../src/ledger/ledger.ts";
 import { messageBody } from "../src/outbox/entry-schema.ts";
+import { startSentimentContainer } from "../src/simulated-devices/sentiment-container.ts";
 import { recordingLog } from "./core/recording-log.ts";
 import { dsmr5 } from "./decode/telegrams.ts";
 import { SerialBus, type Values } from "./support/modbus/libmodbus.ts";
@@ -74,6 +75,8 @@ interface Example {
   readonly units?: readonly Values[];
   /** Makes what the kernel would show in this folder; gives the variables that say where. */
   readonly kernel?: (folder: string) => Record<string, string>;
+  /** It asks the sentiment container. */
+  readonly container?: true;
   readonly expected: object;
   readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
@@ -92,6 +95,23 @@ const cases: Record<string, Example> = {
       device: "kiln",
       count: 2,
       channels: { temperature: { mean: 21 } },
+    },
+    bodies: fromHub,
+  },
+  "edge-sentiment.json": {
+    source: "kiosk",
+    lines: [
+      `{"kiosk":"lobby","time":"${iso(recent)}","rating":5,"comment":"Clean and friendly"}`,
+      `{"kiosk":"lobby","time":"${iso(recent + 1)}","comment":"The door is broken"}`,
+      `{"kiosk":"lobby","time":"${iso(recent + 5)}","comment":"Thanks"}`,
+    ],
+    container: true,
+    expected: {
+      gateway: "lobby-1",
+      source: "mood",
+      device: "lobby",
+      count: 2,
+      channels: { positive: { min: 0.02, max: 0.96 }, score: { count: 2 } },
     },
     bodies: fromHub,
   },
@@ -266,12 +286,14 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
   const window = Object.keys(config.windows)[0];
   if (example.units) bus = new SerialBus();
   for (const [i, values] of example.units?.entries() ?? []) await bus?.unit(i + 1, values);
+  const container = example.container ? await startSentimentContainer() : undefined;
   // Only what cannot be here is replaced, through the environment layer: the port, the hub's address, long waits.
   const environment: Record<string, string> = {
     ...hub.environment("gateway"),
     IOTHUB_CONNECTION_STRING: hub.connectionString("edge", "gateway", { gateway: true }),
     MQTT_PASSWORD: "secret",
     BROKER_PASSWORD: "secret",
+    ...(container ? { HEADGATE__sentiment__url: container.url } : {}),
     ...where(example, type, Object.keys(config.sources)),
     HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
@@ -316,6 +338,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     expect(imbalances(await gateway.audit())).toEqual([]);
   } finally {
     await gateway.stop(AbortSignal.timeout(8_000));
+    await container?.stop();
   }
   expect(fatal).toEqual([]);
 });

@@ -1,10 +1,13 @@
 import type { FrameDiscard } from "../core/reading.ts";
 import type { Refusal } from "../infer/refusal.ts";
+import type { NotScored } from "../sentiment/scorer.ts";
 
 /** What the API refuses with; a refused reading is named by the word that the books use for such a frame. */
 export type ApiErrorCode =
   | FrameDiscard
   | Refusal["refusal"]
+  | NotScored["refusal"]
+  | "unscored"
   | "badRequest"
   | "unauthorized"
   | "notFound"

@@ -10,8 +10,7 @@ import { Cors } from "./cors.ts";
 import { type Answer, type Endpoint, jsonAnswer } from "./endpoint.ts";
 import type { Readings } from "./readings.ts";
 import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
-import { ScoringEndpoints } from "./scoring-endpoints.ts";
-import type { Models } from "./scoring-requests.ts";
+import { type Scoring, ScoringEndpoints } from "./scoring-endpoints.ts";
 
 /** What the endpoints that only tell something have to tell. */
 export interface ApiViews {
@@ -29,7 +28,7 @@ export interface LocalApiOptions {
   readonly storeFolder: string;
   readonly environment: NodeJS.ProcessEnv;
   readonly readings: Readings;
-  readonly models: Models;
+  readonly scoring: Scoring;
   readonly views: ApiViews;
   readonly onStatus: (status: ApiServerStatus) => void;
   readonly clock: Clock;
@@ -64,13 +63,18 @@ export class LocalApi {
 
   constructor(options: LocalApiOptions) {
     this.#options = options;
-    const { config, maxQueueBytes, models, views, clock, log, onStatus } = options;
+    const { config, maxQueueBytes, scoring, views, clock, log, onStatus } = options;
     const { host, port, cors, maxScoringBytes } = config;
     this.#cors = new Cors(cors.origins);
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
     // As much as may wait for a commit may also be on its way here.
     this.#room = new BodyRoom(maxQueueBytes);
-    this.#scoring = new ScoringEndpoints(models, maxScoringBytes, new BodyRoom(2 * maxScoringBytes));
+    this.#scoring = new ScoringEndpoints(
+      scoring,
+      options.readings.texts,
+      maxScoringBytes,
+      new BodyRoom(2 * maxScoringBytes),
+    );
     this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
     this.#endpoints = {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },
@@ -150,8 +154,9 @@ export class LocalApi {
     if (preflight) return { ...jsonAnswer({}, 204), body: "", headers: preflight };
     const scoring = url && this.#scoring.find(url.pathname);
     const { config } = this.#options;
-    const isOpen =
-      (url?.pathname === "/metrics" && config.metrics === "open") || (scoring && config.scoring === "open");
+    // With a source, what comes goes into the store.
+    const isOpenScoring = scoring && config.scoring === "open" && !url.searchParams.has("source");
+    const isOpen = (url?.pathname === "/metrics" && config.metrics === "open") || isOpenScoring;
     if (!isOpen && !isAllowed(request.headers.authorization)) {
       const headers = { "www-authenticate": "Bearer" };
       throw new ApiError(401, "unauthorized", "send the token as `Authorization: Bearer …`", { headers });

@@ -113,6 +113,32 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
   metric("model_threads_leaving", "gauge", "Threads of models that were let go of and still run.", [
     [{}, status.leavingThreads],
   ]);
+  const { sentiment } = status;
+  const isSentimentOff = sentiment.state === "off";
+  metric(
+    "sentiment_ready",
+    "gauge",
+    "1 while the sentiment container can be asked.",
+    isSentimentOff ? [] : [[{}, Number(sentiment.state === "ready")]],
+  );
+  metric(
+    "sentiment_texts_total",
+    "counter",
+    "Texts to be scored, by what became of them.",
+    isSentimentOff ? [] : samplesOf(sentiment.counts, (outcome) => ({ outcome })),
+  );
+  metric(
+    "texts_waiting",
+    "gauge",
+    "Texts that wait for their scores.",
+    Object.entries(store.texts).map(([source, { texts }]) => [{ source }, texts]),
+  );
+  metric(
+    "texts_waiting_bytes",
+    "gauge",
+    "Their bytes.",
+    Object.entries(store.texts).map(([source, { bytes }]) => [{ source }, bytes]),
+  );
 
   metric(
     "register_writes_total",

@@ -151,4 +151,7 @@ const explanations: Record<FrameDiscard, string> = {
   duplicate: "was taken before",
   otherTopic: "is of another topic",
   pipelineFault: "cannot be processed",
+  queueFull: "finds as many texts waiting as may",
+  unscored: "has no score",
+  damaged: "was lost with a damaged store",
 };

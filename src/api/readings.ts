@@ -7,12 +7,16 @@ import { ChannelNames } from "../decode/channel-names.ts";
 import { compileDecoder, type Decode } from "../decode/decoder.ts";
 import type { Intake } from "../journal/intake.ts";
 import { type KeyEntry, KeyMemory } from "../journal/key-memory.ts";
+import type { StoreStatus } from "../store/contract.ts";
 import { ApiError, retryAfter } from "./api-error.ts";
-import { checkFrames, type Frame, formOf, framesOf } from "./reading-bodies.ts";
+import { checkFrames, formOf, framesOf } from "./reading-bodies.ts";
+import { TextPosts } from "./text-posts.ts";
 
 export interface ReadingsOptions {
   readonly intake: Pick<Intake, "takeAll" | "flush">;
   readonly clock: Clock;
+  /** Texts that wait for their scores, as of the last commit. */
+  readonly waiting: () => StoreStatus["texts"];
   /** Keys of requests that earlier processes stored. */
   /** What the store remembers; undefined when it could not be opened yet. */
   readonly keys: readonly KeyEntry[] | undefined;
@@ -55,6 +59,7 @@ const keyPattern = /^[\x21-\x7e]{1,128}$/;
  * discard later for how it looks.
  */
 export class Readings {
+  readonly texts: TextPosts;
   readonly #options: ReadingsOptions;
   readonly #keys: KeyMemory;
   /** Taken and not yet durable. */
@@ -66,6 +71,9 @@ export class Readings {
 
   constructor(options: ReadingsOptions) {
     this.#options = options;
+    const take = (source: string, frames: readonly Uint8Array[]) =>
+      this.#take(source, frames, options.clock.wall(), frames.length, undefined);
+    this.texts = new TextPosts(take, options.waiting);
     this.#keys = new KeyMemory(options.keys);
     this.#knowsKeys = options.keys !== undefined;
   }
@@ -94,6 +102,7 @@ export class Readings {
       targets.set(name, { decode: compileDecoder(source, names), format, takesArrays });
     }
     this.#targets = targets;
+    this.texts.configure(config);
   }
 
   /** Nothing is taken from here on; who waits for a commit still gets it. */
@@ -125,20 +134,20 @@ export class Readings {
     const taken = named && this.#known(name, named.key);
     if (taken) return await this.#repeat(taken, named.hash);
     const entry = named && { source: name, ...named, readings };
-    return await this.#take(name, frames, wallMs, readings, entry);
+    const bytes = frames.map((frame) => frame.bytes);
+    return await this.#take(name, bytes, wallMs, readings, entry);
   }
 
   async #take(
     source: string,
-    frames: readonly Frame[],
+    frames: readonly Uint8Array[],
     wallMs: number,
     readings: number,
     entry: KeyEntry | undefined,
   ): Promise<Stored> {
     if (this.#stopping) throw new ApiError(503, "stopping", "the gateway stops", retryAfter(5));
     const { intake } = this.#options;
-    const bytes = frames.map((frame) => frame.bytes);
-    switch (intake.takeAll(source, bytes, wallMs, entry)) {
+    switch (intake.takeAll(source, frames, wallMs, entry)) {
       case "tooLarge":
         throw new ApiError(413, "tooLarge", "the readings do not fit into store.maxQueueBytes; send fewer");
       case "full":

@@ -10,9 +10,17 @@ import { type Answer, type Endpoint, jsonAnswer, withPlainErrors } from "./endpo
 import { formParts } from "./multipart.ts";
 import type { BodyRoom } from "./request-body.ts";
 import { type Models, modelNamed, ownBytes, refusalError, ScoringBodies } from "./scoring-requests.ts";
+import { type Sentiments, sentiment } from "./sentiment-endpoint.ts";
+import type { TextPosts } from "./text-posts.ts";
 import { V2Endpoints } from "./v2-endpoints.ts";
 
-/** What the API serves of the models. */
+/** Who scores. */
+export interface Scoring {
+  readonly models: Models;
+  readonly sentiments: Sentiments;
+}
+
+/** What the API serves of the models, and of the sentiment container. */
 export class ScoringEndpoints {
   readonly #models: Models;
   readonly #bodies: ScoringBodies;
@@ -20,13 +28,17 @@ export class ScoringEndpoints {
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
   readonly #v2: V2Endpoints;
 
-  constructor(models: Models, maxBytes: number, room: BodyRoom) {
+  constructor({ models, sentiments }: Scoring, texts: TextPosts, maxBytes: number, room: BodyRoom) {
     this.#models = models;
     this.#bodies = new ScoringBodies(maxBytes, room);
     this.#v2 = new V2Endpoints(models, this.#bodies);
     this.#endpoints = {
       "/score": withPlainErrors({ method: "POST", answer: (...call) => this.#score(...call) }),
       "/classify": { method: "POST", answer: (...call) => this.#classify(...call) },
+      "/sentiment": {
+        method: "POST",
+        answer: (...call) => sentiment({ sentiments, texts, bodies: this.#bodies }, ...call),
+      },
       "/models": { method: "GET", answer: () => jsonAnswer({ models: models.status }) },
     };
   }

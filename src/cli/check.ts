@@ -36,7 +36,10 @@ function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Exam
   }
 }
 
-function unreadableSecrets({ hub, api, models }: Config, environment: NodeJS.ProcessEnv): Problem[] {
+function unreadableSecrets(
+  { hub, api, models, sentiment }: Config,
+  environment: NodeJS.ProcessEnv,
+): Problem[] {
   try {
     if (hub.type === "iothub") resolveSecret(hub.connectionString, "hub.connectionString", environment);
     if (hub.type === "mqtt" && hub.password) resolveSecret(hub.password, "hub.password", environment);
@@ -44,6 +47,8 @@ function unreadableSecrets({ hub, api, models }: Config, environment: NodeJS.Pro
     for (const [name, { state, remote }] of Object.entries(models))
       if (state === "on" && remote?.token)
         resolveSecret(remote.token, `models.${name}.remote.token`, environment);
+    if (sentiment.state === "on" && sentiment.url !== undefined && sentiment.key)
+      resolveSecret(sentiment.key, "sentiment.key", environment);
     return [];
   } catch (error) {
     if (!(error instanceof ConfigError)) throw error;

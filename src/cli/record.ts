@@ -57,6 +57,7 @@ export async function record(options: RecordOptions, signal: Promise<unknown>): 
     gateway: config.gateway.name,
     environment: process.env,
     api: new Door(),
+    scores: new Door(),
     inbox: new HubInbox(clock, log),
   };
   const sources = new SourceSet(target, clock, log, place);
@@ -111,7 +112,7 @@ function recordable(name: string, sources: Readonly<Record<string, SourceConfig>
       known === "" ? "there is none" : `there are: ${known}`,
     );
   }
-  if (source.type === "http" || source.type === "hub") {
+  if (source.type === "http" || source.type === "hub" || source.type === "sentiment") {
     const hint = "record where its messages come from";
     throw wrong(`sources.${name}.type`, "comes in through a running gateway, and cannot be recorded", hint);
   }

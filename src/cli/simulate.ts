@@ -8,6 +8,10 @@ import { type EmbeddedHub, startEmbeddedHub } from "../embedded-hub/embedded-hub
 import { messageJson } from "../embedded-hub/messages.ts";
 import { Gateway } from "../gateway.ts";
 import { createLog } from "../observe/log.ts";
+import {
+  type SimulatedContainer,
+  startSentimentContainer,
+} from "../simulated-devices/sentiment-container.ts";
 import { type SimulatedField, startSimulatedField } from "../simulated-devices/simulated-field.ts";
 import { fatal, parseDuration, stdoutClosed, untilStopped } from "./lifetime.ts";
 import { SimulationView } from "./simulation-view.ts";
@@ -48,9 +52,12 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
     ...(options.fieldLog === undefined ? {} : { fieldLog: resolve(options.fieldLog) }),
   });
 
+  const container = await startSentimentContainer();
+  log.info({ url: container.url }, "a stand-in for the sentiment container listens: it only counts words");
+
   const configFile = join(folder, "headgate.json");
   const store = options.store === undefined ? join(folder, "store") : resolve(options.store);
-  writeFileSync(configFile, JSON.stringify(simulationConfig(field, hub, store, sizeMs), null, 2));
+  writeFileSync(configFile, JSON.stringify(simulationConfig(field, hub, container, store, sizeMs), null, 2));
   // The SDK, if it is chosen, reads its identity from the process's own environment, as in a module.
   Object.assign(process.env, hub.environment("gateway"));
   const { env: environment } = process;
@@ -69,6 +76,7 @@ export async function simulate(options: SimulateOptions, signal: Promise<unknown
     // The devices last: pulled out from under the gateway, they would be reported as unplugged.
     await gateway.stop(deadline);
     await field.stop();
+    await container.stop();
     await hub.stop();
     await drained(process.stdout);
     rmSync(folder, { recursive: true, force: true });
@@ -82,7 +90,13 @@ function drained(stream: NodeJS.WriteStream): Promise<void> {
 }
 
 /** What is simulated is configured like a box: this very file could be copied to one. */
-function simulationConfig(field: SimulatedField, hub: EmbeddedHub, store: string, sizeMs: number): object {
+function simulationConfig(
+  field: SimulatedField,
+  hub: EmbeddedHub,
+  container: SimulatedContainer,
+  store: string,
+  sizeMs: number,
+): object {
   const sources = [...field.sensors.values()].map(({ name, path }) => [
     name,
     {
@@ -111,6 +125,7 @@ function simulationConfig(field: SimulatedField, hub: EmbeddedHub, store: string
     // A try does not wait for a clock that nobody sets; on a box, leave it out.
     clock: { maxHoldMs: 0 },
     report: { intervalMs: 10_000, minSpacingMs: 1_000 },
+    sentiment: { url: container.url },
     store: { path: store, maxLossMs: 1_000 },
     // Any free port: a gateway, or another simulation, may have the usual one.
     api: { port: 0 },

@@ -4,6 +4,7 @@ import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import { decoding } from "./decoding.ts";
 import { modelContradictions } from "./model-contradictions.ts";
 import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
+import { scoreDevice, textParts } from "./sentiment-texts.ts";
 import { sourceContradictions } from "./source-contradictions.ts";
 
 /** A checked configuration with its fingerprint; frozen all the way down. */
@@ -256,7 +257,8 @@ const leastSilentMs = 10_000;
 /** What of the configuration the pipeline needs, with entries that are off left out. */
 export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
-    const { device, intervalMs } = source;
+    const device = source.type === "sentiment" ? scoreDevice : source.device;
+    const intervalMs = "intervalMs" in source ? source.intervalMs : undefined;
     const interval = intervalMs === undefined ? {} : { intervalMs };
     const silentMs =
       source.silentMs ??
@@ -264,7 +266,8 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     const silence = silentMs === 0 ? {} : { silentMs };
     const isTold = (source.readings ?? config.publish.readings) === "all";
     const readings = isTold ? { readings: "all" as const } : {};
-    return [name, { device, ...decoding(source), ...interval, ...silence, ...readings }] as const;
+    const texts = textParts(name, source, config);
+    return [name, { device, ...decoding(source), ...interval, ...silence, ...readings, ...texts }] as const;
   });
   const parts = {
     gateway: config.gateway.name,

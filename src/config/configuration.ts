@@ -6,7 +6,12 @@ import { type CheckedConfig, checkConfig, checkTwinLayer } from "./check.ts";
 import { LastGood, type SavedConfig } from "./last-good.ts";
 import { defaultLayer, environmentLayer, mergePatch } from "./layers.ts";
 import { fingerprintOfHub, leadsBack, type Move, moved, withTwin } from "./moved-hub.ts";
-import { forbiddenInHub, forbiddenInModels, forbiddenInSources } from "./twin-secrets.ts";
+import {
+  forbiddenInHub,
+  forbiddenInModels,
+  forbiddenInSentiment,
+  forbiddenInSources,
+} from "./twin-secrets.ts";
 import { forbiddenWrites } from "./twin-writes.ts";
 
 const largestFileBytes = 4 * 1024 * 1024;
@@ -198,8 +203,12 @@ export class Configuration {
     const merged = move?.hub ? { ...layers, hub: move.hub } : layers;
     // Not for changes only: an edited file may give a secret to a source that a twin led elsewhere.
     const path = storePath(base);
-    const secrets = [...forbiddenInSources(twin, base, path), ...forbiddenInModels(twin, base, path)];
-    const forbidden = [...secrets, ...forbiddenWrites(twin, base)];
+    const forbidden = [
+      ...forbiddenInSources(twin, base, path),
+      ...forbiddenInModels(twin, base, path),
+      ...forbiddenInSentiment(twin, base, path),
+      ...forbiddenWrites(twin, base),
+    ];
     if (forbidden.length > 0) throw new ConfigError("CONFIG_INVALID", forbidden);
     const checked = checkConfig(merged);
     const rollback = this.#lastGood.rollbackOf(checked.hash);

@@ -9,6 +9,7 @@ import type {
   SourceConfig,
   SysfsSourceConfig,
 } from "./schema.ts";
+import { scoreChannels, scoreDecode } from "./sentiment-texts.ts";
 
 /** How a source's frames become readings. What is asked for comes once, and has no times of its own that might end. */
 export function decoding(
@@ -17,6 +18,8 @@ export function decoding(
   const decode = decodeOf(source);
   const channels = channelsOf(decode);
   const known = channels === undefined ? {} : { channels };
+  if (source.type === "sentiment")
+    return { decode, dedupe: { by: "none" }, idleMs: source.idleMs, channels: scoreChannels };
   if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
   return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
 }
@@ -33,6 +36,8 @@ function decodeOf(source: SourceConfig): DecodeConfig {
       return { format: "sysfs", files: source.files };
     case "modbus":
       return modbusDecode(source);
+    case "sentiment":
+      return scoreDecode;
     default:
       return source satisfies never;
   }

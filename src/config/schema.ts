@@ -5,6 +5,7 @@ import { channelName, day, deviceName, entryName, ms, secret, state } from "./fi
 import { hub } from "./hub-schema.ts";
 import { model } from "./model-schema.ts";
 import { publish } from "./publish-schema.ts";
+import { sentiment } from "./sentiment-schema.ts";
 import { source } from "./source-schema.ts";
 
 const channel = z.strictObject({
@@ -93,6 +94,7 @@ export const configSchema = z
       .record(entryName, model)
       .default({})
       .describe("Models that score images and tensors over the local API"),
+    sentiment,
     publish,
     report: z
       .strictObject({
@@ -167,7 +169,7 @@ export const configSchema = z
           .enum(["token", "open"])
           .default("token")
           .describe(
-            "`open`: models are asked without a token, for clients of scoring containers, which send none",
+            "`open`: models and `/sentiment` are asked without a token, for clients of scoring containers, which send none",
           ),
         cors: z
           .strictObject({
@@ -198,7 +200,9 @@ export const configSchema = z
           .min(1_024)
           .max(67_108_864)
           .default(16_777_216)
-          .describe("The same for requests to models; twice as much may be on its way at a time"),
+          .describe(
+            "The same for requests to models and `/sentiment`; twice as much may be on its way at a time",
+          ),
       })
       .prefault({}),
     hub,
@@ -218,6 +222,7 @@ export type LinkedSource = Extract<SourceConfig, { readonly decode: unknown }>;
 export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
+export type SentimentSourceConfig = Extract<SourceConfig, { type: "sentiment" }>;
 export type ReplaySourceConfig = Extract<SourceConfig, { type: "replay" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
@@ -254,6 +259,7 @@ export interface ModbusDecode {
 }
 export type ModelConfig = Config["models"][string];
 export type RemoteConfig = NonNullable<ModelConfig["remote"]>;
+export type SentimentConfig = Config["sentiment"];
 export type WindowConfig = Config["windows"][string];
 export type HubConfig = Config["hub"];
 export type SecretReference = z.output<typeof secret>;
@@ -261,6 +267,14 @@ export type AggregateName = (typeof aggregateNames)[number];
 
 /** Sections that only the file and the environment may set: a remote change of these could cost data, or open the box. */
 export const localSections: readonly (keyof Config)[] = ["store", "api"];
+
+/** Whose texts a source has scored, the device of those that name none, and how many may wait. */
+export interface SentimentTexts {
+  readonly from?: { readonly source: string; readonly field: string };
+  readonly device: string;
+  readonly maxTexts: number;
+  readonly maxBytes: number;
+}
 
 /**
  * The part of the configuration that decides what readings become.
@@ -280,6 +294,10 @@ export interface PipelineConfig {
         readonly readings?: "all";
         /** Absent where silence is no alarm. */
         readonly silentMs?: number;
+        /** Fields that hold texts for sources of type `sentiment`. */
+        readonly texts?: readonly string[];
+        /** Of a source of that type. */
+        readonly sentiment?: SentimentTexts;
       }
     >
   >;

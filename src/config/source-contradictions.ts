@@ -14,6 +14,7 @@ import type {
   ModbusSourceConfig,
   MqttSourceConfig,
   OneWireSourceConfig,
+  SentimentSourceConfig,
   SerialSourceConfig,
   SocketSourceConfig,
   SourceConfig,
@@ -71,6 +72,8 @@ function contradictionsOf(source: SourceConfig, here: Here): Problem[] {
   switch (source.type) {
     case "http":
       return [];
+    case "sentiment":
+      return ofSentiment(source, here);
     case "hub":
       return ofHub(source, here);
     case "serial":
@@ -103,6 +106,30 @@ function withoutApi({ path, config: { api } }: Here): Problem[] {
       hint: `switch the API on, or the source off with "state": "off"`,
     },
   ];
+}
+
+/** Formats whose fields are texts of whatever kind. */
+const textFormats = ["json", "csv", "keyValue", "regex", "cbor"];
+
+function ofSentiment({ from }: SentimentSourceConfig, { path, config }: Here): Problem[] {
+  const problems: Problem[] = [];
+  if (config.sentiment.state === "off" || config.sentiment.url === undefined) {
+    const hint = "set sentiment.url";
+    problems.push({
+      path: `${path}.type`,
+      message: "there is no container: its texts would wait for ever",
+      hint,
+    });
+  }
+  if (!from) return problems;
+  const other = config.sources[from.source];
+  if (!other || other.state === "off")
+    problems.push({ path: `${path}.from.source`, message: `there is no source ${from.source} that is on` });
+  else if (!("decode" in other) || !textFormats.includes(other.decode.format)) {
+    const hint = `its format is one of ${textFormats.join(", ")}`;
+    problems.push({ path: `${path}.from.source`, message: `${from.source} brings no texts`, hint });
+  }
+  return problems;
 }
 
 function ofHub({ input, maxPayloadBytes }: HubSourceConfig, here: Here): Problem[] {

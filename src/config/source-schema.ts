@@ -7,6 +7,7 @@ import { decode } from "./decode-schema.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
 import { modbusDecode, modbusRtu, modbusTcp } from "./modbus-schema.ts";
+import { sentimentSource } from "./sentiment-schema.ts";
 import { oneWireSource, sysfsFiles, sysfsSource } from "./sysfs-source-schema.ts";
 
 const deviceField = z.strictObject({
@@ -267,5 +268,6 @@ export const source = z.discriminatedUnion("type", [
   oneWireSource,
   sysfsSource,
   modbusSource,
+  sentimentSource,
   replaySource,
 ]);

@@ -5,7 +5,7 @@ import { mergePatch } from "./layers.ts";
 
 /** Environment variables whose name begins so are there for twins. */
 const secretPrefix = "HEADGATE_SECRET_";
-const keys = ["connectionString", "password", "token", "caFile", "certFile", "keyFile"];
+const keys = ["connectionString", "password", "token", "key", "caFile", "certFile", "keyFile"];
 
 /** A section that a secret may stand in. */
 interface Section {
@@ -49,6 +49,13 @@ export function forbiddenInModels(twin: JsonObject, base: JsonObject, storePath:
     const section = mergePatch(isObject(local) ? local : {}, patch.remote);
     return forbiddenIn({ path: `models.${name}.remote`, section, local }, storePath);
   });
+}
+
+/** The same for the section of the sentiment container: its texts go with its key. */
+export function forbiddenInSentiment(twin: JsonObject, base: JsonObject, storePath: string): Problem[] {
+  if (!isObject(twin.sentiment)) return [];
+  const local = isObject(base.sentiment) ? base.sentiment : {};
+  return forbiddenIn({ path: "sentiment", section: mergePatch(local, twin.sentiment), local }, storePath);
 }
 
 /** A number in a file may be a secret as well: of sources that read files a twin names those of the kernel only. */

@@ -131,6 +131,16 @@ export const errorCodes = {
     cause: "A model's thread ended, or did not answer within its `timeoutMs`; or a scorer elsewhere is gone.",
     fix: "Nothing to do at first: the model is loaded again. If it persists, look at the memory, or raise `timeoutMs`.",
   },
+  SENTIMENT_UNAVAILABLE: {
+    cause:
+      "The sentiment container cannot be reached, is not ready yet, does not answer within `sentiment.timeoutMs`, or answers that it is too busy.",
+    fix: "Nothing to do at first: it is looked for again, with growing pauses. If it persists, look at the container's log: without `Eula`, `Billing` and `ApiKey`, or without a way to its billing endpoint, it does not serve.",
+  },
+  SENTIMENT_REFUSED: {
+    cause:
+      "What listens at `sentiment.url` is not the API that is meant, answers with something else, or refuses the key.",
+    fix: "Read the reason; check `sentiment.url`, `sentiment.api` and, for the cloud, `sentiment.key`. It is tried again for ever.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

@@ -15,6 +15,8 @@ export interface Reading {
   readonly values: readonly RawValue[];
   /** What its source's `dedupe` names it by, where that is a field of the frame. */
   readonly identity?: string;
+  /** What its fields say that hold texts; a reading may have nothing else. */
+  readonly texts?: readonly (readonly [field: string, text: string])[];
 }
 export interface RawValue {
   readonly channel: string;
@@ -67,7 +69,10 @@ export type FrameDiscard =
   | "unknownSource"
   | "otherTopic"
   | "duplicate"
-  | "pipelineFault";
+  | "pipelineFault"
+  | "queueFull"
+  | "unscored"
+  | "damaged";
 
 /** Why a decoded reading left otherwise than in a message. */
 export type ReadingDiscard =

@@ -22,13 +22,14 @@ export type ValueNote =
   | "inexact"
   | "duplicateChannel"
   | "badChannelName"
-  | "noIdentity";
+  | "noIdentity"
+  | "notText";
 
 type Source = PipelineConfig["sources"][string];
 
 /** What a name means in the frames of one source. */
 interface Meaning {
-  readonly role: "device" | "time" | "ignored" | "channel" | "badName";
+  readonly role: "device" | "time" | "text" | "ignored" | "channel" | "badName";
   /** It may be the device or the time as well; a channel it is not. */
   readonly isIdentity: boolean;
   readonly channel: Channel;
@@ -52,6 +53,7 @@ export class ReadingReader {
   readonly #names: ChannelNames;
   readonly #time: Source["decode"]["time"];
   readonly #ignored: ReadonlySet<string>;
+  readonly #textFields: ReadonlySet<string>;
   readonly #deviceField: string | undefined;
   readonly #identityField: string | undefined;
   readonly #meanings = new Map<string, Meaning>();
@@ -62,12 +64,14 @@ export class ReadingReader {
   #identity: string | undefined;
   #timeMs: number | undefined;
   #values: RawValue[] = [];
+  #texts: [string, string][] | undefined;
   #notes: ValueNote[] = [];
 
   constructor(source: Source, names: ChannelNames) {
     this.#names = names;
     this.#time = source.decode.time;
     this.#ignored = new Set(source.decode.ignore ?? []);
+    this.#textFields = new Set(source.texts ?? []);
     const { device } = source;
     this.#deviceField = typeof device !== "string" && "field" in device ? device.field : undefined;
     this.#identityField = dedupeField(source);
@@ -89,6 +93,7 @@ export class ReadingReader {
     this.#identity = undefined;
     this.#timeMs = this.#time ? undefined : receivedMs;
     this.#values = [];
+    this.#texts = undefined;
     this.#notes = notes;
     if (Array.isArray(fields)) for (const [name, value] of fields) this.#field(name, value);
     // An object of `JSON.parse` inherits nothing that could be enumerated.
@@ -101,7 +106,18 @@ export class ReadingReader {
     if (isIdentity) this.#identity = identityOf(value);
     if (role === "device") this.#device = typeof value === "number" ? String(value) : value;
     else if (role === "time") this.#timeMs = parseTime(value, this.#time?.unit ?? "ms");
+    else if (role === "text") this.#text(name, value);
     else if (role !== "ignored") this.#value(role, name, channel, value);
+  }
+
+  /** A field without a text is as if it were not there. */
+  #text(name: string, value: unknown): void {
+    if (value === null || value === undefined) return;
+    if (typeof value !== "string") this.#notes.push("notText");
+    else if (value.trim() !== "") {
+      this.#texts ??= [];
+      this.#texts.push([name, value]);
+    }
   }
 
   #value(role: "channel" | "badName", name: string, channel: Channel, value: unknown): void {
@@ -130,11 +146,12 @@ export class ReadingReader {
     if (typeof device !== "string" || !isPlainName(device)) return "badDevice";
     if (timeMs === undefined || !Number.isFinite(timeMs)) return "noTime";
     if (this.#time && timeMs > receivedMs + this.#time.maxAheadMs) return "future";
-    if (values.length === 0) return "noChannels";
-    if (this.#identityField === undefined) return { device, timeMs, values };
-    if (this.#identity !== undefined) return { device, timeMs, values, identity: this.#identity };
-    this.#notes.push("noIdentity");
-    return { device, timeMs, values };
+    const texts = this.#texts;
+    if (values.length === 0 && !texts) return "noChannels";
+    if (this.#identityField !== undefined && this.#identity === undefined) this.#notes.push("noIdentity");
+    if (this.#identity === undefined && !texts) return { device, timeMs, values };
+    const identity = this.#identity === undefined ? {} : { identity: this.#identity };
+    return { device, timeMs, values, ...identity, ...(texts ? { texts } : {}) };
   }
 
   #learn(name: string): Meaning {
@@ -144,11 +161,13 @@ export class ReadingReader {
         ? "device"
         : name === this.#time?.field
           ? "time"
-          : isIdentity || this.#ignored.has(name)
-            ? "ignored"
-            : isPlainName(name)
-              ? "channel"
-              : "badName";
+          : this.#textFields.has(name)
+            ? "text"
+            : isIdentity || this.#ignored.has(name)
+              ? "ignored"
+              : isPlainName(name)
+                ? "channel"
+                : "badName";
     const meaning = { role, isIdentity, channel: this.#channel(this.#names.canonical(name)) } as const;
     // A longer name is no channel's, and of any length.
     if (name.length <= maxNameLength) this.#meanings.set(name, meaning);

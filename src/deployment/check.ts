@@ -1,5 +1,6 @@
 import { isObject, type JsonObject, type JsonValue } from "../core/json.ts";
 import { parseRoute } from "../embedded-hub/routes.ts";
+import { checkAzureContainer } from "./azure-container.ts";
 import { createOptionsPieceLength } from "./manifest.ts";
 
 export interface Problem {
@@ -159,10 +160,16 @@ function checkModule(
   } else if (!image.test(reference)) {
     report([...path, "settings", "image"], `\`${reference}\` is not an image reference`);
   }
-  checkCreateOptions(settings, [...path, "settings"], report);
+  const options = checkCreateOptions(settings, [...path, "settings"], report);
+  checkAzureContainer(module, options, path, report);
 }
 
-function checkCreateOptions(settings: JsonObject, path: readonly string[], report: Report): void {
+/** @returns what they say, where it can be read */
+function checkCreateOptions(
+  settings: JsonObject,
+  path: readonly string[],
+  report: Report,
+): JsonValue | undefined {
   const keys = Object.keys(settings)
     .filter((key) => key.startsWith("createOptions"))
     .sort();
@@ -171,12 +178,12 @@ function checkCreateOptions(settings: JsonObject, path: readonly string[], repor
     const expected = `createOptions${n === 0 ? "" : String(n).padStart(2, "0")}`;
     if (key !== expected) {
       report([...path, key], `a piece is missing before it: ${expected}`);
-      return;
+      return undefined;
     }
     const piece = settings[key];
     if (typeof piece !== "string") {
       report([...path, key], "is a string that holds JSON");
-      return;
+      return undefined;
     }
     if (piece.length > createOptionsPieceLength) {
       report([...path, key], `is longer than ${createOptionsPieceLength} characters`);
@@ -185,11 +192,14 @@ function checkCreateOptions(settings: JsonObject, path: readonly string[], repor
   }
   // iotedgedev writes no more, and edgeAgent reads up to 100.
   if (keys.length > 8) report([...path, "createOptions"], "is longer than 8 pieces");
-  if (text === "") return;
+  if (text === "") return undefined;
   try {
-    if (!isObject(JSON.parse(text))) report([...path, "createOptions"], "is JSON, but not an object");
+    const options: JsonValue = JSON.parse(text);
+    if (!isObject(options)) report([...path, "createOptions"], "is JSON, but not an object");
+    return options;
   } catch (cause) {
     report([...path, "createOptions"], `the joined pieces are not JSON: ${(cause as Error).message}`);
+    return undefined;
   }
 }
 

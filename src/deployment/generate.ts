@@ -7,7 +7,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { parseEnv } from "node:util";
 import { isObject, type JsonObject } from "../core/json.ts";
 import { checkDeployment } from "./check.ts";
-import { generateDeployment, type ModuleFile } from "./manifest.ts";
+import { generateDeployment, leftOut, type ModuleFile } from "./manifest.ts";
 
 function readJson(path: string): JsonObject {
   const value: unknown = JSON.parse(readFileSync(path, "utf8"));
@@ -28,6 +28,8 @@ const manifest = generateDeployment(readJson("deployment.template.json"), {
   modules,
 });
 process.stdout.write(`${JSON.stringify(manifest, null, 2)}\n`);
+for (const name of leftOut(environment))
+  process.stderr.write(`the module ${name} is left out: .env.example says what it needs\n`);
 for (const { path, message } of checkDeployment(manifest)) {
   process.stderr.write(`${path}: ${message}\n`);
   process.exitCode = 78;

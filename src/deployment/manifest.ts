@@ -3,6 +3,12 @@ import { isObject, type JsonObject, type JsonValue } from "../core/json.ts";
 /** A twin holds short values well; Azure's tools cut createOptions at this length (iotedgedev, deploymentmanifest.py). */
 export const createOptionsPieceLength = 512;
 
+/**
+ * Modules that need something of the customer's own, and the variable that brings it. Without it the module is left
+ * out, and with it the section of the same name in the gateway's twin, which says where it is.
+ */
+const optionalModules: Readonly<Record<string, string>> = { sentiment: "SENTIMENT_BILLING" };
+
 /** The part of `modules/<name>/module.json` that names the image. */
 export interface ModuleFile {
   readonly image: {
@@ -27,6 +33,10 @@ export interface DeploymentInput {
 export function generateDeployment(template: JsonObject, input: DeploymentInput): JsonObject {
   const { "$schema-template": _removed, ...content } = template;
   const manifest = expand(content, input.environment);
+  for (const name of leftOut(input.environment)) {
+    delete asObject(at(manifest, ...agentPath, "modules"))[name];
+    delete asObject(at(manifest, "modulesContent", "gateway", "properties.desired"))[name];
+  }
   const images = imageNames(input);
   for (const module of modulesOf(manifest)) {
     const settings = module.settings;
@@ -42,9 +52,16 @@ export function generateDeployment(template: JsonObject, input: DeploymentInput)
   return manifest;
 }
 
+/** Names of the modules that nothing was given for. */
+export function leftOut(environment: DeploymentInput["environment"]): string[] {
+  return Object.keys(optionalModules).filter((name) => !environment[optionalModules[name] ?? ""]);
+}
+
+const agentPath = ["modulesContent", "$edgeAgent", "properties.desired"] as const;
+
 /** The entries of `systemModules` and `modules`. */
 function modulesOf(manifest: JsonObject): JsonObject[] {
-  const agent = at(manifest, "modulesContent", "$edgeAgent", "properties.desired");
+  const agent = at(manifest, ...agentPath);
   return ["systemModules", "modules"]
     .flatMap((group) => Object.values(asObject(at(agent, group))))
     .filter(isObject);

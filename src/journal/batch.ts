@@ -56,6 +56,8 @@ export type JournalEntry =
       /** The beginning of the frame, base64. */
       readonly bytes: string;
     }
+  /** Texts that wait for their scores, and are not in the store any more: discards. */
+  | { readonly type: "lostTexts"; readonly lost: readonly (readonly [number: number, source: string])[] }
   /** The frames before it came with an idempotency key; a repeat of the request is not taken again. */
   | ({ readonly type: "key" } & KeyEntry);
 

@@ -2,8 +2,9 @@ import type { Door } from "./door.ts";
 import type { Source, SourceSink } from "./source.ts";
 
 /**
- * A source whose readings callers bring to the local API, which checks them and takes them itself:
- * only there can a caller be told what became of them. Here is its place among the sources, and its state.
+ * A source whose frames come in elsewhere: those of callers by the local API, which checks them and takes them itself,
+ * because only there can a caller be told what became of them; and scores of texts. Here is its place among the
+ * sources, and its state.
  */
 export class HttpSource implements Source {
   readonly #sink: SourceSink;

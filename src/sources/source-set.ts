@@ -37,6 +37,8 @@ export interface Place {
   readonly environment: NodeJS.ProcessEnv;
   /** Where readings come in that callers of the API bring. */
   readonly api: Door;
+  /** Where scores of texts come in. */
+  readonly scores: Door;
   /** Where messages of the hub come in. */
   readonly inbox: HubInbox;
 }
@@ -202,6 +204,8 @@ export class SourceSet {
       }
       case "http":
         return new HttpSource(sink, this.#place.api);
+      case "sentiment":
+        return new HttpSource(sink, this.#place.scores);
       case "hub":
         return new HubSource(config, sink, this.#place.inbox);
       case "i2c": {

@@ -5,6 +5,7 @@ import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
 import type { ComposeSettings, Demand } from "../outbox/composer.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
+import type { Waiting } from "../sentiment/text-queue.ts";
 import type { Retention } from "./room.ts";
 import type { Damage } from "./state.ts";
 
@@ -57,6 +58,8 @@ export interface StoreStatus {
   /** Frames of the commit that brought no reading, the first of them. */
   readonly skipped?: readonly Skipped[];
   readonly openWindows: number;
+  /** That wait for their scores, per source. */
+  readonly texts: Readonly<Record<string, Waiting>>;
   readonly books: Readonly<Record<string, Balance>>;
   /** Frames that wait for the clock to be known good; they are in no book yet. */
   readonly holding: number;

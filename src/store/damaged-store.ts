@@ -10,9 +10,10 @@ import {
   type Unchecked,
 } from "../outbox/checksum.ts";
 import { allLanes, numberIn } from "../outbox/lanes.ts";
-import type { PipelineSnapshot } from "../pipeline.ts";
+import type { PipelineSnapshot } from "../pipeline-contract.ts";
 import { isStoreId } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
+import { type TextRow, textOf } from "./texts.ts";
 
 /** A hole in a table, or the holes of all lanes together, are searched row by row up to this many numbers. */
 const longestHole = 2_000_000;
@@ -106,6 +107,17 @@ export class DamagedStore {
         body: row.body ?? null,
       }))
       .filter((row) => this.#isGood(`message ${row.sequence}`, () => isSoundMessage(row, unchecked)));
+  }
+
+  /** Texts that match their checksum, in order; none of schemas that had no such table. */
+  *texts(last: number): Generator<TextRow> {
+    const hasTable = this.#query("the tables", (database) => {
+      return database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'text'").get();
+    });
+    if (hasTable === undefined) return;
+    for (const row of this.#rows<TextRow>("text", "number", 1, last)) {
+      if (this.#isGood(`text ${row.number}`, () => textOf(row) !== undefined)) yield row;
+    }
   }
 
   /**

@@ -4,14 +4,18 @@ import { boundLog, type Database, openDatabase, type Statement, storeError } fro
 import { messageOf, TransientError } from "../core/errors.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
 import { DeadLetters } from "../outbox/dead-letters.ts";
-import type { PipelineSnapshot } from "../pipeline.ts";
+import type { PipelineSnapshot } from "../pipeline-contract.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { Reserve } from "./reserve.ts";
 import { logBytes, reserveBytes } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
-import { StateRow } from "./state.ts";
+import { type State, StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
+import { Texts } from "./texts.ts";
 import { Witness } from "./witness.ts";
+
+/** The books are copied with each snapshot, and where those are rare, this often. */
+const copyEveryMs = 600_000;
 
 /** The store's open file, table by table, and the small files beside it. */
 export class Disk {
@@ -22,9 +26,12 @@ export class Disk {
   readonly stateRow: StateRow;
   readonly suspects: Suspects;
   readonly deadLetters: DeadLetters;
+  readonly texts: Texts;
   readonly copy: LedgerCopy;
   readonly witness: Witness;
   readonly reserve: Reserve;
+  /** Monotonic. */
+  #copiedMs: number | undefined;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
 
@@ -48,6 +55,7 @@ export class Disk {
       this.stateRow = new StateRow(this.database);
       this.suspects = new Suspects(this.database);
       this.deadLetters = new DeadLetters(this.database);
+      this.texts = new Texts(this.database);
       this.#writeSnapshot = this.database.prepare("REPLACE INTO snapshot VALUES (1, ?, ?, ?)");
       this.#readSnapshot = this.database.prepare("SELECT position, checksum, snapshot FROM snapshot");
     } catch (error) {
@@ -58,6 +66,16 @@ export class Disk {
 
   bound(maxBytes: number): void {
     boundLog(this.database, logBytes(maxBytes));
+  }
+
+  /** Behind a commit, beside the file: how far it came, and now and then the books. */
+  noteCommit(state: State, monotonicMs: number, isCopyDue: boolean): void {
+    this.witness.write(this.storeId, state.position);
+    const age = Math.abs(monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
+    if (age < copyEveryMs && !isCopyDue) return;
+    this.#copiedMs = monotonicMs;
+    this.copy.write(state);
+    this.reserve.keep();
   }
 
   writeSnapshot(position: number, snapshot: PipelineSnapshot): void {

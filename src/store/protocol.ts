@@ -2,6 +2,7 @@ import type { ErrorCode } from "../core/errors.ts";
 import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { TakenText } from "../sentiment/text-stage.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 
 /** What the main thread asks of the store thread; each is answered once, in order. */
@@ -12,6 +13,7 @@ export interface Requests {
   commit: { argument: Commit; result: StoreStatus };
   next: { argument: { done: Done; isBackfillWanted: boolean }; result: OutboxMessage | undefined };
   deadLetters: { argument: undefined; result: readonly DeadLetter[] };
+  texts: { argument: { after: number }; result: readonly TakenText[] };
   audit: { argument: undefined; result: StoreStatus["books"] };
   close: { argument: undefined; result: undefined };
 }

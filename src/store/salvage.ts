@@ -17,7 +17,7 @@ import { addAccounts } from "../core/entry.ts";
 import { TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { pack } from "../journal/journal.ts";
-import { accountOf, type Ledger, settle } from "../ledger/ledger.ts";
+import { accountOf, countFrameDiscard, type Ledger, settle } from "../ledger/ledger.ts";
 import type { MessageRow } from "../outbox/checksum.ts";
 import { ComposedMessages, spansOf } from "../outbox/composed.ts";
 import { gapEntry } from "../outbox/gap-entry.ts";
@@ -30,6 +30,7 @@ import { Reserve } from "./reserve.ts";
 import { createTables } from "./schema.ts";
 import { type Damage, emptyState, type State, StateRow } from "./state.ts";
 import { storeFile } from "./store.ts";
+import { Texts, textOf } from "./texts.ts";
 
 /** For the report, and what a new file takes more than the old. */
 const roomBeside = 262_144;
@@ -139,6 +140,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     state.outbox = copyOutbox(database, damaged, state.outbox, isExact);
     // Numbers were given since then that nobody knows of; an acknowledgement under way must not meet another message.
     if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
+    const lostTexts = copyTexts(database, damaged, pipeline);
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
     database.prepare("INSERT INTO snapshot VALUES (1, ?, ?, ?)").run(state.position, checksum, bytes);
     state.storeId = storeId;
@@ -147,6 +149,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     // Frames that wait for the clock are in no book: nobody knows whether some were lost with the memory.
     const mayHold = !isWhole && (memory.snapshot === undefined || pipeline.time.isHolding);
     told = balance(state, pipeline, isExact, mayHold);
+    if (isWhole) countLostTexts(state, lostTexts);
     const outbox = new Outbox(database, storeId, state.outbox);
     for (const [source, count] of Object.entries(told)) {
       const gap = { gateway: pipeline.config?.gateway ?? "", source, fromMs: 0, toMs: damage.atMs };
@@ -189,6 +192,36 @@ function recoverMemory(damaged: DamagedStore, position: number) {
     batches: isUsable ? batches : [],
     isWhole: isUsable && isGapless && from + batches.length === position,
   };
+}
+
+/** Returns the sources of those that wait, as far as anyone knows, and are not there. */
+function copyTexts(database: Database, damaged: DamagedStore, pipeline: Pipeline): string[] {
+  const { next } = pipeline.texts.queue.snapshot();
+  const known = new Map(pipeline.texts.queue.entries());
+  const texts = new Texts(database);
+  const kept: [number: number, source: string, bytes: number][] = [];
+  let highest = next;
+  for (const row of damaged.texts(Number.MAX_SAFE_INTEGER)) {
+    const text = textOf(row);
+    if (!text) continue;
+    texts.add(text);
+    kept.push([text.number, text.source, Buffer.byteLength(text.text)]);
+    highest = Math.max(highest, text.number + 1);
+    known.delete(text.number);
+  }
+  pipeline.texts.queue.restore({ next: highest, waiting: kept });
+  return [...known.values()];
+}
+
+/** A memory that is out of date may count as waiting what was scored since; nothing is made of that. */
+function countLostTexts(state: State, sources: readonly string[]): void {
+  const ledger: Ledger = new Map(state.ledger);
+  for (const source of sources) {
+    const account = accountOf(ledger, source);
+    account.frames++;
+    countFrameDiscard(account, "damaged");
+  }
+  state.ledger = [...ledger];
 }
 
 /** Messages that are all there keep their composition; of the others, the entries that can be read wait anew. */

@@ -10,9 +10,10 @@ import { laneOf } from "../outbox/lanes.ts";
 import { Outbox, type OutboxCounters } from "../outbox/outbox.ts";
 import { emptyState, parseState, StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
+import { Texts } from "./texts.ts";
 
 /** Of the file, in its header. Appended only: a store of any earlier version is brought forward step by step. */
-export const schemaVersion = 3;
+export const schemaVersion = 4;
 
 /** "HG", and the version once more: a flipped bit of it must not pass for the store of a newer program. */
 const applicationId = (version: number): number => 0x48470000 | version;
@@ -70,7 +71,8 @@ export function createTables(database: Database, storeId: string): void {
       ${Journal.schema};
       ${Outbox.schema};
       ${DeadLetters.schema};
-      ${Suspects.schema};`);
+      ${Suspects.schema};
+      ${Texts.schema};`);
     database.prepare("INSERT INTO store VALUES (?)").run(storeId);
     database.prepare("INSERT INTO state (state) VALUES ('')").run();
     new StateRow(database).write(emptyState(storeId));
@@ -112,6 +114,9 @@ const migrations: Readonly<Record<number, (database: Database) => void>> = {
       ...state,
       outbox: { ...outbox, lanes: { [laneOf(composedBelow)]: lane }, bill: emptyBill() },
     });
+  },
+  3: (database) => {
+    database.exec(Texts.schema);
   },
 };
 

@@ -4,6 +4,7 @@ import { InvariantError, PermanentError, TransientError } from "../core/errors.t
 import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { TakenText } from "../sentiment/text-stage.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import type { ReplyMessage, RequestName, Requests, SerializedError } from "./protocol.ts";
 
@@ -91,6 +92,10 @@ export class StoreClient {
 
   deadLetters(): Promise<readonly DeadLetter[]> {
     return this.#request("deadLetters", undefined);
+  }
+
+  texts(after: number): Promise<readonly TakenText[]> {
+    return this.#request("texts", { after });
   }
 
   audit(): Promise<StoreStatus["books"]> {

@@ -6,6 +6,7 @@ import { InvariantError, messageOf, PermanentError, TransientError } from "../co
 import type { DeadLetter } from "../outbox/dead-letters.ts";
 import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage } from "../outbox/outbox.ts";
+import type { TakenText } from "../sentiment/text-stage.ts";
 import { adoptFallbacks, fallbackFile, setAside } from "./adoption.ts";
 import type { Commit, Opened, StoreSettings, StoreStatus } from "./contract.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
@@ -91,6 +92,10 @@ export class StoreKeeper {
 
   deadLetters(): DeadLetter[] {
     return this.#use((store) => store.deadLetters());
+  }
+
+  texts(after: number): TakenText[] {
+    return this.#use((store) => store.texts(after));
   }
 
   audit(): StoreStatus["books"] {

@@ -18,6 +18,7 @@ export const unopened: StoreStatus = {
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
   bill: { day: 0, blocks: 0, messages: 0, bytes: 0 },
   openWindows: 0,
+  texts: {},
   books: {},
   holding: 0,
   steadyBaseMs: 0,

@@ -54,6 +54,8 @@ function serve(request: RequestMessage) {
       return undefined;
     case "deadLetters":
       return store.deadLetters();
+    case "texts":
+      return store.texts(request.argument.after);
     case "audit":
       return store.audit();
     default:

@@ -12,12 +12,14 @@ import type { Done } from "../outbox/message-body.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
+import type { TakenText } from "../sentiment/text-stage.ts";
 import type { Commit, Opened, Retired, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
 import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
+import { lossOf, withoutTexts } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -28,8 +30,6 @@ const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 /** A commit, or a part of one: without `compose` no message is made. */
 type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
 
-/** The books are copied with each snapshot, and where those are rare, this often. */
-const copyEveryMs = 600_000;
 /** Commits after a death of the process whose batch is noted before it is processed, in case it was the killer. */
 const carefulCommits = 50;
 
@@ -52,8 +52,6 @@ export class Store {
   #careful = 0;
   #isBroken = false;
   readonly #priorityOf = (source: string) => this.#settings.retention[source]?.priority ?? defaultPriority;
-  /** Monotonic. */
-  #copiedMs: number | undefined;
   /** Size of the file when its disk was found full; it stays in force until there is room again. */
   #tightBytes: number | undefined;
 
@@ -85,6 +83,8 @@ export class Store {
       this.#remember(memory);
       this.#disk.reserve.keep();
       const { state } = memory;
+      const lost = lossOf(memory.pipeline.texts.queue.entries(), this.#disk.texts);
+      if (lost) this.#commitPending(lost);
       if (!state.clean && state.position > 0) {
         state.uncleanSinceMs ??= state.committedMs;
         this.#careful = carefulCommits;
@@ -117,15 +117,9 @@ export class Store {
       this.#commitTight(commit);
     }
     // Whatever fails from here on must not make the caller repeat what is committed.
-    const { witness, copy, storeId } = this.#disk;
     const { state, sinceSnapshot } = this.#memory;
-    witness.write(storeId, state.position);
-    const age = Math.abs(commit.monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
-    if (age >= copyEveryMs || commit.last || (sinceSnapshot === 0 && commit.batch.length > 0)) {
-      this.#copiedMs = commit.monotonicMs;
-      copy.write(state);
-      this.#disk.reserve.keep();
-    }
+    const hasSnapshot = sinceSnapshot === 0 && commit.batch.length > 0;
+    this.#disk.noteCommit(state, commit.monotonicMs, commit.last === true || hasSnapshot);
     const alarms = this.#memory.outbox.messagesFrom("alarm", nextMessage);
     return { ...this.status(), alarms, skipped: this.#skipped };
   }
@@ -133,6 +127,10 @@ export class Store {
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
   next(done: Done, isBackfillWanted?: boolean): OutboxMessage | undefined {
     return this.#memory.outbox.next(done, isBackfillWanted);
+  }
+
+  texts(after: number): TakenText[] {
+    return this.#disk.texts.after(after);
   }
 
   deadLetters(): DeadLetter[] {
@@ -147,6 +145,7 @@ export class Store {
       outbox: this.#outboxStatus,
       bill: { ...state.outbox.bill },
       openWindows: pipeline.openWindows,
+      texts: pipeline.texts.waiting,
       holding: pipeline.time.heldFrames,
       steadyBaseMs: pipeline.time.steadyBaseMs,
       books: balances(ledger, heldOf(this.#memory, state.outbox.held)),
@@ -168,7 +167,7 @@ export class Store {
     const { pipeline, state } = this.#memory;
     if (pipeline.config) {
       const writer = new BatchWriter();
-      const config = { ...pipeline.config, windows: {}, clock: { maxHoldMs: 0 } };
+      const config = { ...withoutTexts(pipeline.config), windows: {}, clock: { maxHoldMs: 0 } };
       writer.rare({ type: "configuration", wallMs: state.committedMs, config });
       const nothing = { acknowledged: [], rejected: [] };
       this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });
@@ -328,6 +327,7 @@ export class Store {
       this.#disk.journal.append(state.position, commit.batch);
       const output = pipeline.apply(commit.batch);
       outbox.insert(output.entries, this.#priorityOf, this.#finishedWithin(commit));
+      this.#disk.texts.change(output);
       mergeLedger(ledger, output.ledger);
       this.#skipped = output.skipped;
       this.#memory.sinceSnapshot += output.journalEntries;

@@ -4,6 +4,7 @@ import type { ModelStatus } from "../infer/model.ts";
 import type { TensorInfo } from "../infer/tensor.ts";
 import type { LedgerTotals } from "../ledger/ledger-report.ts";
 import type { UpstreamState } from "../publish/hold-back.ts";
+import type { SentimentStatus } from "../sentiment/scorer.ts";
 import type { SourceStatus } from "../sources/source.ts";
 import type { DesiredStatus } from "./desired.ts";
 
@@ -15,6 +16,7 @@ export interface BoxState {
   readonly lastDesiredStatus: DesiredStatus | undefined;
   readonly sources: Readonly<Record<string, SourceStatus>>;
   readonly models: Readonly<Record<string, ModelStatus>>;
+  readonly sentiment: Pick<SentimentStatus, "state" | "reason" | "api">;
   readonly upstream: UpstreamState | undefined;
   readonly clockQuality: TimeQuality;
   readonly store: { readonly state: "ok" | "failing"; readonly reason: string | undefined };
@@ -52,6 +54,7 @@ export function reportedProperties(
     ...answers,
     ...sourcesThatFit(box.sources),
     ...modelsThatFit(box.models),
+    ...sentimentOf(box.sentiment),
     clock: { quality: box.clockQuality },
     ...(box.upstream === undefined ? {} : { upstream: box.upstream }),
     store: withReason(box.store),
@@ -105,6 +108,12 @@ function modelsThatFit(all: BoxState["models"]): JsonObject {
     if (Buffer.byteLength(JSON.stringify(models)) <= modelsBytes) return { models };
   }
   return { modelsLeftOut: entries.length };
+}
+
+/** Nothing where no text is scored. */
+function sentimentOf({ state, reason, api }: BoxState["sentiment"]): JsonObject {
+  if (state === "off") return {};
+  return { sentiment: { ...withReason({ state, reason }), ...(api === undefined ? {} : { api }) } };
 }
 
 /** And what the books of each source may take. */

@@ -12,7 +12,7 @@ function readings(settings: Partial<IntakeSettings> = {}, commitTimeoutMs = 10_0
   const { clock, store, intake, frame, watch } = running(settings);
   const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard } };
   const checked = checkConfig(config);
-  const made = new Readings({ intake, clock, keys: [], commitTimeoutMs });
+  const made = new Readings({ intake, clock, keys: [], waiting: () => ({}), commitTimeoutMs });
   made.configure(pipelineConfig(checked), checked.config.sources);
   const post = (body: string, key?: string) =>
     made.post({

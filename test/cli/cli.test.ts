@@ -140,6 +140,14 @@ test("a secret that is missing is found by check, and never shown by it", async 
   expect(missing).toMatchObject({ code: 78, out: expect.stringContaining("hub.connectionString") });
   const api = file("api.json", { hub: { type: "edge" }, api: { token: { file: join(folder, "none") } } });
   expect(await run(["check", api])).toMatchObject({ code: 78, out: expect.stringContaining("api.token") });
+  const sentiment = file("sentiment-secret.json", {
+    hub: { type: "edge" },
+    sentiment: { url: "http://sentiment:5000", key: { env: "NO_SUCH_KEY" } },
+  });
+  expect(await run(["check", sentiment])).toMatchObject({
+    code: 78,
+    out: expect.stringContaining("sentiment.key"),
+  });
   const there = await run(["check", path, "--json"], {
     HEADGATE_TEST_CONNECTION: "HostName=x;SharedAccessKey=abc",
   });

@@ -113,6 +113,9 @@ test("without --json a person sees the flow, the windows and what can be poked, 
   });
   child.kill("SIGINT");
   expect(await ended).toBe(0);
+  expect(out).toMatch(
+    /a stand-in for the sentiment container[^\n]+\n.*\n.*http:\/\/127\.0\.0\.1:\d+\/sentiment\n/,
+  );
   expect(out).toMatch(/module twin +http:\/\/127\.0\.0\.1:\d+\/twins\/simulated\/modules\/gateway/);
 }, 60_000);
 

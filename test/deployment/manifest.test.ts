@@ -125,6 +125,63 @@ describe("generating", () => {
   });
 });
 
+describe("the sentiment container", () => {
+  const given = {
+    SENTIMENT_BILLING: "https://texts.cognitiveservices.azure.com/",
+    SENTIMENT_API_KEY: "0123456789abcdef",
+  };
+  const manifest = generate("amd64", given);
+  const module = agentOf(manifest).modules.sentiment;
+  const desired = manifest.modulesContent.gateway["properties.desired"];
+
+  it("comes with consent, billing and key of the environment, and breaks no rule", () => {
+    expect(checkDeployment(manifest)).toEqual([]);
+    expect(module.env).toEqual({
+      Eula: { value: "accept" },
+      Billing: { value: given.SENTIMENT_BILLING },
+      ApiKey: { value: given.SENTIMENT_API_KEY },
+    });
+    expect(module.settings.image).toMatch(/\/textanalytics\/sentiment:3\.0-en$/);
+  });
+
+  it("is where the gateway's configuration looks for it", () => {
+    expect(new URL(desired.sentiment.url).hostname).toBe("sentiment");
+    expect(configSchema.safeParse({ ...desired, hub: { type: "edge" } }).error?.issues).toBeUndefined();
+  });
+
+  it("is left out, and the gateway's section with it, where nothing is given for it", () => {
+    const without = generate();
+    expect(Object.keys(agentOf(without).modules)).toEqual(["gateway"]);
+    expect(without.modulesContent.gateway["properties.desired"]).not.toHaveProperty("sentiment");
+    const { sentiment: _, ...rest } = desired;
+    expect(without.modulesContent.gateway["properties.desired"]).toEqual(rest);
+  });
+
+  it("has its create options in docs/deployment.md, ready to paste", () => {
+    const text = /<!-- sentimentCreateOptions -->\s+```json\n([\s\S]*?)```/.exec(
+      readText("docs/deployment.md"),
+    );
+    expect(JSON.parse(text?.[1] ?? "null")).toEqual(joinedCreateOptions(module.settings));
+  });
+
+  it.each<[string, (module: Loose) => void, string]>([
+    ["Eula", ({ env }) => (env.Eula.value = "no"), "env / Eula"],
+    ["an endpoint", ({ env }) => (env.Billing.value = "texts"), "env / Billing"],
+    ["a key", ({ env }) => (env.ApiKey.value = ""), "env / ApiKey"],
+    ["any environment", (module) => delete module.env, "env / Eula"],
+    [
+      "2 GB",
+      ({ settings }) => (settings.createOptions = '{"HostConfig":{"Memory":1000000000}}'),
+      "settings / createOptions",
+    ],
+  ])("is reported without %s", (_, breakIt, path) => {
+    const broken = generate("amd64", given);
+    breakIt(agentOf(broken).modules.sentiment);
+    const paths = checkDeployment(broken).map((problem) => problem.path);
+    expect(paths.some((found) => found.endsWith(`modules / sentiment / ${path}`))).toBe(true);
+  });
+});
+
 describe("the template", () => {
   const manifest = generate();
   const desired = manifest.modulesContent.gateway["properties.desired"];

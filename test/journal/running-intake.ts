@@ -14,6 +14,7 @@ export const emptyStatus: StoreStatus = {
   outbox: { entries: 0, messages: 0, bytes: 0, oldestMs: undefined },
   bill: { day: 0, blocks: 0, messages: 0, bytes: 0 },
   openWindows: 0,
+  texts: {},
   holding: 0,
   /** That of a ManualClock before its wall clock steps. */
   steadyBaseMs: Date.UTC(2025, 0, 1) - 1_000,

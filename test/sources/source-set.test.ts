@@ -49,7 +49,13 @@ function newSet(stopTimeoutMs?: number): SourceSet {
     },
     systemClock,
     log,
-    { gateway: "box", environment: {}, api: door, inbox: new HubInbox(systemClock, recordingLog()) },
+    {
+      gateway: "box",
+      environment: {},
+      api: door,
+      scores: new Door(),
+      inbox: new HubInbox(systemClock, recordingLog()),
+    },
     stopTimeoutMs,
   );
 }

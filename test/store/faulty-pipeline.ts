@@ -1,6 +1,7 @@
 import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
 import { PipelineFault } from "../../src/journal/fault.ts";
-import { Pipeline, type PipelineOutput } from "../../src/pipeline.ts";
+import { Pipeline } from "../../src/pipeline.ts";
+import type { PipelineOutput } from "../../src/pipeline-contract.ts";
 
 /** The real stages with a bug: they throw at a reading with a field `poison`, and die of one with a field `killer`. */
 export class FaultyPipeline extends Pipeline {

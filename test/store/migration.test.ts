@@ -23,7 +23,7 @@ function oldStore(schema: number): string {
   return folder;
 }
 
-describe.each([1, 2])("a store of schema %i", (schema) => {
+describe.each([1, 2, 3])("a store of schema %i", (schema) => {
   /** What it said of itself when it was made. */
   const said = JSON.parse(readFileSync(fixture(`store-${schema}.json`), "utf8")) as Said;
 

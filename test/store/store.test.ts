@@ -4,6 +4,7 @@ import { describe, expect, test } from "vitest";
 import { openDatabase } from "../../src/core/database.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Commit } from "../../src/store/contract.ts";
+import { schemaVersion } from "../../src/store/schema.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { frame, tick } from "../journal/batches.ts";
@@ -175,7 +176,10 @@ describe("a store that cannot be used", () => {
     const before = filesOf(folder);
     expect(await openCode(folder)).toBe("STORE_NEWER");
     expect(filesOf(folder)).toEqual(before);
-    change(folder, `PRAGMA user_version = 3; PRAGMA application_id = ${0x48470003}`);
+    change(
+      folder,
+      `PRAGMA user_version = ${schemaVersion}; PRAGMA application_id = ${0x48470000 | schemaVersion}`,
+    );
     expect(await openCode(folder)).toBe("none");
   });
 

@@ -21,6 +21,7 @@ export const box: BoxState = {
     room: { state: "open", reason: undefined },
   },
   models: {},
+  sentiment: { state: "ready", reason: undefined, api: "v3.1" },
   upstream: "offline",
   clockQuality: "synced",
   store: { state: "ok", reason: undefined },

@@ -1,0 +1,68 @@
+import type { PipelineConfig, SentimentTexts } from "../config/schema.ts";
+import type { Waiting } from "../sentiment/text-queue.ts";
+import { postedText } from "../sentiment/text-stage.ts";
+import { ApiError, retryAfter } from "./api-error.ts";
+
+/** A text that a caller brings, to be scored whenever that is possible. */
+export interface PostedText {
+  readonly text: string;
+  readonly device?: string | undefined;
+  readonly language?: string | undefined;
+}
+
+/** Brings texts to sources of type `sentiment`: all of a request or nothing, answered when they are durable. */
+export class TextPosts {
+  readonly #take: (source: string, frames: readonly Uint8Array[]) => Promise<unknown>;
+  readonly #waiting: () => Readonly<Record<string, Waiting>>;
+  #sources: ReadonlyMap<string, SentimentTexts> = new Map();
+  /** Per source, what was taken and is not committed yet. */
+  readonly #coming = new Map<string, Waiting>();
+
+  constructor(
+    take: (source: string, frames: readonly Uint8Array[]) => Promise<unknown>,
+    waiting: () => Readonly<Record<string, Waiting>>,
+  ) {
+    this.#take = take;
+    this.#waiting = waiting;
+  }
+
+  configure({ sources }: PipelineConfig): void {
+    this.#sources = new Map(
+      Object.entries(sources).flatMap(([name, { sentiment }]) => (sentiment ? [[name, sentiment]] : [])),
+    );
+  }
+
+  /** @throws ApiError 404, 503 */
+  async post(source: string, texts: readonly PostedText[]): Promise<void> {
+    const bounds = this.#sources.get(source);
+    if (!bounds)
+      throw new ApiError(
+        404,
+        "unknownSource",
+        `there is no source ${JSON.stringify(source)} of type sentiment`,
+      );
+    const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+    const waiting = this.#waiting()[source] ?? { texts: 0, bytes: 0 };
+    const coming = this.#coming.get(source) ?? { texts: 0, bytes: 0 };
+    // What the pipeline has no room for it would discard, and the caller still has it.
+    if (
+      waiting.texts + coming.texts + texts.length > bounds.maxTexts ||
+      waiting.bytes + coming.bytes + bytes > bounds.maxBytes
+    ) {
+      const message = `as many texts wait for their scores as may (maxTexts, maxBytes of ${source}); nothing was taken`;
+      throw new ApiError(503, "busy", message, retryAfter(60));
+    }
+    this.#come(source, texts.length, bytes);
+    try {
+      const frames = texts.map(({ text, device, language }) => postedText(text, device, language));
+      await this.#take(source, frames);
+    } finally {
+      this.#come(source, -texts.length, -bytes);
+    }
+  }
+
+  #come(source: string, texts: number, bytes: number): void {
+    const coming = this.#coming.get(source) ?? { texts: 0, bytes: 0 };
+    this.#coming.set(source, { texts: coming.texts + texts, bytes: coming.bytes + bytes });
+  }
+}

@@ -1,0 +1,85 @@
+/** How much of a source's texts may wait. */
+export interface TextBounds {
+  readonly maxTexts: number;
+  readonly maxBytes: number;
+}
+
+/** Number, source and bytes of each text that waits, in order; and the next number. */
+export interface TextQueueSnapshot {
+  readonly next: number;
+  readonly waiting: readonly (readonly [number: number, source: string, bytes: number])[];
+}
+
+export interface Waiting {
+  texts: number;
+  bytes: number;
+}
+
+/**
+ * Which texts wait for their scores; what they say stands in the store's table. Pure: the same frames in the same
+ * order give the same numbers, so a score finds its text after a replay as well, and only once.
+ */
+export class TextQueue {
+  #next = 1;
+  readonly #waiting = new Map<number, { readonly source: string; readonly bytes: number }>();
+  readonly #perSource = new Map<string, Waiting>();
+
+  /** The number of a text that is taken; undefined when there is no room. */
+  take(source: string, bytes: number, { maxTexts, maxBytes }: TextBounds): number | undefined {
+    const { texts, bytes: held } = this.#perSource.get(source) ?? { texts: 0, bytes: 0 };
+    if (texts >= maxTexts || held + bytes > maxBytes) return undefined;
+    const number = this.#next++;
+    this.#add(number, source, bytes);
+    return number;
+  }
+
+  /** A text of this source waits no more; false when it did not. */
+  settle(number: number, source: string): boolean {
+    const found = this.#waiting.get(number);
+    if (found?.source !== source) return false;
+    this.#waiting.delete(number);
+    const waiting = this.#perSource.get(source);
+    if (waiting) {
+      waiting.texts--;
+      waiting.bytes -= found.bytes;
+      if (waiting.texts === 0) this.#perSource.delete(source);
+    }
+    return true;
+  }
+
+  has(number: number): boolean {
+    return this.#waiting.has(number);
+  }
+
+  isWaitingFor(source: string): boolean {
+    return this.#perSource.has(source);
+  }
+
+  /** Per source; those without texts are not there. */
+  get waiting(): Readonly<Record<string, Waiting>> {
+    return Object.fromEntries([...this.#perSource].map(([source, waiting]) => [source, { ...waiting }]));
+  }
+
+  /** Numbers and sources, in order. */
+  entries(): [number: number, source: string][] {
+    return [...this.#waiting].map(([number, { source }]) => [number, source]);
+  }
+
+  snapshot(): TextQueueSnapshot {
+    const waiting = [...this.#waiting].map(([number, { source, bytes }]) => [number, source, bytes] as const);
+    return { next: this.#next, waiting };
+  }
+
+  restore({ next, waiting }: TextQueueSnapshot): void {
+    this.#waiting.clear();
+    this.#perSource.clear();
+    this.#next = next;
+    for (const [number, source, bytes] of waiting) this.#add(number, source, bytes);
+  }
+
+  #add(number: number, source: string, bytes: number): void {
+    this.#waiting.set(number, { source, bytes });
+    const waiting = this.#perSource.get(source) ?? { texts: 0, bytes: 0 };
+    this.#perSource.set(source, { texts: waiting.texts + 1, bytes: waiting.bytes + bytes });
+  }
+}
