@@ -121,7 +121,7 @@ export async function main(argv: readonly string[] = process.argv): Promise<void
 
   program
     .command("classify")
-    .description("say what an image shows, by an ONNX model that is loaded here")
+    .description("say what an image shows, by an ONNX model that is loaded here, or a scorer elsewhere")
     .argument("<image>", "JPEG, PNG or WebP")
     .option("-c, --config <file>", "configuration file, for its models")
     .option("-m, --model <name>", "a model of the configuration, or a file that ends with .onnx")

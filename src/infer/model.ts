@@ -231,6 +231,8 @@ export class Model {
   async #bring(identity: string, signal: AbortSignal): Promise<void> {
     for (let attempt = 0; !signal.aborted; attempt++) {
       try {
+        // One that is tried again stays what it is until it is there: each change is logged, and told to the twin.
+        if (attempt === 0 && !this.#serving) this.#set("loading", undefined);
         await this.#replace(identity, signal);
         attempt = 0;
         const serving = this.#serving;
@@ -251,10 +253,7 @@ export class Model {
   async #replace(identity: string, signal: AbortSignal): Promise<void> {
     const before = this.#serving;
     // Back to what is still in force, because another one was refused.
-    if (before?.identity !== identity) {
-      if (!before) this.#set("loading", undefined);
-      this.#serving = await this.#load(identity, signal);
-    }
+    if (before?.identity !== identity) this.#serving = await this.#load(identity, signal);
     this.#set("ready", undefined);
     if (before && before !== this.#serving) this.#retire(before);
   }

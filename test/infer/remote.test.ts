@@ -5,6 +5,7 @@ import type { IncomingMessage, ServerResponse } from "node:http";
 import { createServer } from "node:net";
 import { join } from "node:path";
 import { beforeEach, describe, expect, onTestFinished, test } from "vitest";
+import type { Clock } from "../../src/core/clock.ts";
 import { isRefusal } from "../../src/infer/refusal.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { served } from "../support/served.ts";
@@ -265,8 +266,19 @@ describe("a scorer that cannot be reached", () => {
   test("is waited for, says why, and who asks meanwhile does not wait", async () => {
     const { port, away } = await scorer(good);
     await away();
-    const { model, state, ask } = runningModel(folder, remote(`http://localhost:${port}`), impatientClock);
+    let pauses = 0;
+    const clock: Clock = {
+      ...impatientClock,
+      sleep: (ms, signal) => {
+        pauses++;
+        return impatientClock.sleep(ms, signal);
+      },
+    };
+    const { model, state, ask, log } = runningModel(folder, remote(`http://localhost:${port}`), clock);
     await state("failed");
+    await until("it is tried again and again", () => pauses > 3);
+    // That it failed; after the first time it is news no more.
+    expect(log.lines).toHaveLength(1);
     expect(model.status.reason).toMatch(/^http:\/\/localhost:\d+\/score: .*ECONNREFUSED/);
     expect(probabilitiesOf(await ask(image()))).toBe("notReady");
     await scorer(good, port);
