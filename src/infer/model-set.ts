@@ -4,11 +4,14 @@ import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { Images } from "./images.ts";
 import type { Model, ModelStatus } from "./model.ts";
 import { pruneModels } from "./model-file.ts";
 
 /** The models of the configuration, by name. Without one nothing of a runtime is loaded. */
 export class ModelSet {
+  /** Of all who have images scored: one is decoded at a time. */
+  readonly images = new Images();
   readonly #folder: string;
   readonly #environment: NodeJS.ProcessEnv;
   readonly #clock: Clock;
