@@ -24,6 +24,7 @@ import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
+import { KeptPictures } from "./pictures/kept-pictures.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
@@ -121,7 +122,7 @@ export class Gateway {
     opened: Opened | undefined,
     hub: HubInForce,
   ) {
-    const { clock, log, onFatal } = options;
+    const { environment, clock, log, onFatal } = options;
     const { config } = configuration.current;
     this.storeFolder = storeFolder;
     this.#configuredMs = options.clock.monotonic();
@@ -143,8 +144,9 @@ export class Gateway {
     );
     const apiDoor = new Door();
     const inbox = new HubInbox(clock, log.child({ stage: "source" }));
-    const { environment } = options;
-    const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox };
+    this.#models = new ModelSet(storeFolder, environment, clock, log.child({ stage: "infer" }));
+    const pictures = { scorer: this.#models, kept: new KeptPictures(storeFolder, clock) };
+    const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox, pictures };
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#writes = new RegisterWrites(
@@ -152,7 +154,6 @@ export class Gateway {
       log.child({ stage: "source" }),
     );
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys });
-    this.#models = new ModelSet(storeFolder, environment, clock, log.child({ stage: "infer" }));
     const views = {
       status: () => this.status,
       ledger: () => this.ledger,
@@ -166,6 +167,7 @@ export class Gateway {
       environment,
       readings: this.#readings,
       models: this.#models,
+      pictures: pictures.kept,
       views,
       onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,

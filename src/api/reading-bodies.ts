@@ -150,5 +150,9 @@ const explanations: Record<FrameDiscard, string> = {
   unknownSource: "the source is not configured",
   duplicate: "was taken before",
   otherTopic: "is of another topic",
+  unreadable: "may not be read",
+  badImage: "is no image that can be read",
+  imageTooLarge: "is an image of too many pixels",
+  unscored: "was not scored, because the model could not be asked",
   pipelineFault: "cannot be processed",
 };

@@ -3,6 +3,7 @@ import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import type {
   DecodeConfig,
+  DedupeConfig,
   ModbusDecode,
   ModbusSourceConfig,
   PipelineConfig,
@@ -17,7 +18,7 @@ export function decoding(
   const decode = decodeOf(source);
   const channels = channelsOf(decode);
   const known = channels === undefined ? {} : { channels };
-  if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
+  if (!("decode" in source)) return { decode, dedupe: dedupeOf(source), idleMs: 0, ...known };
   return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
 }
 
@@ -33,9 +34,21 @@ function decodeOf(source: SourceConfig): DecodeConfig {
       return { format: "sysfs", files: source.files };
     case "modbus":
       return modbusDecode(source);
+    case "imageFolder":
+    case "imageUrl":
+      return { format: "json", ignore: [pictureField] };
     default:
       return source satisfies never;
   }
+}
+
+/** In the frame of a picture, what it is known by. No channel has such a name. */
+export const pictureField = "$picture";
+
+/** A picture that was scored and could not be removed before a kill is scored again. */
+function dedupeOf({ type }: SourceConfig): DedupeConfig {
+  if (type !== "imageFolder") return { by: "none" };
+  return { by: "key", field: pictureField, remembered: 1_000 };
 }
 
 function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {

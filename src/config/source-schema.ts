@@ -6,6 +6,7 @@ import { anySource, polledCommon } from "./any-source-schema.ts";
 import { decode } from "./decode-schema.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
+import { imageFolderSource, imageUrlSource } from "./image-source-schema.ts";
 import { modbusDecode, modbusRtu, modbusTcp } from "./modbus-schema.ts";
 import { oneWireSource, sysfsFiles, sysfsSource } from "./sysfs-source-schema.ts";
 
@@ -267,5 +268,7 @@ export const source = z.discriminatedUnion("type", [
   oneWireSource,
   sysfsSource,
   modbusSource,
+  imageFolderSource,
+  imageUrlSource,
   replaySource,
 ]);

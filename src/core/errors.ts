@@ -131,6 +131,15 @@ export const errorCodes = {
     cause: "A model's thread ended, or did not answer within its `timeoutMs`; or a scorer elsewhere is gone.",
     fix: "Nothing to do at first: the model is loaded again. If it persists, look at the memory, or raise `timeoutMs`.",
   },
+  IMAGE_FOLDER_UNAVAILABLE: {
+    cause:
+      "The folder of an image source is absent, may not be read, or its disk or share does not answer; or a picture that was scored cannot be removed from it.",
+    fix: "Check the path, the mount and the permissions: the process must be able to list the folder and to rename and delete in it. It is retried for ever; pictures wait there.",
+  },
+  IMAGE_URL_UNAVAILABLE: {
+    cause: "A camera is not reached, refuses, or does not answer with a whole picture in time.",
+    fix: "Read the reason; open the URL with the same user and password. It is retried for ever.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

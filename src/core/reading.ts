@@ -67,6 +67,10 @@ export type FrameDiscard =
   | "unknownSource"
   | "otherTopic"
   | "duplicate"
+  | "unreadable"
+  | "badImage"
+  | "imageTooLarge"
+  | "unscored"
   | "pipelineFault";
 
 /** Why a decoded reading left otherwise than in a message. */

@@ -7,6 +7,7 @@ import type { Logger } from "../core/logger.ts";
 import { Images } from "./images.ts";
 import type { Model, ModelStatus } from "./model.ts";
 import { pruneModels } from "./model-file.ts";
+import { type PictureScores, scorePicture, unready, type WantedScores } from "./picture-scores.ts";
 
 /** The models of the configuration, by name. Without one nothing of a runtime is loaded. */
 export class ModelSet {
@@ -39,6 +40,21 @@ export class ModelSet {
 
   get names(): readonly string[] {
     return [...this.#models.keys()];
+  }
+
+  /** Why the model cannot score now; undefined when it can. */
+  unready(model: string): ReturnType<typeof unready> {
+    return unready(this.#models.get(model));
+  }
+
+  /** Scores a picture. @throws the signal's reason */
+  async score(
+    model: string,
+    bytes: Uint8Array,
+    wanted: WantedScores,
+    signal: AbortSignal,
+  ): Promise<PictureScores> {
+    return await scorePicture(this.#models.get(model), this.images, bytes, wanted, signal);
   }
 
   /** Brings the models to what is configured; loading them goes on behind it. */

@@ -12,6 +12,7 @@ import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
 import type { ModbusLines } from "./modbus-lines.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
+import type { PicturePlace } from "./picture-scoring.ts";
 import { PollingSource } from "./polling-source.ts";
 import { refused, type WriteOutcome } from "./register-write.ts";
 import { ReplaySource } from "./replay-source.ts";
@@ -39,6 +40,8 @@ export interface Place {
   readonly api: Door;
   /** Where messages of the hub come in. */
   readonly inbox: HubInbox;
+  /** Absent where no models are loaded. */
+  readonly pictures?: PicturePlace;
 }
 
 interface Running {
@@ -224,11 +227,27 @@ export class SourceSet {
         const device = new ModbusDevice(config, this.#clock, this.#lines);
         return new PollingSource(device, config.intervalMs, sink, this.#clock);
       }
+      case "imageFolder": {
+        // Loaded when it is needed, as few boxes have a camera.
+        const { ImageFolderSource } = await import("./image-folder-source.ts");
+        return new ImageFolderSource(name, config, sink, this.#clock, this.#pictures());
+      }
+      case "imageUrl": {
+        const { ImageUrlDevice } = await import("./image-url-device.ts");
+        const device = new ImageUrlDevice(name, config, this.#place.environment, this.#pictures());
+        return new PollingSource(device, config.intervalMs, sink, this.#clock);
+      }
       case "replay":
         return new ReplaySource(config, sink, this.#clock);
       default:
         return config satisfies never;
     }
+  }
+
+  #pictures(): PicturePlace {
+    const { pictures } = this.#place;
+    if (!pictures) throw new InvariantError("a source of pictures where nothing scores them");
+    return pictures;
   }
 }
 
@@ -262,7 +281,7 @@ function transportOf(config: SourceConfig): string {
     // Only the source still knows the properties of a message, of which one may name the device.
     if (key === "device") return config.type !== "hub";
     // One that asks its device goes by the interval.
-    if (key === "intervalMs") return "decode" in config;
+    if (key === "intervalMs") return "decode" in config || config.type === "imageFolder";
     return beyondTransport.includes(key);
   };
   const known = config.type === "modbus" ? { ...config, registers: askedOf(config.registers) } : config;
