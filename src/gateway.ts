@@ -28,6 +28,7 @@ import { KeptPictures } from "./pictures/kept-pictures.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
+import { stopTimes } from "./stop-times.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
@@ -38,17 +39,6 @@ import { version } from "./version.ts";
 const housekeepingMs = 10_000;
 /** While the clock was never known good, because readings may wait for that. */
 const impatientMs = 1_000;
-/** Of a stop's time, how long finished messages may still go out. */
-const drainMs = 3_000;
-/** How long callers of the API that wait for a commit may keep a stop waiting. */
-const apiStopMs = 1_500;
-/** How long a device that hangs may keep a stop from storing what the others brought. */
-const sourcesStopMs = 2_500;
-/** The one at work in a model may take so long of the API's time; there is time left to answer that there is no score. */
-const modelStopMs = 1_000;
-/** And how long the hub's client may take to close after that. */
-const hubStopMs = 2_500;
-
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
   /** Where the store is open; a configuration that was rolled back may name another. */
@@ -267,10 +257,10 @@ export class Gateway {
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
-    this.#models.refuseAll(within(modelStopMs));
-    await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
+    this.#models.refuseAll(within(stopTimes.model));
+    await Promise.all([this.#sources.stop(within(stopTimes.sources)), this.#api.stop(within(stopTimes.api))]);
     await Promise.race([settled, aborted(deadline)]);
-    const drained = within(drainMs);
+    const drained = within(stopTimes.drain);
     // A store that fails keeps its flush waiting; the deadline ends that.
     const flushed = this.#intake
       .flush()
@@ -279,7 +269,7 @@ export class Gateway {
     await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
     const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
-    await Promise.race([idle, aborted(within(hubStopMs))]);
+    await Promise.race([idle, aborted(within(stopTimes.hub))]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
