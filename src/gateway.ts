@@ -2,6 +2,7 @@ import { AlarmPeek } from "./alarm-peek.ts";
 import { directMethods } from "./api/direct-methods.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
+import { PictureRequests } from "./api/picture-requests.ts";
 import { Readings } from "./api/readings.ts";
 import { RegisterWrites } from "./api/register-writes.ts";
 import type { SocketAnswers } from "./api/status-socket.ts";
@@ -173,7 +174,11 @@ export class Gateway {
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
-        method: directMethods(views, this.#writes),
+        method: directMethods(
+          views,
+          this.#writes,
+          new PictureRequests((...of) => this.#sources.takePicture(...of)),
+        ),
         inbox,
         onOtherTwin: () => this.#twin.forget(),
         onFatal,
@@ -369,10 +374,11 @@ export class Gateway {
     if (status.lastFault !== this.#storeStatus.lastFault) {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
-    const { alarms = [], skipped = [], ...told } = status;
+    const { alarms = [], skipped = [], raised = [], ...told } = status;
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
     this.#hub.publisher.offer(alarms);
+    this.#sources.raised(raised);
     if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }
 

@@ -1,6 +1,7 @@
 import type { JsonValue } from "../core/json.ts";
 import type { HubClientEvents } from "../hub/hub-client.ts";
 import type { ApiViews } from "./local-api.ts";
+import type { PictureRequests } from "./picture-requests.ts";
 import type { RegisterWrites } from "./register-writes.ts";
 
 /** A request or an answer has at most 128 KB (learn.microsoft.com, "Understand and invoke direct methods from IoT Hub"). */
@@ -14,6 +15,7 @@ const maxAnswerBytes = 128_000;
 export function directMethods(
   views: Pick<ApiViews, "status" | "ledger" | "deadLetters">,
   writes: Pick<RegisterWrites, "answer">,
+  pictures: Pick<PictureRequests, "take">,
 ): NonNullable<HubClientEvents["method"]> {
   const methods: Readonly<Record<string, () => object | Promise<object>>> = {
     getStatus: views.status,
@@ -22,9 +24,10 @@ export function directMethods(
   };
   return async (name, payload) => {
     if (name === "writeRegister") return await writes.answer(payload);
+    if (name === "takePicture") return await pictures.take(payload);
     const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
     if (!method) {
-      const known = [...Object.keys(methods), "writeRegister"].join(", ");
+      const known = [...Object.keys(methods), "writeRegister", "takePicture"].join(", ");
       return refusal(404, `there is no method ${JSON.stringify(name)}, but ${known}`);
     }
     const text = JSON.stringify(await method());

@@ -1,6 +1,6 @@
 import { resolve, sep } from "node:path";
 import type { Problem } from "../core/errors.ts";
-import type { Config, ImageFolderSourceConfig, ImageSourceConfig } from "./schema.ts";
+import type { Config, ImageFolderSourceConfig, ImageSourceConfig, ImageUrlSourceConfig } from "./schema.ts";
 
 /** What a source of pictures needs of the rest of the configuration. */
 export function imageContradictions(source: ImageSourceConfig, path: string, { models }: Config): Problem[] {
@@ -39,4 +39,21 @@ export function moveContradictions(
   if (to !== from && to !== resolve(folder, "rejected") && !to.startsWith(resolve(folder, "rejected") + sep))
     return [];
   return [{ path: `${path}.moveTo`, message: "is the watched folder itself, or that of rejected pictures" }];
+}
+
+/** A condition is of a source that is on, and comes of alarms. */
+export function conditionContradictions(
+  { when }: ImageUrlSourceConfig,
+  path: string,
+  { alarms, sources }: Config,
+): Problem[] {
+  if (!when) return [];
+  const problems: Problem[] = [];
+  if (alarms.state === "off")
+    problems.push({ path: `${path}.when`, message: "there are no alarms, because alarms.state is off" });
+  const isThere = when.source === undefined || Object.hasOwn(sources, when.source);
+  if (!isThere) problems.push({ path: `${path}.when.source`, message: `there is no source ${when.source}` });
+  if (when.device === undefined && when.source === undefined)
+    problems.push({ path: `${path}.when`, message: "names neither a device nor a source" });
+  return problems;
 }

@@ -98,7 +98,21 @@ export const imageUrlSource = z
     username: z.string().min(1).max(256).optional().describe("Of HTTP's basic authentication"),
     password: secret.optional(),
     caFile,
-    intervalMs: ms(100, day).default(10_000).describe("How often a picture is taken"),
+    intervalMs: ms(100, day)
+      .optional()
+      .describe("How often a picture is taken; without it only as `when` says, and when `takePicture` asks"),
+    when: z
+      .strictObject({
+        device: deviceName.optional(),
+        source: entryName.optional(),
+        channel: channelName.optional(),
+        alarm: z.enum(["any", "bad", "silent"]).default("any").describe("What its alarm turns to"),
+      })
+      .optional()
+      .describe("A picture is taken when an alarm begins that is about all that is named here"),
+    minSpacingMs: ms(0, day)
+      .default(5_000)
+      .describe("Least time from the last picture to one out of turn; what asks meanwhile waits for its end"),
     timeoutMs: ms(100, 120_000).default(10_000).describe("Until the whole picture must have come"),
   })
   .describe("Pictures that a camera gives when it is asked over HTTP, scored by a model");

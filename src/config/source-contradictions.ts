@@ -6,7 +6,7 @@ import { sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { decodeContradictions } from "./decode-contradictions.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf, hexOf } from "./i2c-address.ts";
-import { imageContradictions, moveContradictions } from "./image-contradictions.ts";
+import { conditionContradictions, imageContradictions, moveContradictions } from "./image-contradictions.ts";
 import { imageFrameBytes } from "./image-source-schema.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
 import { queueBytes } from "./queue-bytes.ts";
@@ -105,7 +105,7 @@ function contradictionsOf(source: SourceConfig, here: Here): Problem[] {
     case "imageFolder":
       return ofImageFolder(source, here);
     case "imageUrl":
-      return ofImages(source, here);
+      return [...ofImages(source, here), ...conditionContradictions(source, here.path, here.config)];
     default:
       return source satisfies never;
   }

@@ -1,3 +1,4 @@
+import { pictureField } from "../config/decoding.ts";
 import type { Config, ModbusSourceConfig, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
@@ -6,6 +7,7 @@ import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { skipped } from "../core/skipped.ts";
+import type { RaisedAlarm } from "../detect/raised-alarms.ts";
 import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
@@ -51,6 +53,13 @@ interface Running {
   /** Fingerprint of what the other end keeps for it, across its stops. */
   readonly session: string | undefined;
 }
+
+/** What became of a picture that somebody asked for. */
+export type PictureTaken =
+  | { readonly kind: "taken"; readonly scores: Record<string, number> }
+  | { readonly kind: "unknownSource" }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "late" };
 
 /** Longer than any source takes to stop. */
 const usualStopTimeoutMs = 10_000;
@@ -98,6 +107,22 @@ export class SourceSet {
     return (
       (await running.source.write?.(channel, value)) ?? refused("notWritable", `source ${name} only reads`)
     );
+  }
+
+  /** Tells them all of alarms that were committed. */
+  raised(alarms: readonly RaisedAlarm[]): void {
+    for (const alarm of alarms) for (const { source } of this.#running.values()) source.raised?.(alarm);
+  }
+
+  /** Takes a picture now, or as soon as the source's spacing lets it. Never rejects. */
+  async takePicture(name: string, signal: AbortSignal): Promise<PictureTaken> {
+    const taking = this.#running.get(name)?.source.takePicture?.();
+    if (!taking) return { kind: "unknownSource" };
+    const asked = await Promise.race([taking, aborted(signal)]);
+    if (!asked) return { kind: "late" };
+    if (asked.kind === "failed") return asked;
+    const { [pictureField]: _, ...scores } = JSON.parse(Buffer.from(asked.frame).toString("utf8"));
+    return { kind: "taken", scores };
   }
 
   /**
@@ -234,8 +259,9 @@ export class SourceSet {
       }
       case "imageUrl": {
         const { ImageUrlDevice } = await import("./image-url-device.ts");
+        const { ImageUrlSource } = await import("./image-url-source.ts");
         const device = new ImageUrlDevice(name, config, this.#place.environment, this.#pictures());
-        return new PollingSource(device, config.intervalMs, sink, this.#clock);
+        return new ImageUrlSource(device, config, sink, this.#clock);
       }
       case "replay":
         return new ReplaySource(config, sink, this.#clock);

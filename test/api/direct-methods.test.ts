@@ -10,9 +10,10 @@ const views = {
 };
 
 const nothing = { answer: () => Promise.reject(new Error("nobody writes")) };
+const noCamera = { take: () => Promise.reject(new Error("nobody takes pictures")) };
 
 test("an answer beyond a direct method's bound is refused, not cut", async () => {
-  const method = directMethods(views, nothing);
+  const method = directMethods(views, nothing, noCamera);
   expect(await method("getLedger", null)).toEqual({ status: 200, payload: views.ledger() });
   expect(await method("getStatus", null)).toMatchObject({
     status: 413,
@@ -21,7 +22,7 @@ test("an answer beyond a direct method's bound is refused, not cut", async () =>
 });
 
 test("a view that fails, and a method of no name, are answered", async () => {
-  const method = directMethods(views, nothing);
+  const method = directMethods(views, nothing, noCamera);
   const answers: string[] = [];
   const call = { kind: "method", name: "getDeadLetters", requestId: "7" } as const;
   const events = { lost: () => undefined, desired: () => undefined, method };

@@ -140,6 +140,17 @@ describe("sources that contradict themselves or each other", () => {
       expect(of({ a: { ...url, url: wrong } })).toEqual(["sources.a.url"]);
   });
 
+  test("a condition for pictures is of alarms, and of a device or a source that is there", () => {
+    const camera = { type: "imageUrl", url: "http://cam/s.jpg", model: "zoo", device: "c" };
+    const of = (when: JsonObject, alarms: JsonObject = {}) =>
+      paths({ models: { zoo: { file: "/m.onnx" } }, alarms, sources: { a: { ...camera, when } } });
+    expect(of({ device: "oven-1", channel: "temperature", alarm: "bad" })).toEqual([]);
+    expect(of({ source: "a" })).toEqual([]);
+    expect(of({ source: "b" })).toEqual(["sources.a.when.source"]);
+    expect(of({ channel: "temperature" })).toEqual(["sources.a.when"]);
+    expect(of({ device: "oven-1" }, { state: "off" })).toEqual(["sources.a.when"]);
+  });
+
   test("pictures that are moved go elsewhere", () => {
     const moved = (more: JsonObject) => {
       const a = { type: "imageFolder", folder: "/d", model: "zoo", device: "c", ...more };
