@@ -52,6 +52,7 @@ export class Gateway {
   readonly #sources: SourceSet;
   readonly #readings: Readings;
   readonly #writes: RegisterWrites;
+  readonly #pictures: PictureRequests;
   readonly #models: ModelSet;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
@@ -138,6 +139,12 @@ export class Gateway {
     this.#models = new ModelSet(storeFolder, environment, clock, log.child({ stage: "infer" }));
     const pictures = { scorer: this.#models, kept: new KeptPictures(storeFolder, clock) };
     const place = { gateway: config.gateway.name, environment, api: apiDoor, inbox, pictures };
+    this.#pictures = new PictureRequests(
+      (...of) => this.#sources.takePicture(...of),
+      pictures.kept,
+      () => configuration.current.config.sources,
+      log.child({ stage: "pictures" }),
+    );
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#writes = new RegisterWrites(
@@ -174,11 +181,7 @@ export class Gateway {
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
-        method: directMethods(
-          views,
-          this.#writes,
-          new PictureRequests((...of) => this.#sources.takePicture(...of)),
-        ),
+        method: directMethods(views, this.#writes, this.#pictures),
         inbox,
         onOtherTwin: () => this.#twin.forget(),
         onFatal,
@@ -228,6 +231,7 @@ export class Gateway {
       store: this.#storeStatus,
       flash: flashWear(),
       writes: this.#writes.counts,
+      uploads: this.#pictures.uploads,
       models: this.#models.status,
       api: this.#api.status,
     };

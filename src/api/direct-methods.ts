@@ -15,7 +15,7 @@ const maxAnswerBytes = 128_000;
 export function directMethods(
   views: Pick<ApiViews, "status" | "ledger" | "deadLetters">,
   writes: Pick<RegisterWrites, "answer">,
-  pictures: Pick<PictureRequests, "take">,
+  pictures: Pick<PictureRequests, "take" | "list" | "upload">,
 ): NonNullable<HubClientEvents["method"]> {
   const methods: Readonly<Record<string, () => object | Promise<object>>> = {
     getStatus: views.status,
@@ -25,9 +25,17 @@ export function directMethods(
   return async (name, payload) => {
     if (name === "writeRegister") return await writes.answer(payload);
     if (name === "takePicture") return await pictures.take(payload);
+    if (name === "listPictures") return await pictures.list(payload);
+    if (name === "uploadPicture") return await pictures.upload(payload);
     const method = Object.hasOwn(methods, name) ? methods[name] : undefined;
     if (!method) {
-      const known = [...Object.keys(methods), "writeRegister", "takePicture"].join(", ");
+      const known = [
+        ...Object.keys(methods),
+        "writeRegister",
+        "takePicture",
+        "listPictures",
+        "uploadPicture",
+      ].join(", ");
       return refusal(404, `there is no method ${JSON.stringify(name)}, but ${known}`);
     }
     const text = JSON.stringify(await method());

@@ -14,6 +14,12 @@ export function imageContradictions(source: ImageSourceConfig, path: string, { m
       hint: names.length === 0 ? "add it to models" : `there are: ${names.join(", ")}`,
     });
   }
+  if (source.upload && !source.keep)
+    problems.push({
+      path: `${path}.upload`,
+      message: "no picture is kept that could be uploaded",
+      hint: "set keep",
+    });
   if (source.top === 0 && source.labels.length === 0)
     problems.push({
       path: `${path}.top`,

@@ -43,11 +43,30 @@ const imageCommon = {
         .describe("Compared with `probability` is the most probable of the labels that are told"),
       probability: z.number().min(0).max(1).default(0.5),
       maxFiles: z.int().min(1).max(10_000).default(100),
-      maxBytes: z.int().min(1_024).max(1_000_000_000_000).default(100_000_000),
+      maxBytes: z.int().min(1_024).max(100_000_000_000).default(100_000_000),
     })
     .optional()
     .describe(
       "Keeps scored pictures in `pictures` in the store's folder, beside `store.maxBytes`; the oldest go first. Without it none is kept",
+    ),
+  upload: z
+    .strictObject({
+      hosts: z
+        .array(
+          z
+            .string()
+            .regex(
+              /^([a-z0-9.-]+|\[[0-9a-f:]+\])(:\d{1,5})?$/,
+              "must be a host in lower case, with a port unless it is the usual one",
+            ),
+        )
+        .min(1)
+        .max(16)
+        .describe("Such as `account.blob.core.windows.net`"),
+    })
+    .optional()
+    .describe(
+      "Lets the direct method `uploadPicture` put kept pictures to URLs of these hosts; without it nowhere. Not in a twin",
     ),
 };
 

@@ -10,7 +10,8 @@ const views = {
 };
 
 const nothing = { answer: () => Promise.reject(new Error("nobody writes")) };
-const noCamera = { take: () => Promise.reject(new Error("nobody takes pictures")) };
+const noPictures = () => Promise.reject(new Error("nobody takes or sends pictures"));
+const noCamera = { take: noPictures, list: noPictures, upload: noPictures };
 
 test("an answer beyond a direct method's bound is refused, not cut", async () => {
   const method = directMethods(views, nothing, noCamera);

@@ -3,12 +3,17 @@ import { mkdirSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { request } from "node:http";
 import { join } from "node:path";
 import sharp from "sharp";
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { resNet } from "../../bench/onnx/resnet.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { modelFile } from "../infer/running-model.ts";
-import { until } from "../support/until.ts";
+import { until as untilWithin } from "../support/until.ts";
 import { startGateway } from "./api-gateway.ts";
+
+/** A model loads and scores on a busy machine. */
+const patienceMs = 60_000;
+vi.setConfig({ testTimeout: 3 * patienceMs });
+const until = (what: string, condition: () => boolean) => untilWithin(what, condition, patienceMs);
 
 interface Listed {
   readonly source: string;

@@ -217,8 +217,12 @@ describe("a secret in a twin", () => {
     expect(refused("other", { ...camera, folder: "/srv/photos" })).toBe("sources.other.folder");
     expect(refused("closed", { state: "on" })).toBe("sources.closed.state");
     expect(refused("c", { state: "off" })).toBeUndefined();
+    const sends = { keep: {}, upload: { hosts: ["blobs.example"] } };
+    expect(refused("c", sends)).toBe("sources.c.upload");
+    expect(refused("c", { keep: {} })).toBeUndefined();
     const camera2 = { type: "imageUrl", url: "http://cam/s.jpg", model: "zoo", device: "d" };
     expect(refused("other", camera2)).toBeUndefined();
+    expect(refused("other", { ...camera2, ...sends })).toBe("sources.other.upload");
     expect(refused("other", { ...camera2, password: { env: "HOME" } })).toBe("sources.other.password");
   });
 

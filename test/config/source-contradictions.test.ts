@@ -132,6 +132,12 @@ describe("sources that contradict themselves or each other", () => {
     expect(of({ a: camera({ model: "zo", state: "off" }) })).toEqual([]);
     expect(of({ a: camera({ top: 0 }) })).toEqual(["sources.a.top"]);
     expect(of({ a: camera({ top: 0, labels: ["person"] }) })).toEqual([]);
+    const upload = { hosts: ["blobs.example", "127.0.0.1:10000"] };
+    expect(of({ a: camera({ keep: {}, upload }) })).toEqual([]);
+    expect(of({ a: camera({ upload }) })).toEqual(["sources.a.upload"]);
+    expect(of({ a: camera({ keep: {}, upload: { hosts: ["https://blobs.example"] } }) })).toEqual([
+      "sources.a.upload.hosts.0",
+    ]);
     expect(of({ a: camera(), b: camera({ folder: "/x/../d/" }) })).toEqual(["sources.b.folder"]);
     const url = { type: "imageUrl", url: "https://cam/s.jpg", model: "zoo", device: "c" };
     expect(of({ a: url, b: url })).toEqual([]);
