@@ -128,11 +128,15 @@ test("other names, folders, pipes and links are left alone, and those that look 
 
 test("a file that becomes a pipe or a link after it was looked at keeps nobody waiting, and is not followed", async () => {
   const pictures = new PictureFolder(config(), clock);
+  const secret = join(folder, "secret");
   for (const become of [
     (path: string) => execFileSync("mkfifo", [path]),
-    (path: string) => symlinkSync("/etc/hostname", path),
+    (path: string) => symlinkSync(secret, path),
   ]) {
     drop("a.jpg");
+    renameSync(join(folder, "a.jpg"), secret);
+    drop("a.jpg");
+    for (const path of [secret, join(folder, "a.jpg")]) utimesSync(path, 1, 1);
     const [picture] = (await pictures.look(none)).whole;
     rmSync(join(folder, "a.jpg"));
     become(join(folder, "a.jpg"));
@@ -252,7 +256,7 @@ test("of a folder of many files no more than a thousand are looked at in one go,
   for (let i = 0; i < 1_200; i++) drop(`${i}.jpg`);
   const { whole, isAll } = await new PictureFolder(config(), clock).look(none);
   expect([whole.length, isAll]).toEqual([1_000, false]);
-  const { box, ...source } = running();
+  const { box, ...source } = running({ lookMs: 3_600_000 });
   await source.until("all are gone", () => names().length === 0);
   expect(box.frames).toHaveLength(1_200);
 });
