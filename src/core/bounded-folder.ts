@@ -51,21 +51,32 @@ export class BoundedFolder {
     if (!this.#mayHold(bytes) || kept.some((each) => each.name.endsWith(`-${name}`))) return;
     await this.#makeRoom(kept, 1, bytes);
     const named = stamped(name, wallMs);
-    await this.#write(`${named}${about}`, Buffer.from(text));
-    await this.#write(named, file);
+    try {
+      await this.#write(`${named}${about}`, Buffer.from(text));
+      await this.#write(named, file);
+    } catch (error) {
+      // On a full disk, what is half there would be all that gathers.
+      await rm(join(this.#path, `${named}${about}`), { force: true });
+      throw error;
+    }
     this.#add(kept, named, bytes);
   }
 
   async #write(name: string, bytes: Uint8Array): Promise<void> {
     const path = join(this.#path, name);
-    const handle = await open(`${path}${partial}`, "w", 0o640);
     try {
-      await handle.writeFile(bytes);
-      await handle.sync();
-    } finally {
-      await handle.close();
+      const handle = await open(`${path}${partial}`, "w", 0o640);
+      try {
+        await handle.writeFile(bytes);
+        await handle.sync();
+      } finally {
+        await handle.close();
+      }
+      await rename(`${path}${partial}`, path);
+    } catch (error) {
+      await rm(`${path}${partial}`, { force: true });
+      throw error;
     }
-    await rename(`${path}${partial}`, path);
   }
 
   #mayHold(bytes: number): boolean {

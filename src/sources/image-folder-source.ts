@@ -110,6 +110,8 @@ export class ImageFolderSource extends LoopSource {
 
   /** Scores one. Returns what it has to wait for. */
   async #take(picture: Dropped, signal: AbortSignal): Promise<SourceStatus | undefined> {
+    const { waits } = this.#scoring;
+    if (waits) return waits;
     const bytes = await this.#read(picture, signal);
     if (bytes === undefined) return undefined;
     if (typeof bytes === "string") return this.#discard(picture, bytes);
@@ -133,10 +135,14 @@ export class ImageFolderSource extends LoopSource {
   /** One that the disk does not give stays, and keeps no other one waiting. */
   async #read(picture: Dropped, signal: AbortSignal): ReturnType<PictureFolder["read"]> {
     try {
-      return await this.#step(`reading ${picture.name}`, () => this.#folder.read(picture), signal);
+      return await this.#step(
+        `reading ${JSON.stringify(picture.name)}`,
+        () => this.#folder.read(picture),
+        signal,
+      );
     } catch (error) {
       signal.throwIfAborted();
-      this.#unread = failure(`picture ${picture.name}`, error);
+      this.#unread = failure(`picture ${JSON.stringify(picture.name)}`, error);
       return undefined;
     }
   }
@@ -169,7 +175,7 @@ export class ImageFolderSource extends LoopSource {
     const { picture, isScored } = done;
     const remove = () => (isScored ? this.#folder.finish(picture) : this.#folder.reject(picture));
     try {
-      await this.#step(`removing ${picture.name}`, remove, signal);
+      await this.#step(`removing ${JSON.stringify(picture.name)}`, remove, signal);
       this.#stuck.delete(picture.name);
     } catch (error) {
       signal.throwIfAborted();

@@ -40,7 +40,9 @@ export class PictureScoring {
 
   /** What is wrong with the readings, while there are some. */
   get trouble(): readonly string[] {
-    const missing = this.#missing.map((label) => `the model has no label ${label}`);
+    const [label, ...others] = this.#missing;
+    const more = others.length === 0 ? "" : `, nor ${others.length} others of labels`;
+    const missing = label === undefined ? [] : [`the model has no label ${label}${more}`];
     return this.#unkept === undefined ? missing : [...missing, this.#unkept];
   }
 

@@ -58,7 +58,6 @@ export class PollingSource extends LoopSource {
   /** Failures since the last answer, and how long the last one held up others. */
   #failures = 0;
   #heldUpMs = 0;
-
   /** Who waits for the next answer. */
   #askers: ((asked: Asked) => void)[] = [];
   /** Monotonic ms at which it is to be asked out of turn, and was asked last. */

@@ -55,6 +55,14 @@ test("a file of a name that is kept already is not kept twice", async () => {
   expect(readFileSync(join(folder, "kept", at(1, "1.jpg")))).toHaveLength(10);
 });
 
+test("a file that cannot be written leaves nothing behind", async () => {
+  const files = open(5);
+  await put(files, "1.jpg", 1);
+  mkdirSync(join(folder, "kept", at(2, "2.jpg")));
+  await expect(put(files, "2.jpg", 2)).rejects.toThrow("EISDIR");
+  expect(kept()).toEqual([at(1, "1.jpg"), at(1, "1.jpg.json"), at(2, "2.jpg")]);
+});
+
 test("what could not stay is deleted, or not written at all", async () => {
   await take(open(0), "1.jpg", 1);
   await take(open(5, 9), "2.jpg", 2);

@@ -130,6 +130,13 @@ test("a picture that cannot be scored is a discard, and told", async () => {
   expect(late.device.trouble).toContain("it is lost");
 });
 
+test("labels that the model does not have are told, in few words", async () => {
+  const missing = ["dog", ...Array.from({ length: 60 }, (_, i) => `label-${i}`)];
+  const { ask, device } = await asked(await camera(serving), {}, () => ({ ...cat, missing }));
+  expect(await ask()).toMatchObject({ cat: 0.75 });
+  expect(device.trouble).toBe("the model has no label dog, nor 60 others of labels");
+});
+
 test("while the model cannot be asked, the camera is not", async () => {
   let requests = 0;
   const url = await camera((request, response) => {
