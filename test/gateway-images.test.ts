@@ -142,7 +142,10 @@ test("whatever lies in the folder, no picture is missed, and each file that is n
     return Object.values(frameDiscards ?? {}).reduce((sum, count) => sum + (count ?? 0), 0) === 5;
   });
   expect(await box.discardsOf("camera")).toEqual({ imageTooLarge: 1, badImage: 2, empty: 1, overlong: 1 });
-  expect(await box.reasonOf("camera")).toContain("is no plain file");
+  await box.untilStatus(
+    "the others are told",
+    ({ sources }) => sources.camera?.reason?.includes("is no plain file") === true,
+  );
   put("good.jpg", picture);
   await until("the picture", () => box.readingsOf("gate").length === 1);
   await until(
