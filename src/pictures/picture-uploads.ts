@@ -1,5 +1,4 @@
 import type { IncomingMessage } from "node:http";
-import { request as requestSecurely } from "node:https";
 import type { Config } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
 import { request as requestPlainly } from "../core/http.ts";
@@ -116,19 +115,17 @@ export class PictureUploads {
 }
 
 /** A blob in one piece: "Put Blob" (learn.microsoft.com/rest/api/storageservices/put-blob); a redirect is an answer. */
-function put(url: URL, bytes: Uint8Array, type: string, signal: AbortSignal): Promise<IncomingMessage> {
+async function put(url: URL, bytes: Uint8Array, type: string, signal: AbortSignal): Promise<IncomingMessage> {
   const headers = { "content-type": type, "content-length": bytes.length, "x-ms-blob-type": "BlockBlob" };
   const options = { method: "PUT", headers, signal, agent: false };
-  return new Promise((resolve, reject) => {
+  // Loaded when it is needed: most boxes never send a picture.
+  const request = url.protocol === "https:" ? (await import("node:https")).request : requestPlainly;
+  return await new Promise((resolve, reject) => {
     const answered = (response: IncomingMessage) => {
       // Nobody reads what it says beyond its head.
       response.on("error", () => undefined).resume();
       resolve(response);
     };
-    const call =
-      url.protocol === "https:"
-        ? requestSecurely(url, options, answered)
-        : requestPlainly(url, options, answered);
-    call.on("error", reject).end(bytes);
+    request(url, options, answered).on("error", reject).end(bytes);
   });
 }

@@ -98,6 +98,7 @@ export class PollingSource extends LoopSource {
 
   protected override async run(signal: AbortSignal): Promise<void> {
     this.set({ state: "opening", reason: undefined });
+    signal.addEventListener("abort", () => this.#wake?.(), { once: true });
     while (!signal.aborted) {
       try {
         await this.#device.open(signal);
@@ -147,14 +148,13 @@ export class PollingSource extends LoopSource {
   /** Sleeps until its turn, or until it is wanted. */
   async #until(dueMs: number, signal: AbortSignal): Promise<void> {
     for (;;) {
+      signal.throwIfAborted();
       const sleepMs = Math.min(dueMs, this.#wantedMs) - this.#clock.monotonic();
       if (sleepMs <= 0) return;
       const awake = new AbortController();
       this.#wake = () => awake.abort();
-      const either = AbortSignal.any([signal, awake.signal]);
-      await this.#clock.sleep(Math.min(sleepMs, longestSleepMs), either).catch(() => undefined);
+      await this.#clock.sleep(Math.min(sleepMs, longestSleepMs), awake.signal).catch(() => undefined);
       this.#wake = undefined;
-      signal.throwIfAborted();
     }
   }
 

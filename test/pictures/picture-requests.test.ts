@@ -1,11 +1,13 @@
 /** What the direct methods for pictures take and answer; the receiver of uploads is a real HTTP server. */
 import { createServer, type IncomingMessage, type RequestListener } from "node:http";
+import { createServer as createSecureServer } from "node:https";
 import type { AddressInfo } from "node:net";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
 import { PictureRequests } from "../../src/api/picture-requests.ts";
 import { checkConfig } from "../../src/config/check.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonValue } from "../../src/core/json.ts";
+import { createServerCertificate } from "../../src/embedded-hub/certificates.ts";
 import { KeptPictures } from "../../src/pictures/kept-pictures.ts";
 import { PictureUploads } from "../../src/pictures/picture-uploads.ts";
 import type { PictureTaken } from "../../src/sources/source-set.ts";
@@ -128,6 +130,21 @@ test("what the other end says, or does not say in time, is told and counted", as
   const silent = await blobs(() => undefined, { deadlineMs: 200 });
   expect(await silent.uploads.upload("gate", name, silent.url)).toMatchObject({ kind: "late" });
   expect(silent.uploads.counts).toMatchObject({ late: 1, uploaded: 0 });
+});
+
+test("over TLS the other end has to prove its name", async () => {
+  let requests = 0;
+  const { certificatePem: cert, privateKeyPem: key } = await createServerCertificate(["localhost"], []);
+  const server = createSecureServer({ key, cert }, () => requests++);
+  await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
+  onTestFinished(() => void server.close());
+  const host = `localhost:${(server.address() as AddressInfo).port}`;
+  const { upload } = await blobs(created, { hosts: [host] });
+  expect(await upload({ url: `https://${host}/a` })).toMatchObject({
+    status: 503,
+    payload: { message: expect.stringMatching(/certificate/) },
+  });
+  expect(requests).toBe(0);
 });
 
 test("what is kept is listed, of a source or of all, and so is what comes before", async () => {
