@@ -153,6 +153,6 @@ const explanations: Record<FrameDiscard, string> = {
   unreadable: "may not be read",
   badImage: "is no image that can be read",
   imageTooLarge: "is an image of too many pixels",
-  unscored: "was not scored, because the model could not be asked",
+  unscored: "was not scored, because the model failed or could not be asked",
   pipelineFault: "cannot be processed",
 };

@@ -27,6 +27,8 @@ export type PictureScores =
     }
   /** It is no picture that can be scored, now or later. */
   | { readonly kind: "discard"; readonly reason: FrameDiscard; readonly message: string }
+  /** The model failed at it, and whether it is the picture's doing only others can show. */
+  | { readonly kind: "failed"; readonly message: string }
   /** The model cannot be asked at the moment, whatever the picture. `isPassing`: it loads, or others ask it. */
   | { readonly kind: "wait"; readonly isPassing: boolean; readonly message: string };
 
@@ -68,9 +70,9 @@ export function unready(model: Model | undefined): Extract<PictureScores, { kind
 const wait = (message: string, isPassing = false) => ({ kind: "wait", isPassing, message }) as const;
 const absent = wait("it is not there");
 
-/** An image is of the model's size before it comes there, so what fails in the model is not the picture's doing. */
 function refused({ refusal, message }: Refusal): PictureScores {
   if (refusal === "badImage" || refusal === "imageTooLarge")
     return { kind: "discard", reason: refusal, message };
+  if (refusal === "modelFailed" || refusal === "remoteFailed") return { kind: "failed", message };
   return wait(message, refusal === "busy" || refusal === "stopping");
 }

@@ -23,6 +23,11 @@ const mostStuck = 1_000;
 /** Until they are tried again. */
 const stuckMs = 30_000;
 
+/** So often a model may fail at a picture, when it scores others meanwhile; */
+const mostFailures = 5;
+/** and at so many pictures of one pass. */
+const mostFailed = 32;
+
 /** A picture that was looked at, and waits for a commit to go. */
 interface Done {
   readonly picture: Dropped;
@@ -46,8 +51,12 @@ export class ImageFolderSource extends LoopSource {
   readonly #stuck = new Map<string, Done>();
   #stuckReason = "";
   #stuckTriedMs = 0;
-  /** Of the last pass: a picture that the disk did not give. */
+  /** Of the last pass: a picture that the disk did not give, or at which the model failed; and how many of these. */
   #unread: SourceStatus | undefined;
+  #failedNow = 0;
+  #scored = 0;
+  /** By name, at what the model failed: how often, and how many pictures had been scored before that. */
+  readonly #failed = new Map<string, { readonly identity: string; times: number; readonly scored: number }>();
 
   constructor(
     source: string,
@@ -89,6 +98,7 @@ export class ImageFolderSource extends LoopSource {
     await this.#remove(signal);
     await this.#unstick(signal);
     this.#unread = undefined;
+    this.#failedNow = 0;
     const { lookMs } = this.#config;
     const look = () => this.#folder.look(new Set(this.#stuck.keys()));
     const { whole, wholeInMs = lookMs, isAll, trouble } = await this.#step("looking into it", look, signal);
@@ -98,7 +108,7 @@ export class ImageFolderSource extends LoopSource {
       if (this.#stuck.size >= mostStuck) break;
       waits = await this.#take(picture, signal);
       if (this.#done.length >= mostTaken) await this.#remove(signal);
-      if (waits) break;
+      if (waits || this.#failedNow >= mostFailed) break;
     }
     await this.#remove(signal);
     const blocked = waits ?? this.#unread ?? this.#stuckStatus();
@@ -122,8 +132,12 @@ export class ImageFolderSource extends LoopSource {
         return this.#scoring.statusOf(scored);
       case "discard":
         return this.#discard(picture, scored.reason, bytes);
+      case "failed":
+        return this.#fails(picture, bytes, scored.message);
       case "scored": {
         await this.#frame(pictureFrame(identity, scored), signal);
+        this.#failed.delete(picture.name);
+        this.#scored++;
         this.#isDone({ picture, isScored: true });
         return undefined;
       }
@@ -145,6 +159,25 @@ export class ImageFolderSource extends LoopSource {
       this.#unread = failure(`picture ${JSON.stringify(picture.name)}`, error);
       return undefined;
     }
+  }
+
+  /** A model that fails at all pictures is to blame, and they wait; one that scores others is not. */
+  #fails(picture: Dropped, bytes: Uint8Array, message: string): undefined {
+    const identity = identityOf(picture);
+    const before = this.#failed.get(picture.name);
+    const failed = before?.identity === identity ? before : { identity, times: 0, scored: this.#scored };
+    failed.times++;
+    if (failed.times >= mostFailures && this.#scored > failed.scored) {
+      this.#failed.delete(picture.name);
+      return this.#discard(picture, "unscored", bytes);
+    }
+    // Those that went by themselves are never taken out.
+    if (this.#failed.size >= mostStuck) this.#failed.clear();
+    this.#failed.set(picture.name, failed);
+    this.#failedNow++;
+    const reason = `the model ${this.#config.model} failed at ${JSON.stringify(picture.name)}: ${message}`;
+    this.#unread = { state: "failed", reason };
+    return undefined;
   }
 
   #discard(picture: Dropped, reason: FrameDiscard, bytes?: Uint8Array): undefined {

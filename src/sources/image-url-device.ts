@@ -69,6 +69,10 @@ export class ImageUrlDevice implements PolledDevice {
         this.#unread = this.#scoring.statusOf(scored).reason;
         discard("unscored", bytes.length);
         return undefined;
+      case "failed":
+        this.#unread = `the model failed at the last picture: ${scored.message}`;
+        discard("unscored", bytes.length);
+        return undefined;
       case "discard":
         this.#unread = `no reading came of the last picture: ${scored.message}`;
         discard(scored.reason, bytes.length, bytes);

@@ -53,7 +53,7 @@ function running(more: object = {}) {
     status: { state: "stopped", reason: undefined } as SourceStatus,
     scored: 0,
     hasRoom: true,
-    answer: (): PictureScores => cat,
+    answer: (_bytes: Uint8Array): PictureScores => cat,
     committed: (): Promise<void> => Promise.resolve(),
   };
   const sink = {
@@ -67,9 +67,9 @@ function running(more: object = {}) {
   };
   const scorer = {
     unready: () => undefined,
-    score: async () => {
+    score: async (_: string, bytes: Uint8Array) => {
       box.scored++;
-      return box.answer();
+      return box.answer(bytes);
     },
   };
   const kept = { keep: async () => undefined };
@@ -205,6 +205,35 @@ test("what is no picture is a discard with its reason, kept within bounds, and t
   box.answer = () => cat;
   drop("b.jpg");
   await source.until("the next", () => box.frames.length === 1);
+});
+
+test("a picture at which the model alone fails is a discard after a while, and holds up no other", async () => {
+  const { box, ...source } = running();
+  const fails = (bytes: Uint8Array) => Buffer.from(bytes).toString().includes("poison");
+  box.answer = (bytes) => (fails(bytes) ? { kind: "failed", message: "no number" } : cat);
+  drop("a.jpg", "poison");
+  await source.until(
+    "it says so",
+    () => box.status.reason?.includes('failed at "a.jpg": no number') === true,
+  );
+  expect(box.status.state).toBe("failed");
+  drop("b.jpg");
+  await source.until("the other", () => box.frames.length === 1);
+  await source.until("it is given up", () => box.discards.length === 1);
+  expect([box.discards, box.scored]).toEqual([["unscored 6"], 6]);
+  await source.until("it is open", () => box.status.state === "open");
+  expect(names()).toEqual(["rejected"]);
+});
+
+test("while the model fails at all pictures, they wait", async () => {
+  const { box, ...source } = running();
+  box.answer = () => ({ kind: "failed", message: "no number" });
+  for (let i = 0; i < 40; i++) drop(`${i}.jpg`);
+  await source.until("it was tried often", () => box.scored > 10 * 32);
+  expect([box.discards, names().length, box.status.state]).toEqual([[], 40, "failed"]);
+  box.answer = () => cat;
+  await source.until("all are scored", () => names().length === 0);
+  expect([box.frames.length, box.discards]).toEqual([40, []]);
 });
 
 test("a picture that may not be read is a discard", async (context) => {

@@ -128,6 +128,9 @@ test("a picture that cannot be scored is a discard, and told", async () => {
   const late = await asked(url, {}, () => ({ kind: "wait", isPassing: false, message: "it is lost" }));
   expect([await late.ask(), late.seen.discards]).toEqual([undefined, ["unscored 9"]]);
   expect(late.device.trouble).toContain("it is lost");
+  const failing = await asked(url, {}, () => ({ kind: "failed", message: "no number" }));
+  expect([await failing.ask(), failing.seen.discards]).toEqual([undefined, ["unscored 9"]]);
+  expect(failing.device.trouble).toContain("no number");
 });
 
 test("labels that the model does not have are told, in few words", async () => {
