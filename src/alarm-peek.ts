@@ -110,6 +110,7 @@ function waitsForNobody(source: Config["sources"][string] | undefined, hub: Conf
   switch (source?.type) {
     case undefined:
     case "http":
+    case "imageFolder":
       return false;
     case "mqtt":
       return source.qos === 0;

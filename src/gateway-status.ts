@@ -7,6 +7,7 @@ import type { IntakeStatus } from "./journal/intake-contract.ts";
 import { totalsPerSource } from "./ledger/ledger-report.ts";
 import { type FlashWear, freeDisk, freeRam, load } from "./observe/health.ts";
 import type { BillStatus } from "./outbox/bill.ts";
+import type { UploadCounts } from "./pictures/picture-uploads.ts";
 import type { PublisherStatus } from "./publish/publisher.ts";
 import type { ScoringStatus } from "./scoring-side.ts";
 import type { SourceStatus } from "./sources/source.ts";
@@ -41,6 +42,8 @@ export interface GatewayStatus extends ScoringStatus {
   readonly flash: FlashWear;
   /** What became of values that were to be set in field devices, since the start. */
   readonly writes: WriteCounts;
+  /** What became of pictures that were to be uploaded, since the start. */
+  readonly uploads: UploadCounts;
   readonly api: ApiStatus;
 }
 

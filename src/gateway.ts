@@ -2,6 +2,7 @@ import { AlarmPeek } from "./alarm-peek.ts";
 import { directMethods } from "./api/direct-methods.ts";
 import { LocalApi } from "./api/local-api.ts";
 import { metricsText } from "./api/metrics.ts";
+import { PictureRequests } from "./api/picture-requests.ts";
 import { Readings } from "./api/readings.ts";
 import { RegisterWrites } from "./api/register-writes.ts";
 import type { SocketAnswers } from "./api/status-socket.ts";
@@ -23,10 +24,12 @@ import { type LedgerReport, ledgerReport } from "./ledger/ledger-report.ts";
 import { ClockWatch } from "./observe/clock-watch.ts";
 import { flashWear } from "./observe/health.ts";
 import { billStatus } from "./outbox/bill.ts";
+import { KeptPictures } from "./pictures/kept-pictures.ts";
 import { ScoringSide } from "./scoring-side.ts";
 import { Door } from "./sources/door.ts";
 import { HubInbox } from "./sources/hub-inbox.ts";
 import { SourceSet } from "./sources/source-set.ts";
+import { stopTimes } from "./stop-times.ts";
 import type { Opened, StoreStatus } from "./store/contract.ts";
 import { StoreClient } from "./store/store-client.ts";
 import { storeSettings, unopened } from "./store/store-settings.ts";
@@ -37,17 +40,6 @@ import { version } from "./version.ts";
 const housekeepingMs = 10_000;
 /** While the clock was never known good, because readings may wait for that. */
 const impatientMs = 1_000;
-/** Of a stop's time, how long finished messages may still go out. */
-const drainMs = 3_000;
-/** How long callers of the API that wait for a commit may keep a stop waiting. */
-const apiStopMs = 1_500;
-/** How long a device that hangs may keep a stop from storing what the others brought. */
-const sourcesStopMs = 2_500;
-/** What is being scored may take so long of the API's time; there is time left to answer that there is no score. */
-const scoringStopMs = 1_000;
-/** And how long the hub's client may take to close after that. */
-const hubStopMs = 2_500;
-
 /** The composition root: builds every stage, from the hub backwards, and stops them from the sensor forwards. */
 export class Gateway {
   /** Where the store is open; a configuration that was rolled back may name another. */
@@ -61,6 +53,7 @@ export class Gateway {
   readonly #readings: Readings;
   readonly #writes: RegisterWrites;
   readonly #scoring: ScoringSide;
+  readonly #pictures: PictureRequests;
   readonly #api: LocalApi;
   readonly #hub: HubSide;
   readonly #changes: Changes;
@@ -121,7 +114,7 @@ export class Gateway {
     opened: Opened | undefined,
     hub: HubInForce,
   ) {
-    const { clock, log, onFatal } = options;
+    const { environment, clock, log, onFatal } = options;
     const { config } = configuration.current;
     this.storeFolder = storeFolder;
     this.#configuredMs = options.clock.monotonic();
@@ -143,11 +136,17 @@ export class Gateway {
     );
     const apiDoor = new Door();
     const inbox = new HubInbox(clock, log.child({ stage: "source" }));
-    const { environment } = options;
     const next = (after: number) => store.texts(after);
     this.#scoring = new ScoringSide({ storeFolder, environment, next, target: this.#intake, clock, log });
     const gateway = config.gateway.name;
-    const place = { gateway, environment, api: apiDoor, scores: this.#scoring.door, inbox };
+    const pictures = { scorer: this.#scoring.models, kept: new KeptPictures(storeFolder, clock) };
+    const place = { gateway, environment, api: apiDoor, scores: this.#scoring.door, inbox, pictures };
+    this.#pictures = new PictureRequests(
+      (...of) => this.#sources.takePicture(...of),
+      pictures.kept,
+      () => configuration.current.config.sources,
+      log.child({ stage: "pictures" }),
+    );
     this.#peek = new AlarmPeek(this.#intake, clock);
     this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
     this.#writes = new RegisterWrites(
@@ -169,6 +168,7 @@ export class Gateway {
       environment,
       readings: this.#readings,
       scoring: this.#scoring,
+      pictures: pictures.kept,
       views,
       onStatus: ({ state, reason }) => apiDoor.set({ state: state === "off" ? "failed" : state, reason }),
       clock,
@@ -184,7 +184,7 @@ export class Gateway {
         outbox: () => this.#storeStatus.outbox,
         onConnected: (client) => this.#twin.connected(client),
         onDesired: (patch) => this.#twin.patch(patch),
-        method: directMethods(views, this.#writes),
+        method: directMethods(views, this.#writes, this.#pictures),
         inbox,
         onOtherTwin: () => this.#twin.forget(),
         onFatal,
@@ -234,6 +234,7 @@ export class Gateway {
       store: this.#storeStatus,
       flash: flashWear(),
       writes: this.#writes.counts,
+      uploads: this.#pictures.uploads,
       ...this.#scoring.status,
       api: this.#api.status,
     };
@@ -268,10 +269,10 @@ export class Gateway {
     // First, or a change that comes now would start sources again. A change under way may wait for a store that fails.
     const settled = Promise.all([this.#changes.stop(), this.#twin.settle()]);
     const within = (ms: number) => AbortSignal.any([deadline, AbortSignal.timeout(ms)]);
-    this.#scoring.refuseAll(within(scoringStopMs));
-    await Promise.all([this.#sources.stop(within(sourcesStopMs)), this.#api.stop(within(apiStopMs))]);
+    this.#scoring.refuseAll(within(stopTimes.model));
+    await Promise.all([this.#sources.stop(within(stopTimes.sources)), this.#api.stop(within(stopTimes.api))]);
     await Promise.race([settled, aborted(deadline)]);
-    const drained = within(drainMs);
+    const drained = within(stopTimes.drain);
     // A store that fails keeps its flush waiting; the deadline ends that.
     const flushed = this.#intake
       .flush()
@@ -280,7 +281,7 @@ export class Gateway {
     await this.#hub.drain(drained);
     // Whatever the hub does, there must be time left for the last commit.
     const idle = Promise.all([this.#hub.stop(), this.#twin.stop()]);
-    await Promise.race([idle, aborted(within(hubStopMs))]);
+    await Promise.race([idle, aborted(within(stopTimes.hub))]);
     const isDurable = await this.#intake.stop(deadline);
     await this.#store.close();
     if (this.#hasBegun) this.#configuration.ended();
@@ -376,10 +377,11 @@ export class Gateway {
     if (status.lastFault !== this.#storeStatus.lastFault) {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
-    const { alarms = [], skipped = [], ...told } = status;
+    const { alarms = [], skipped = [], raised = [], ...told } = status;
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
     this.#hub.publisher.offer(alarms);
+    this.#sources.raised(raised);
     this.#scoring.committed(status);
     if (status.outbox.messages > 0) this.#hub.publisher.wake();
   }

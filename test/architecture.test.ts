@@ -52,6 +52,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
     "twin",
     "infer",
     "sentiment",
+    "pictures",
   ];
   const wrong = all.filter(({ from, to, typeOnly }) => {
     if (!stages.includes(folderOf(from)) || !to.endsWith(".ts") || typeOnly) return false;
@@ -119,6 +120,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/field-schema.ts",
     "config/framing-schema.ts",
     "config/hub-schema.ts",
+    "config/image-source-schema.ts",
     "config/json-schema.ts",
     "config/modbus-schema.ts",
     "config/model-schema.ts",

@@ -1,11 +1,13 @@
-/** Every example in `config/examples` runs: its device is a pseudo-terminal, a socket, a broker, a caller or a file, its hub is here; the rest is as written. */
-import { mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
+/** Every example in `config/examples` runs: its device is a pseudo-terminal, a socket, a broker, a caller, a camera or a file, its hub is here; the rest is as written. */
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { connect, createServer, type Server } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { Aedes } from "aedes";
+import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import { resNet } from "../bench/onnx/resnet.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
@@ -14,6 +16,7 @@ import { messageBody } from "../src/outbox/entry-schema.ts";
 import { startSentimentContainer } from "../src/simulated-devices/sentiment-container.ts";
 import { recordingLog } from "./core/recording-log.ts";
 import { dsmr5 } from "./decode/telegrams.ts";
+import { modelFile } from "./infer/running-model.ts";
 import { SerialBus, type Values } from "./support/modbus/libmodbus.ts";
 import { pms5003 } from "./support/packets.ts";
 import { SerialDevice } from "./support/serial-device.ts";
@@ -77,6 +80,8 @@ interface Example {
   readonly kernel?: (folder: string) => Record<string, string>;
   /** It asks the sentiment container. */
   readonly container?: true;
+  /** Puts a picture where its camera would, and what it needs around it; gives the variables that say where. */
+  readonly camera?: { place(folder: string): Record<string, string>; drop(folder: string): Promise<void> };
   readonly expected: object;
   readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
@@ -86,6 +91,36 @@ const recent = Math.floor(Date.now() / 10_000) * 10 - 100;
 const iso = (seconds: number) => new Date(seconds * 1_000).toISOString();
 const fromHub = () => hub.messages.map((message) => message.body.toString("utf8"));
 const cases: Record<string, Example> = {
+  "edge-camera.json": {
+    source: "gate",
+    lines: [],
+    camera: {
+      place: (folder) => {
+        mkdirSync(join(folder, "drops"));
+        const labels = join(folder, "labels.json");
+        const names = ["tench", "pickup", "tow truck"].map((name, i) => [i, [`n${i}`, name]]);
+        writeFileSync(labels, JSON.stringify(Object.fromEntries(names)));
+        const network = { width: 4, seed: 1, size: 32, classes: names.length };
+        return {
+          HEADGATE__models__resnet__file: modelFile(folder, "resnet.onnx", resNet(network)).file,
+          HEADGATE__models__resnet__labels: labels,
+          HEADGATE__sources__gate__folder: join(folder, "drops"),
+        };
+      },
+      drop: async (folder) => {
+        const plain = { width: 64, height: 48, channels: 3, background: "teal" } as const;
+        const picture = await sharp({ create: plain }).jpeg().toBuffer();
+        writeFileSync(join(folder, "drops", "a.jpg"), picture);
+      },
+    },
+    expected: {
+      gateway: "gate-2",
+      device: "gate-camera",
+      count: 1,
+      channels: { pickup: { count: 1 }, tow_truck: { count: 1 } },
+    },
+    bodies: fromHub,
+  },
   "edge-mqtt-source.json": {
     source: "yard",
     lines: ['{"seq":1,"temperature":20}', '{"seq":2,"temperature":22}', '{"seq":2,"temperature":22}'],
@@ -256,11 +291,12 @@ function publish(topic: string, payload: string): Promise<void> {
 
 /** Where the example's source finds its device here, as variables of the environment layer. */
 function where(
-  { source, topic, stream, kernel }: Example,
+  { source, topic, stream, kernel, camera }: Example,
   type: string,
   names: readonly string[],
 ): Record<string, string> {
   if (kernel) return kernel(folder);
+  if (camera) return camera.place(folder);
   if (type === "http") return {};
   if (type === "socket")
     return { [`HEADGATE__sources__${source}__listen`]: `unix:${join(folder, "in.sock")}` };
@@ -325,6 +361,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     else if (type === "socket") await write(join(folder, "in.sock"), text);
     else if (example.topic !== undefined)
       for (const line of example.lines) await publish(example.topic, line);
+    else if (example.camera) await example.camera.drop(folder);
     else if (!example.units && !example.kernel) await device.send(text);
     const entries = () =>
       example

@@ -3,11 +3,13 @@ import type { Config } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import type { KeptPictures } from "../pictures/kept-pictures.ts";
 import { ApiError } from "./api-error.ts";
 import { ApiServer, type ApiServerStatus } from "./api-server.ts";
 import { apiToken, tokenCheck } from "./api-token.ts";
 import { Cors } from "./cors.ts";
 import { type Answer, type Endpoint, jsonAnswer } from "./endpoint.ts";
+import { PictureEndpoints } from "./picture-endpoints.ts";
 import type { Readings } from "./readings.ts";
 import { answer, BodyCut, BodyRoom, readBody } from "./request-body.ts";
 import { type Scoring, ScoringEndpoints } from "./scoring-endpoints.ts";
@@ -29,6 +31,7 @@ export interface LocalApiOptions {
   readonly environment: NodeJS.ProcessEnv;
   readonly readings: Readings;
   readonly scoring: Scoring;
+  readonly pictures: KeptPictures;
   readonly views: ApiViews;
   readonly onStatus: (status: ApiServerStatus) => void;
   readonly clock: Clock;
@@ -57,13 +60,14 @@ export class LocalApi {
   readonly #maxBodyBytes: number;
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
   readonly #scoring: ScoringEndpoints;
+  readonly #pictures: PictureEndpoints;
   readonly #answers: Record<string, number> = {};
   #cutBodies = 0;
   #stopping = false;
 
   constructor(options: LocalApiOptions) {
     this.#options = options;
-    const { config, maxQueueBytes, scoring, views, clock, log, onStatus } = options;
+    const { config, maxQueueBytes, scoring, pictures, views, clock, log, onStatus } = options;
     const { host, port, cors, maxScoringBytes } = config;
     this.#cors = new Cors(cors.origins);
     this.#maxBodyBytes = Math.min(config.maxBodyBytes, maxQueueBytes);
@@ -75,6 +79,7 @@ export class LocalApi {
       maxScoringBytes,
       new BodyRoom(2 * maxScoringBytes),
     );
+    this.#pictures = new PictureEndpoints(pictures);
     this.#server = new ApiServer({ host, port, prepare: () => this.#prepare(), onStatus, clock, log });
     this.#endpoints = {
       "/api/readings": { method: "POST", answer: (...call) => this.#readings(...call) },
@@ -164,7 +169,8 @@ export class LocalApi {
     if (!url) throw new ApiError(400, "badRequest", "the address is none");
     const endpoint = this.#endpoint(url);
     if (!endpoint) {
-      const known = [...Object.keys(this.#endpoints), ...this.#scoring.paths].join(", ");
+      const others = [...this.#scoring.paths, ...this.#pictures.paths];
+      const known = [...Object.keys(this.#endpoints), ...others].join(", ");
       throw new ApiError(404, "notFound", `there is no ${url.pathname}, but ${known}`);
     }
     if (request.method !== endpoint.method) {
@@ -176,7 +182,7 @@ export class LocalApi {
 
   #endpoint({ pathname }: URL): Endpoint | undefined {
     const own = Object.hasOwn(this.#endpoints, pathname) ? this.#endpoints[pathname] : undefined;
-    return own ?? this.#scoring.find(pathname);
+    return own ?? this.#scoring.find(pathname) ?? this.#pictures.find(pathname);
   }
 
   async #readings(request: IncomingMessage, response: ServerResponse, url: URL): Promise<Answer> {

@@ -147,6 +147,13 @@ export function metricsText(status: GatewayStatus, storeFolder: string, wallMs: 
     samplesOf(status.writes, (outcome) => ({ outcome })),
   );
 
+  metric(
+    "picture_uploads_total",
+    "counter",
+    "Pictures that were to be uploaded, by what became of them.",
+    samplesOf(status.uploads, (outcome) => ({ outcome })),
+  );
+
   metric("outbox_entries", "gauge", "Entries not yet acknowledged.", [[{}, outbox.entries]]);
   metric("outbox_messages", "gauge", "Messages not yet acknowledged.", [[{}, outbox.messages]]);
   metric("outbox_bytes", "gauge", "Bytes of entries not yet acknowledged.", [[{}, outbox.bytes]]);

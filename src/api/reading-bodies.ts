@@ -150,8 +150,11 @@ const explanations: Record<FrameDiscard, string> = {
   unknownSource: "the source is not configured",
   duplicate: "was taken before",
   otherTopic: "is of another topic",
+  unreadable: "may not be read",
+  badImage: "is no image that can be read",
+  imageTooLarge: "is an image of too many pixels",
   pipelineFault: "cannot be processed",
   queueFull: "finds as many texts waiting as may",
-  unscored: "has no score",
+  unscored: "was not scored, because what scores it failed at it or could not be asked",
   damaged: "was lost with a damaged store",
 };

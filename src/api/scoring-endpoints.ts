@@ -1,6 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { classify } from "../infer/classify.ts";
-import { Images } from "../infer/images.ts";
 import type { Answered } from "../infer/model.ts";
 import { isRefusal, type Refusal } from "../infer/refusal.ts";
 import type { ScoreForm } from "../infer/score-body.ts";
@@ -24,7 +23,6 @@ export interface Scoring {
 export class ScoringEndpoints {
   readonly #models: Models;
   readonly #bodies: ScoringBodies;
-  readonly #images = new Images();
   readonly #endpoints: Readonly<Record<string, Endpoint>>;
   readonly #v2: V2Endpoints;
 
@@ -81,7 +79,7 @@ export class ScoringEndpoints {
     if (!Number.isInteger(k) || k < 1 || k > 1_000)
       throw new ApiError(400, "badRequest", "k must be a number from 1 to 1000");
     return await this.#bodies.with(request, response, async (body, client) => {
-      const found = await classify(model, this.#images, imageOf(request, body), k, client);
+      const found = await classify(model, this.#models.images, imageOf(request, body), k, client);
       if (isRefusal(found)) throw refusalError(found);
       return jsonAnswer({ model: name, ...found });
     });

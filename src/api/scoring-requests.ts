@@ -1,4 +1,5 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
+import type { Images } from "../infer/images.ts";
 import type { Model, ModelStatus } from "../infer/model.ts";
 import type { Refusal } from "../infer/refusal.ts";
 import { ApiError, type ApiErrorCode, retryAfter } from "./api-error.ts";
@@ -8,6 +9,7 @@ import { type BodyRoom, readBody } from "./request-body.ts";
 export interface Models {
   readonly names: readonly string[];
   readonly status: Readonly<Record<string, ModelStatus>>;
+  readonly images: Images;
   get(name: string): Model | undefined;
 }
 

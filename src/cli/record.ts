@@ -116,6 +116,10 @@ function recordable(name: string, sources: Readonly<Record<string, SourceConfig>
     const hint = "record where its messages come from";
     throw wrong(`sources.${name}.type`, "comes in through a running gateway, and cannot be recorded", hint);
   }
+  if ("model" in source) {
+    const hint = "keep a copy of the pictures";
+    throw wrong(`sources.${name}.type`, "needs a model, which a recording does not load", hint);
+  }
   return { ...source, state: "on" };
 }
 

@@ -3,6 +3,7 @@ import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import type {
   DecodeConfig,
+  DedupeConfig,
   ModbusDecode,
   ModbusSourceConfig,
   PipelineConfig,
@@ -20,7 +21,7 @@ export function decoding(
   const known = channels === undefined ? {} : { channels };
   if (source.type === "sentiment")
     return { decode, dedupe: { by: "none" }, idleMs: source.idleMs, channels: scoreChannels };
-  if (!("decode" in source)) return { decode, dedupe: { by: "none" }, idleMs: 0, ...known };
+  if (!("decode" in source)) return { decode, dedupe: dedupeOf(source), idleMs: 0, ...known };
   return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
 }
 
@@ -38,9 +39,21 @@ function decodeOf(source: SourceConfig): DecodeConfig {
       return modbusDecode(source);
     case "sentiment":
       return scoreDecode;
+    case "imageFolder":
+    case "imageUrl":
+      return { format: "json", ignore: [pictureField] };
     default:
       return source satisfies never;
   }
+}
+
+/** In the frame of a picture, what it is known by. No channel has such a name. */
+export const pictureField = "$picture";
+
+/** A picture that was scored and could not be removed before a kill is scored again. */
+function dedupeOf({ type }: SourceConfig): DedupeConfig {
+  if (type !== "imageFolder") return { by: "none" };
+  return { by: "key", field: pictureField, remembered: 1_000 };
 }
 
 function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {

@@ -223,6 +223,10 @@ export type I2cSourceConfig = Extract<SourceConfig, { type: "i2c" }>;
 export type OneWireSourceConfig = Extract<SourceConfig, { type: "oneWire" }>;
 export type SysfsSourceConfig = Extract<SourceConfig, { type: "sysfs" }>;
 export type SentimentSourceConfig = Extract<SourceConfig, { type: "sentiment" }>;
+export type ImageFolderSourceConfig = Extract<SourceConfig, { type: "imageFolder" }>;
+export type ImageUrlSourceConfig = Extract<SourceConfig, { type: "imageUrl" }>;
+/** A source whose pictures a model scores. */
+export type ImageSourceConfig = Extract<SourceConfig, { readonly model: unknown }>;
 export type ReplaySourceConfig = Extract<SourceConfig, { type: "replay" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;

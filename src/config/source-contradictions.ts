@@ -1,3 +1,4 @@
+import { resolve } from "node:path";
 import type { Problem } from "../core/errors.ts";
 import { i2cDriverNamed } from "../drivers/catalogue.ts";
 import { frameBytesOf } from "../drivers/modbus-plan.ts";
@@ -5,12 +6,16 @@ import { sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { decodeContradictions } from "./decode-contradictions.ts";
 import { framingContradictions } from "./framing-contradictions.ts";
 import { addressOf, hexOf } from "./i2c-address.ts";
+import { conditionContradictions, imageContradictions, moveContradictions } from "./image-contradictions.ts";
+import { imageFrameBytes } from "./image-source-schema.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
 import { queueBytes } from "./queue-bytes.ts";
 import type {
   Config,
   HubSourceConfig,
   I2cSourceConfig,
+  ImageFolderSourceConfig,
+  ImageSourceConfig,
   ModbusSourceConfig,
   MqttSourceConfig,
   OneWireSourceConfig,
@@ -50,6 +55,7 @@ interface Owners {
   readonly ports: Map<string, { readonly name: string; readonly line?: RtuSourceConfig }>;
   readonly chips: Map<string, string>;
   readonly thermometers: Map<string, string>;
+  readonly folders: Map<string, string>;
   readonly sessions: Map<string, string>;
   readonly inputs: Map<string | undefined, string>;
 }
@@ -58,7 +64,14 @@ function ownersIn({ hub, gateway }: Config): Owners {
   const sessions = new Map<string, string>();
   if (hub.type === "mqtt")
     sessions.set(`${hub.url}\n${hub.clientId ?? `headgate-${gateway.name}`}`, "the hub");
-  return { ports: new Map(), chips: new Map(), thermometers: new Map(), sessions, inputs: new Map() };
+  return {
+    ports: new Map(),
+    chips: new Map(),
+    thermometers: new Map(),
+    folders: new Map(),
+    sessions,
+    inputs: new Map(),
+  };
 }
 
 /** Whose it was before it became the next one's. */
@@ -92,6 +105,10 @@ function contradictionsOf(source: SourceConfig, here: Here): Problem[] {
       return tooLarge(source.maxFrameBytes, "frame", "maxFrameBytes", here);
     case "mqtt":
       return ofMqtt(source, here);
+    case "imageFolder":
+      return ofImageFolder(source, here);
+    case "imageUrl":
+      return [...ofImages(source, here), ...conditionContradictions(source, here.path, here.config)];
     default:
       return source satisfies never;
   }
@@ -271,6 +288,20 @@ function ofMqtt(source: MqttSourceConfig, here: Here): Problem[] {
     });
   }
   return [...problems, ...tooLarge(source.maxPayloadBytes, "payload", "maxPayloadBytes", here)];
+}
+
+function ofImages(source: ImageSourceConfig, here: Here): Problem[] {
+  const ofSize = tooLarge(imageFrameBytes(source), "frame", "labels", here);
+  return [...imageContradictions(source, here.path, here.config), ...ofSize];
+}
+
+function ofImageFolder(source: ImageFolderSourceConfig, here: Here): Problem[] {
+  const { name, path, owners } = here;
+  const problems = [...ofImages(source, here), ...moveContradictions(source, path)];
+  const other = handedOver(owners.folders, resolve(source.folder), name);
+  if (other === undefined) return problems;
+  const message = `source ${other} takes its pictures already`;
+  return [...problems, { path: `${path}.folder`, message, hint: "give each source a folder of its own" }];
 }
 
 function portTaken(path: string, port: string, other: string): Problem {

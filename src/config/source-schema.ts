@@ -6,6 +6,7 @@ import { anySource, polledCommon } from "./any-source-schema.ts";
 import { decode } from "./decode-schema.ts";
 import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
+import { imageFolderSource, imageUrlSource } from "./image-source-schema.ts";
 import { modbusDecode, modbusRtu, modbusTcp } from "./modbus-schema.ts";
 import { sentimentSource } from "./sentiment-schema.ts";
 import { oneWireSource, sysfsFiles, sysfsSource } from "./sysfs-source-schema.ts";
@@ -269,5 +270,7 @@ export const source = z.discriminatedUnion("type", [
   sysfsSource,
   modbusSource,
   sentimentSource,
+  imageFolderSource,
+  imageUrlSource,
   replaySource,
 ]);

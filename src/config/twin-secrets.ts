@@ -34,7 +34,7 @@ export function forbiddenInSources(twin: JsonObject, base: JsonObject, storePath
     const local = sources[name] ?? null;
     const section = mergePatch(isObject(local) ? local : {}, patch);
     const named = { path: `sources.${name}`, section, local };
-    return [...forbiddenIn(named, storePath), ...forbiddenRoot(named)];
+    return [...forbiddenIn(named, storePath), ...forbiddenRoot(named), ...forbiddenOfPictures(named)];
   });
 }
 
@@ -65,6 +65,26 @@ function forbiddenRoot({ path, section: { type, root }, local }: Section): Probl
   if (isObject(local) && local.root === root) return [];
   const hint = "name a folder in /sys, or set it in the configuration file";
   return [{ path: `${path}.root`, message: "a twin cannot name this folder", hint }];
+}
+
+/** What decides which files a source of pictures takes, and what becomes of them. */
+const ofFiles = ["folder", "extensions", "afterwards", "moveTo", "rejected"];
+
+/** Which files such a source deletes or moves, and where pictures may be sent, is said beside the box. */
+function forbiddenOfPictures({ path, section, local }: Section): Problem[] {
+  const here = isObject(local) && local.type === section.type ? local : {};
+  const differs = (key: string) => fingerprint(section[key] ?? null) !== fingerprint(here[key] ?? null);
+  const leads = section.upload !== undefined && differs("upload");
+  const problems = leads
+    ? [{ path: `${path}.upload`, message: "cannot be set in the twin, because pictures leave the box by it" }]
+    : [];
+  if (section.type !== "imageFolder") return problems;
+  const ofFolder = ofFiles.filter(differs).map((key) => ({
+    path: `${path}.${key}`,
+    message: "cannot be set in the twin, because files are deleted or moved by it",
+    hint: "set it in the configuration file or the environment",
+  }));
+  return [...problems, ...ofFolder];
 }
 
 function forbiddenIn({ path, section, local }: Section, storePath: string): Problem[] {

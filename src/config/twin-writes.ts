@@ -24,7 +24,8 @@ export function forbiddenWrites(twin: JsonObject, base: JsonObject): Problem[] {
     const opened = isClosed(local[name]) && "state" in patch && patch.state !== "off";
     const state = {
       path: `${path}.state`,
-      message: "cannot be switched on in the twin: it is off in the file, and it lets others in or writes",
+      message:
+        "cannot be switched on in the twin: it is off in the file, and it lets others in, writes or deletes",
       hint: "switch it on in the configuration file or the environment",
     };
     if (writableIn(local[name]).length === 0) return opened ? [state] : [];
@@ -41,7 +42,8 @@ export function forbiddenWrites(twin: JsonObject, base: JsonObject): Problem[] {
 
 /** Off, where it stands, and more than a reader when it is on. */
 function isClosed(source: JsonValue | undefined): boolean {
-  return isObject(source) && source.state === "off" && ("listen" in source || writableIn(source).length > 0);
+  if (!isObject(source) || source.state !== "off") return false;
+  return "listen" in source || source.type === "imageFolder" || writableIn(source).length > 0;
 }
 
 function writableIn(source: JsonValue | undefined): string[] {

@@ -32,6 +32,24 @@ export async function within<T>(
   }
 }
 
+/** Awaits `work` unless the signal is aborted before. @throws the signal's reason then */
+export async function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  let onAbort: (() => void) | undefined;
+  work.catch(() => undefined);
+  try {
+    return await Promise.race([
+      work,
+      new Promise<never>((_, reject) => {
+        onAbort = () => reject(signal.reason);
+        if (signal.aborted) onAbort();
+        signal.addEventListener("abort", onAbort, { once: true });
+      }),
+    ]);
+  } finally {
+    if (onAbort) signal.removeEventListener("abort", onAbort);
+  }
+}
+
 /** Resolves when the signal is aborted, at once when it was before. */
 export function aborted(signal: AbortSignal): Promise<void> {
   return new Promise((resolve) => {

@@ -141,6 +141,15 @@ export const errorCodes = {
       "What listens at `sentiment.url` is not the API that is meant, answers with something else, or refuses the key.",
     fix: "Read the reason; check `sentiment.url`, `sentiment.api` and, for the cloud, `sentiment.key`. It is tried again for ever.",
   },
+  IMAGE_FOLDER_UNAVAILABLE: {
+    cause:
+      "The folder of an image source is absent, may not be read, or its disk or share does not answer; or a picture that was scored cannot be removed from it.",
+    fix: "Check the path, the mount and the permissions: the process must be able to list the folder and to rename and delete in it. It is retried for ever; pictures wait there.",
+  },
+  IMAGE_URL_UNAVAILABLE: {
+    cause: "A camera is not reached, refuses, or does not answer with a whole picture in time.",
+    fix: "Read the reason; open the URL with the same user and password. It is retried for ever.",
+  },
   INVARIANT: {
     cause: "A rule that the code relies on was broken: our bug.",
     fix: "Report it with the log. The process ends with code 1 and starts again from its store.",

@@ -69,10 +69,13 @@ export type FrameDiscard =
   | "unknownSource"
   | "otherTopic"
   | "duplicate"
-  | "pipelineFault"
+  | "unreadable"
+  | "badImage"
+  | "imageTooLarge"
   | "queueFull"
   | "unscored"
-  | "damaged";
+  | "damaged"
+  | "pipelineFault";
 
 /** Why a decoded reading left otherwise than in a message. */
 export type ReadingDiscard =

@@ -1,10 +1,19 @@
 import type { Images } from "./images.ts";
-import type { Model } from "./model.ts";
+import type { Model, ModelInForce } from "./model.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import { mostProbable } from "./softmax.ts";
 import { imageSize } from "./task.ts";
 
-export interface Classification {
+/** An image as a model sees it. */
+export interface ScoredImage {
+  readonly probabilities: Float32Array;
+  readonly by: ModelInForce;
+  /** Size of the image as it came, upright. */
+  readonly image: { readonly width: number; readonly height: number };
+  readonly times: { readonly decodeMs: number; readonly scoreMs: number; readonly runMs: number };
+}
+
+export interface Classification extends Pick<ScoredImage, "image" | "times"> {
   /** The most probable first; names are there when the model has labels. */
   readonly labels: readonly {
     readonly index: number;
@@ -12,9 +21,6 @@ export interface Classification {
     readonly label?: string;
     readonly probability: number;
   }[];
-  /** Size of the image as it came, upright. */
-  readonly image: { readonly width: number; readonly height: number };
-  readonly times: { readonly decodeMs: number; readonly scoreMs: number; readonly runMs: number };
 }
 
 /** What an image most likely shows: the `k` most probable names. */
@@ -25,6 +31,23 @@ export async function classify(
   k: number,
   client: AbortSignal,
 ): Promise<Classification | Refusal> {
+  const scored = await scoreImage(model, images, bytes, client);
+  if (isRefusal(scored)) return scored;
+  const { probabilities, by, image, times } = scored;
+  const labels = mostProbable(probabilities, k).map(({ index, probability }) => {
+    const label = by.labels?.[index];
+    return { index, ...(label ? { id: label.id, label: label.name } : {}), probability };
+  });
+  return { labels, image, times };
+}
+
+/** The probabilities of all that an image may show. */
+export async function scoreImage(
+  model: Pick<Model, "ask">,
+  images: Images,
+  bytes: Uint8Array,
+  client: AbortSignal,
+): Promise<ScoredImage | Refusal> {
   let image = { width: 0, height: 0 };
   let decodeMs = 0;
   const answered = await model.ask(async ({ config, opened }, signal) => {
@@ -44,9 +67,5 @@ export async function classify(
   const { outcome, by } = answered;
   if (outcome.kind !== "probabilities") return refuse("unsuitableModel", "the model gives no scores");
   const { probabilities, totalMs, runMs } = outcome;
-  const labels = mostProbable(probabilities, k).map(({ index, probability }) => {
-    const label = by.labels?.[index];
-    return { index, ...(label ? { id: label.id, label: label.name } : {}), probability };
-  });
-  return { labels, image, times: { decodeMs, scoreMs: totalMs, runMs } };
+  return { probabilities, by, image, times: { decodeMs, scoreMs: totalMs, runMs } };
 }

@@ -4,11 +4,15 @@ import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
 import { messageOf } from "../core/errors.ts";
 import type { Logger } from "../core/logger.ts";
+import { Images } from "./images.ts";
 import type { Model, ModelStatus } from "./model.ts";
 import { pruneModels } from "./model-file.ts";
+import { type PictureScores, scorePicture, unready, type WantedScores } from "./picture-scores.ts";
 
 /** The models of the configuration, by name. Without one nothing of a runtime is loaded. */
 export class ModelSet {
+  /** Of all who have images scored: one is decoded at a time. */
+  readonly images = new Images();
   readonly #folder: string;
   readonly #environment: NodeJS.ProcessEnv;
   readonly #clock: Clock;
@@ -43,6 +47,21 @@ export class ModelSet {
 
   get names(): readonly string[] {
     return [...this.#models.keys()];
+  }
+
+  /** Why the model cannot score now; undefined when it can. */
+  unready(model: string): ReturnType<typeof unready> {
+    return unready(this.#models.get(model));
+  }
+
+  /** Scores a picture. @throws the signal's reason */
+  async score(
+    model: string,
+    bytes: Uint8Array,
+    wanted: WantedScores,
+    signal: AbortSignal,
+  ): Promise<PictureScores> {
+    return await scorePicture(this.#models.get(model), this.images, bytes, wanted, signal);
   }
 
   /** Brings the models to what is configured; loading them goes on behind it. */

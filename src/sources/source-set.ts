@@ -1,3 +1,4 @@
+import { pictureField } from "../config/decoding.ts";
 import type { Config, ModbusSourceConfig, SocketSourceConfig, SourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { aborted } from "../core/deadline.ts";
@@ -6,12 +7,14 @@ import { fingerprint } from "../core/json.ts";
 import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { skipped } from "../core/skipped.ts";
+import type { RaisedAlarm } from "../detect/raised-alarms.ts";
 import type { Door } from "./door.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
 import type { ModbusLines } from "./modbus-lines.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
+import type { PicturePlace } from "./picture-scoring.ts";
 import { PollingSource } from "./polling-source.ts";
 import { refused, type WriteOutcome } from "./register-write.ts";
 import { ReplaySource } from "./replay-source.ts";
@@ -41,6 +44,8 @@ export interface Place {
   readonly scores: Door;
   /** Where messages of the hub come in. */
   readonly inbox: HubInbox;
+  /** Absent where no models are loaded. */
+  readonly pictures?: PicturePlace;
 }
 
 interface Running {
@@ -50,6 +55,13 @@ interface Running {
   /** Fingerprint of what the other end keeps for it, across its stops. */
   readonly session: string | undefined;
 }
+
+/** What became of a picture that somebody asked for. */
+export type PictureTaken =
+  | { readonly kind: "taken"; readonly scores: Record<string, number> }
+  | { readonly kind: "unknownSource" }
+  | { readonly kind: "failed"; readonly message: string }
+  | { readonly kind: "late" };
 
 /** Longer than any source takes to stop. */
 const usualStopTimeoutMs = 10_000;
@@ -97,6 +109,22 @@ export class SourceSet {
     return (
       (await running.source.write?.(channel, value)) ?? refused("notWritable", `source ${name} only reads`)
     );
+  }
+
+  /** Tells them all of alarms that were committed. */
+  raised(alarms: readonly RaisedAlarm[]): void {
+    for (const alarm of alarms) for (const { source } of this.#running.values()) source.raised?.(alarm);
+  }
+
+  /** Takes a picture now, or as soon as the source's spacing lets it. Never rejects. */
+  async takePicture(name: string, signal: AbortSignal): Promise<PictureTaken> {
+    const taking = this.#running.get(name)?.source.takePicture?.();
+    if (!taking) return { kind: "unknownSource" };
+    const asked = await Promise.race([taking, aborted(signal)]);
+    if (!asked) return { kind: "late" };
+    if (asked.kind === "failed") return asked;
+    const { [pictureField]: _, ...scores } = JSON.parse(Buffer.from(asked.frame).toString("utf8"));
+    return { kind: "taken", scores };
   }
 
   /**
@@ -228,11 +256,28 @@ export class SourceSet {
         const device = new ModbusDevice(config, this.#clock, this.#lines);
         return new PollingSource(device, config.intervalMs, sink, this.#clock);
       }
+      case "imageFolder": {
+        // Loaded when it is needed, as few boxes have a camera.
+        const { ImageFolderSource } = await import("./image-folder-source.ts");
+        return new ImageFolderSource(name, config, sink, this.#clock, this.#pictures());
+      }
+      case "imageUrl": {
+        const { ImageUrlDevice } = await import("./image-url-device.ts");
+        const { ImageUrlSource } = await import("./image-url-source.ts");
+        const device = new ImageUrlDevice(name, config, this.#place.environment, this.#pictures());
+        return new ImageUrlSource(device, config, sink, this.#clock);
+      }
       case "replay":
         return new ReplaySource(config, sink, this.#clock);
       default:
         return config satisfies never;
     }
+  }
+
+  #pictures(): PicturePlace {
+    const { pictures } = this.#place;
+    if (!pictures) throw new InvariantError("a source of pictures where nothing scores them");
+    return pictures;
   }
 }
 
@@ -266,7 +311,7 @@ function transportOf(config: SourceConfig): string {
     // Only the source still knows the properties of a message, of which one may name the device.
     if (key === "device") return config.type !== "hub";
     // One that asks its device goes by the interval.
-    if (key === "intervalMs") return "decode" in config;
+    if (key === "intervalMs") return "decode" in config || config.type === "imageFolder";
     return beyondTransport.includes(key);
   };
   const known = config.type === "modbus" ? { ...config, registers: askedOf(config.registers) } : config;

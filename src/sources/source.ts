@@ -1,4 +1,6 @@
 import type { FrameDiscard } from "../core/reading.ts";
+import type { RaisedAlarm } from "../detect/raised-alarms.ts";
+import type { Asked } from "./polling-source.ts";
 import type { WriteOutcome } from "./register-write.ts";
 
 export interface SourceStatus {
@@ -34,4 +36,8 @@ export interface Source {
   stop(forGood?: boolean): Promise<void>;
   /** Sets a value in the device, within a deadline; absent where nothing can be set. Never rejects. */
   write?(channel: string, value: number): Promise<WriteOutcome>;
+  /** An alarm was committed, of whatever source; absent where nothing follows from it. */
+  raised?(alarm: RaisedAlarm): void;
+  /** Takes a picture out of turn; absent where there is no camera to be asked. Never rejects. */
+  takePicture?(): Promise<Asked>;
 }

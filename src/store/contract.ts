@@ -1,5 +1,6 @@
 import type { Entry } from "../core/entry.ts";
 import type { Skipped } from "../core/skipped.ts";
+import type { RaisedAlarm } from "../detect/raised-alarms.ts";
 import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
@@ -57,6 +58,8 @@ export interface StoreStatus {
   readonly alarms?: readonly OutboxMessage[];
   /** Frames of the commit that brought no reading, the first of them. */
   readonly skipped?: readonly Skipped[];
+  /** What the commit's alarms are about, whether or not they are composed yet. */
+  readonly raised?: readonly RaisedAlarm[];
   readonly openWindows: number;
   /** That wait for their scores, per source. */
   readonly texts: Readonly<Record<string, Waiting>>;

@@ -1,7 +1,7 @@
 import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "../core/database.ts";
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
-import type { Skipped } from "../core/skipped.ts";
+import { raisedIn } from "../detect/raised-alarms.ts";
 import { BatchWriter } from "../journal/batch.ts";
 import { PipelineFault } from "../journal/fault.ts";
 import { accountOf, type Balance, balances, countDiscard, mergeLedger } from "../ledger/ledger.ts";
@@ -48,7 +48,7 @@ export class Store {
   #outboxStatus!: OutboxStatus;
   #composeDueMs: number | undefined;
   #lastFault: string | undefined;
-  #skipped: readonly Skipped[] = [];
+  #told: Pick<StoreStatus, "skipped" | "raised"> = {};
   #careful = 0;
   #isBroken = false;
   readonly #priorityOf = (source: string) => this.#settings.retention[source]?.priority ?? defaultPriority;
@@ -121,7 +121,7 @@ export class Store {
     const hasSnapshot = sinceSnapshot === 0 && commit.batch.length > 0;
     this.#disk.noteCommit(state, commit.monotonicMs, commit.last === true || hasSnapshot);
     const alarms = this.#memory.outbox.messagesFrom("alarm", nextMessage);
-    return { ...this.status(), alarms, skipped: this.#skipped };
+    return { ...this.status(), alarms, ...this.#told };
   }
 
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
@@ -308,7 +308,7 @@ export class Store {
 
   #process(commit: Transaction): void {
     const { state, outbox, ledger, pipeline, reduction, economy } = this.#memory;
-    this.#skipped = [];
+    this.#told = {};
     for (const sequence of commit.acknowledged) {
       for (const [source, count] of Object.entries(outbox.remove(sequence))) {
         accountOf(ledger, source).published += count;
@@ -329,7 +329,7 @@ export class Store {
       outbox.insert(output.entries, this.#priorityOf, this.#finishedWithin(commit));
       this.#disk.texts.change(output);
       mergeLedger(ledger, output.ledger);
-      this.#skipped = output.skipped;
+      this.#told = { skipped: output.skipped, raised: raisedIn(output.entries) };
       this.#memory.sinceSnapshot += output.journalEntries;
       if (output.uncleanStops > 0) delete state.uncleanSinceMs;
     }

@@ -10,9 +10,11 @@ const views = {
 };
 
 const nothing = { answer: () => Promise.reject(new Error("nobody writes")) };
+const noPictures = () => Promise.reject(new Error("nobody takes or sends pictures"));
+const noCamera = { take: noPictures, list: noPictures, upload: noPictures };
 
 test("an answer beyond a direct method's bound is refused, not cut", async () => {
-  const method = directMethods(views, nothing);
+  const method = directMethods(views, nothing, noCamera);
   expect(await method("getLedger", null)).toEqual({ status: 200, payload: views.ledger() });
   expect(await method("getStatus", null)).toMatchObject({
     status: 413,
@@ -21,7 +23,7 @@ test("an answer beyond a direct method's bound is refused, not cut", async () =>
 });
 
 test("a view that fails, and a method of no name, are answered", async () => {
-  const method = directMethods(views, nothing);
+  const method = directMethods(views, nothing, noCamera);
   const answers: string[] = [];
   const call = { kind: "method", name: "getDeadLetters", requestId: "7" } as const;
   const events = { lost: () => undefined, desired: () => undefined, method };

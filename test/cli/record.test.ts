@@ -156,6 +156,12 @@ test.each([
     [],
     "cannot be recorded",
   ],
+  [
+    "one whose pictures a model scores",
+    () => ({ oven: { type: "imageFolder", folder: "/d", model: "zoo", device: "d", state: "off" } }),
+    [],
+    "needs a model",
+  ],
   ["no duration", (port: object) => ({ oven: port }), ["--for", "soon"], "--for"],
   ["no size", (port: object) => ({ oven: port }), ["--max-bytes", "1"], "--max-bytes"],
 ])("%s is a configuration error with a way out", async (_, sources, more, message) => {

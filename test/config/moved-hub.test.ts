@@ -202,6 +202,30 @@ describe("a secret in a twin", () => {
     expect(refused("other", thermometer)).toBeUndefined();
   });
 
+  test("a twin's source takes pictures of no folder but the file's, and leaves them as the file says", () => {
+    const models = { zoo: { file: "/m.onnx" } };
+    const camera = { type: "imageFolder", folder: "/drops", model: "zoo", device: "d" };
+    const sources = { c: camera, closed: { ...camera, folder: "/other", state: "off" } };
+    const running = box({ hub: hub("a"), models, sources }).run(0);
+    const refused = (name: string, patch: JsonObject) =>
+      refusal(() => running.candidate({ sources: { [name]: patch } }));
+    expect(refused("c", { labels: ["person"], settleMs: 0 })).toBeUndefined();
+    expect(refused("c", { folder: "/srv/photos" })).toBe("sources.c.folder");
+    expect(refused("c", { extensions: ["db"] })).toBe("sources.c.extensions");
+    expect(refused("c", { afterwards: "move", moveTo: "/drops/x" })).toBe("sources.c.afterwards");
+    expect(refused("c", { rejected: { maxFiles: 0 } })).toBe("sources.c.rejected");
+    expect(refused("other", { ...camera, folder: "/srv/photos" })).toBe("sources.other.folder");
+    expect(refused("closed", { state: "on" })).toBe("sources.closed.state");
+    expect(refused("c", { state: "off" })).toBeUndefined();
+    const sends = { keep: {}, upload: { hosts: ["blobs.example"] } };
+    expect(refused("c", sends)).toBe("sources.c.upload");
+    expect(refused("c", { keep: {} })).toBeUndefined();
+    const camera2 = { type: "imageUrl", url: "http://cam/s.jpg", model: "zoo", device: "d" };
+    expect(refused("other", camera2)).toBeUndefined();
+    expect(refused("other", { ...camera2, ...sends })).toBe("sources.other.upload");
+    expect(refused("other", { ...camera2, password: { env: "HOME" } })).toBe("sources.other.password");
+  });
+
   test("does not follow a source that a twin led elsewhere when the file gains it", () => {
     const b = box({ hub: hub("a"), sources: { m: broker } });
     const running = b.run(0);

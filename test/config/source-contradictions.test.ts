@@ -116,6 +116,59 @@ describe("sources that contradict themselves or each other", () => {
       expect(paths({ sources: { a: wire(wrong) } })).toEqual(["sources.a.id"]);
   });
 
+  test("a source of pictures has a model that is on, tells something, and has its folder for itself", () => {
+    const camera = (more: JsonObject = {}) => ({
+      type: "imageFolder",
+      folder: "/d",
+      model: "zoo",
+      device: "c",
+      ...more,
+    });
+    const of = (sources: JsonObject, zoo: JsonObject = { file: "/m.onnx" }) =>
+      paths({ models: { zoo, other: { file: "/o.onnx" } }, sources });
+    expect(of({ a: camera(), b: camera({ folder: "/e" }) })).toEqual([]);
+    expect(of({ a: camera({ model: "zo" }) })).toEqual(["sources.a.model"]);
+    expect(of({ a: camera() }, { file: "/m.onnx", state: "off" })).toEqual(["sources.a.model"]);
+    expect(of({ a: camera({ model: "zo", state: "off" }) })).toEqual([]);
+    expect(of({ a: camera({ top: 0 }) })).toEqual(["sources.a.top"]);
+    expect(of({ a: camera({ top: 0, labels: ["person"] }) })).toEqual([]);
+    const upload = { hosts: ["blobs.example", "127.0.0.1:10000"] };
+    expect(of({ a: camera({ keep: {}, upload }) })).toEqual([]);
+    expect(of({ a: camera({ upload }) })).toEqual(["sources.a.upload"]);
+    expect(of({ a: camera({ keep: {}, upload: { hosts: ["https://blobs.example"] } }) })).toEqual([
+      "sources.a.upload.hosts.0",
+    ]);
+    expect(of({ a: camera(), b: camera({ folder: "/x/../d/" }) })).toEqual(["sources.b.folder"]);
+    const url = { type: "imageUrl", url: "https://cam/s.jpg", model: "zoo", device: "c" };
+    expect(of({ a: url, b: url })).toEqual([]);
+    expect(of({ a: { ...url, model: "zo" } })).toEqual(["sources.a.model"]);
+    for (const wrong of ["ftp://cam/s.jpg", "http://me:secret@cam/s.jpg", "cam/s.jpg"])
+      expect(of({ a: { ...url, url: wrong } })).toEqual(["sources.a.url"]);
+  });
+
+  test("a condition for pictures is of alarms, and of a device or a source that is there", () => {
+    const camera = { type: "imageUrl", url: "http://cam/s.jpg", model: "zoo", device: "c" };
+    const of = (when: JsonObject, alarms: JsonObject = {}) =>
+      paths({ models: { zoo: { file: "/m.onnx" } }, alarms, sources: { a: { ...camera, when } } });
+    expect(of({ device: "oven-1", channel: "temperature", alarm: "bad" })).toEqual([]);
+    expect(of({ source: "a" })).toEqual([]);
+    expect(of({ source: "b" })).toEqual(["sources.a.when.source"]);
+    expect(of({ channel: "temperature" })).toEqual(["sources.a.when"]);
+    expect(of({ device: "oven-1" }, { state: "off" })).toEqual(["sources.a.when"]);
+  });
+
+  test("pictures that are moved go elsewhere", () => {
+    const moved = (more: JsonObject) => {
+      const a = { type: "imageFolder", folder: "/d", model: "zoo", device: "c", ...more };
+      return paths({ models: { zoo: { file: "/m.onnx" } }, sources: { a } });
+    };
+    expect(moved({ afterwards: "move", moveTo: "/d/done" })).toEqual([]);
+    for (const moveTo of ["/d", "/d/", "/d/rejected", "/d/x/../rejected/y"])
+      expect(moved({ afterwards: "move", moveTo })).toEqual(["sources.a.moveTo"]);
+    expect(moved({ afterwards: "move" })).toEqual(["sources.a.moveTo"]);
+    expect(moved({ moveTo: "/e" })).toEqual(["sources.a.moveTo"]);
+  });
+
   test("a replay decodes as its capture's source did, and its frames fit into the queue", () => {
     const replay = (decode: JsonObject, more: JsonObject = {}) => ({
       a: { type: "replay", path: "c.jsonl", decode, device: "d", ...more },

@@ -61,6 +61,16 @@ export class DaemonAtHub {
     await this.hub.stop();
   }
 
+  /** Without a word. */
+  kill(): Promise<void> {
+    return this.#running.kill();
+  }
+
+  /** On the same store, when it has ended. */
+  restart(): void {
+    this.#running.start();
+  }
+
   /** Ends in order. */
   stop(): Promise<void> {
     return this.#running.stop();

@@ -1,0 +1,291 @@
+/** Pictures of a real folder; the scores come from the test. */
+import { execFileSync } from "node:child_process";
+import {
+  appendFileSync,
+  chmodSync,
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  renameSync,
+  rmSync,
+  symlinkSync,
+  utimesSync,
+  writeFileSync,
+} from "node:fs";
+import { join } from "node:path";
+import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { imageFolderSource } from "../../src/config/image-source-schema.ts";
+import type { PictureScores } from "../../src/infer/picture-scores.ts";
+import { ImageFolderSource } from "../../src/sources/image-folder-source.ts";
+import { PictureFolder } from "../../src/sources/picture-folder.ts";
+import type { SourceStatus } from "../../src/sources/source.ts";
+import { ManualClock } from "../core/manual-clock.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
+import { until } from "../support/until.ts";
+
+let folder: string;
+let clock: ManualClock;
+beforeEach(() => {
+  folder = temporaryFolder();
+  clock = new ManualClock();
+});
+
+const config = (more: object = {}) =>
+  imageFolderSource.parse({
+    type: "imageFolder",
+    device: "gate",
+    model: "zoo",
+    folder,
+    settleMs: 0,
+    ...more,
+  });
+const none: ReadonlySet<string> = new Set();
+const drop = (name: string, bytes: string | Uint8Array = "a picture") =>
+  writeFileSync(join(folder, name), bytes);
+const names = (within = ".") => readdirSync(join(folder, within)).sort();
+const cat: PictureScores = { kind: "scored", scores: [["cat", 0.75]], missing: [] };
+
+/** A source at work, whose scores, room and commits the test decides. */
+function running(more: object = {}) {
+  const box = {
+    frames: [] as Record<string, unknown>[],
+    discards: [] as string[],
+    status: { state: "stopped", reason: undefined } as SourceStatus,
+    scored: 0,
+    hasRoom: true,
+    answer: (_bytes: Uint8Array): PictureScores => cat,
+    committed: (): Promise<void> => Promise.resolve(),
+  };
+  const sink = {
+    frame: (bytes: Uint8Array) => box.frames.push(JSON.parse(Buffer.from(bytes).toString("utf8"))) > 0,
+    discard: (reason: string, bytes: number) => void box.discards.push(`${reason} ${bytes}`),
+    hasRoom: () => box.hasRoom,
+    committed: () => box.committed(),
+    status: (status: SourceStatus) => {
+      box.status = status;
+    },
+  };
+  const scorer = {
+    unready: () => undefined,
+    score: async (_: string, bytes: Uint8Array) => {
+      box.scored++;
+      return box.answer(bytes);
+    },
+  };
+  const kept = { keep: async () => undefined };
+  const source = new ImageFolderSource("gate", config(more), sink, clock, { scorer, kept });
+  onTestFinished(() => source.stop());
+  source.start();
+  return {
+    box,
+    source,
+    /** While time passes. */
+    until: (what: string, condition: () => boolean) =>
+      until(what, async () => {
+        await clock.advance(200);
+        return condition();
+      }),
+  };
+}
+
+test("a file is whole when its size and its time stayed the same, and the oldest comes first", async () => {
+  const pictures = new PictureFolder(config({ settleMs: 1_000 }), clock);
+  drop("new.jpg");
+  drop("old.JPG");
+  utimesSync(join(folder, "old.JPG"), 1, 1);
+  drop("half.png", "half");
+  expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 1_000 });
+  await clock.advance(600);
+  appendFileSync(join(folder, "half.png"), " of it");
+  expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 400 });
+  await clock.advance(400);
+  const { whole, wholeInMs } = await pictures.look(none);
+  expect([whole.map(({ name }) => name), wholeInMs]).toEqual([["old.JPG", "new.jpg"], 600]);
+  const [old] = whole;
+  drop("old.JPG", "another one of the same name");
+  expect(old && (await pictures.read(old))).toBeUndefined();
+  if (old) await pictures.finish(old);
+  expect(names()).toContain("old.JPG");
+});
+
+test("other names, folders, pipes and links are left alone, and those that look like pictures are told", async () => {
+  for (const name of ["notes.txt", ".hidden.jpg", "a.jpg.part", "jpg"]) drop(name);
+  mkdirSync(join(folder, "folder.jpg"));
+  execFileSync("mkfifo", [join(folder, "pipe.jpg")]);
+  symlinkSync("loop.jpg", join(folder, "loop.jpg"));
+  symlinkSync("/etc/hostname", join(folder, "link.jpg"));
+  drop("a.jpg");
+  const { box, ...source } = running();
+  await source.until("the picture", () => box.frames.length === 1);
+  await source.until("the reason", () => box.status.reason?.includes("and 1 more") === true);
+  expect(box.status.state).toBe("open");
+  expect(box.status.reason).toMatch(/"\w+\.jpg" is no plain file/);
+  expect([box.discards, names()]).toEqual([
+    [],
+    [".hidden.jpg", "a.jpg.part", "folder.jpg", "jpg", "link.jpg", "loop.jpg", "notes.txt", "pipe.jpg"],
+  ]);
+});
+
+test("a file that becomes a pipe or a link after it was looked at keeps nobody waiting, and is not followed", async () => {
+  const pictures = new PictureFolder(config(), clock);
+  const secret = join(folder, "secret");
+  for (const become of [
+    (path: string) => execFileSync("mkfifo", [path]),
+    (path: string) => symlinkSync(secret, path),
+  ]) {
+    drop("a.jpg");
+    renameSync(join(folder, "a.jpg"), secret);
+    drop("a.jpg");
+    for (const path of [secret, join(folder, "a.jpg")]) utimesSync(path, 1, 1);
+    const [picture] = (await pictures.look(none)).whole;
+    rmSync(join(folder, "a.jpg"));
+    become(join(folder, "a.jpg"));
+    expect(picture && (await pictures.read(picture))).toBeUndefined();
+    rmSync(join(folder, "a.jpg"));
+  }
+});
+
+test("a picture goes only when its reading is durable, and its frame tells which it was", async () => {
+  let commit: () => void = () => undefined;
+  const { box, ...source } = running();
+  box.committed = () => new Promise((resolve) => (commit = resolve));
+  drop("a.jpg");
+  await source.until("the frame", () => box.frames.length === 1);
+  expect(box.frames[0]).toEqual({ cat: 0.75, $picture: expect.stringMatching(/^a\.jpg 9 \d{15,}$/) });
+  await clock.advance(5_000);
+  expect(names()).toEqual(["a.jpg"]);
+  commit();
+  await source.until("it is gone", () => names().length === 0);
+  expect(box.frames).toHaveLength(1);
+});
+
+test("while the model cannot be asked, pictures wait and the source says so", async () => {
+  const { box, ...source } = running();
+  box.answer = () => ({ kind: "wait", isPassing: true, message: "it is loading" });
+  drop("a.jpg");
+  drop("b.jpg");
+  await source.until("it waits", () => box.status.reason?.includes("it is loading") === true);
+  expect(box.status.state).toBe("opening");
+  box.answer = () => ({ kind: "wait", isPassing: false, message: "it is failed: no file" });
+  await source.until("it says why", () => box.status.state === "failed");
+  expect([box.status.reason, names()]).toEqual([
+    "pictures wait for the model zoo: it is failed: no file",
+    ["a.jpg", "b.jpg"],
+  ]);
+  box.answer = () => cat;
+  await source.until("both", () => box.frames.length === 2 && box.status.state === "open");
+  expect([names(), box.status.reason, box.discards]).toEqual([[], undefined, []]);
+});
+
+test("without room for its reading a picture waits", async () => {
+  const { box, ...source } = running();
+  box.hasRoom = false;
+  drop("a.jpg");
+  await source.until("it was scored", () => box.scored === 1);
+  await clock.advance(2_000);
+  expect([box.frames, names()]).toEqual([[], ["a.jpg"]]);
+  box.hasRoom = true;
+  await source.until("it is gone", () => names().length === 0);
+  expect([box.frames.length, box.scored]).toEqual([1, 1]);
+});
+
+test("what is no picture is a discard with its reason, kept within bounds, and the next one is scored", async () => {
+  mkdirSync(join(folder, "rejected"));
+  drop("rejected/0-of-an-earlier-process.jpg");
+  const { box, ...source } = running({ maxBytes: 1_024, rejected: { maxFiles: 2 } });
+  box.answer = () => ({ kind: "discard", reason: "badImage", message: "no image" });
+  drop("a-text.jpg", "I am a text");
+  drop("empty.jpg", "");
+  drop("huge.jpg", new Uint8Array(1_025));
+  await source.until("they are counted", () => box.discards.length === 3);
+  await source.until("they are gone", () => names().join() === "rejected");
+  expect(box.discards.sort()).toEqual(["badImage 11", "empty 0", "overlong 1025"]);
+  expect(names("rejected")).toHaveLength(2);
+  expect(names("rejected").join()).not.toContain("earlier");
+  box.answer = () => cat;
+  drop("b.jpg");
+  await source.until("the next", () => box.frames.length === 1);
+});
+
+test("a picture at which the model alone fails is a discard after a while, and holds up no other", async () => {
+  const { box, ...source } = running();
+  const fails = (bytes: Uint8Array) => Buffer.from(bytes).toString().includes("poison");
+  box.answer = (bytes) => (fails(bytes) ? { kind: "failed", message: "no number" } : cat);
+  drop("a.jpg", "poison");
+  await source.until(
+    "it says so",
+    () => box.status.reason?.includes('failed at "a.jpg": no number') === true,
+  );
+  expect(box.status.state).toBe("failed");
+  drop("b.jpg");
+  await source.until("the other", () => box.frames.length === 1);
+  await source.until("it is given up", () => box.discards.length === 1);
+  expect([box.discards, box.scored]).toEqual([["unscored 6"], 6]);
+  await source.until("it is open", () => box.status.state === "open");
+  expect(names()).toEqual(["rejected"]);
+});
+
+test("while the model fails at all pictures, they wait", async () => {
+  const { box, ...source } = running();
+  box.answer = () => ({ kind: "failed", message: "no number" });
+  for (let i = 0; i < 40; i++) drop(`${i}.jpg`);
+  await source.until("it was tried often", () => box.scored > 10 * 32);
+  expect([box.discards, names().length, box.status.state]).toEqual([[], 40, "failed"]);
+  box.answer = () => cat;
+  await source.until("all are scored", () => names().length === 0);
+  expect([box.frames.length, box.discards]).toEqual([40, []]);
+});
+
+test("a picture that may not be read is a discard", async (context) => {
+  if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
+  chmodSync(folder, 0o755);
+  drop("a.jpg");
+  chmodSync(join(folder, "a.jpg"), 0);
+  const pictures = new PictureFolder(config(), clock);
+  const [picture] = (await pictures.look(none)).whole;
+  process.seteuid(65_534);
+  try {
+    expect(picture && (await pictures.read(picture))).toBe("unreadable");
+  } finally {
+    process.seteuid(0);
+  }
+});
+
+test("a picture that cannot be removed is not scored again, holds up no other, and goes when it can", async () => {
+  const done = join(folder, "..", `${folder.split("/").at(-1)}-done`);
+  onTestFinished(() => rmSync(done, { recursive: true, force: true }));
+  writeFileSync(done, "in the way");
+  const { box, ...source } = running({ afterwards: "move", moveTo: done });
+  drop("a.jpg");
+  await source.until("it says so", () => box.status.reason?.includes("cannot be removed (1)") === true);
+  expect(box.status.state).toBe("failed");
+  drop("b.jpg");
+  await source.until("the other", () => box.frames.length === 2);
+  await clock.advance(10_000);
+  expect([box.scored, names()]).toEqual([2, ["a.jpg", "b.jpg"]]);
+  rmSync(done);
+  await source.until("both are moved", () => existsSync(done) && readdirSync(done).length === 2);
+  await source.until("it is open", () => box.status.state === "open");
+  drop("a.jpg", "a newer one");
+  await source.until("it is moved, too", () => readdirSync(done).length === 3);
+});
+
+test("a folder that goes is absent, and is read when it comes back", async () => {
+  const { box, ...source } = running();
+  await source.until("it is open", () => box.status.state === "open");
+  const away = `${folder}-away`;
+  renameSync(folder, away);
+  await source.until("it is absent", () => box.status.state === "absent");
+  writeFileSync(join(away, "a.jpg"), "a picture");
+  renameSync(away, folder);
+  await source.until("the picture", () => box.frames.length === 1);
+});
+
+test("of a folder of many files no more than a thousand are looked at in one go, and all are scored", async () => {
+  for (let i = 0; i < 1_200; i++) drop(`${i}.jpg`);
+  const { whole, isAll } = await new PictureFolder(config(), clock).look(none);
+  expect([whole.length, isAll]).toEqual([1_000, false]);
+  const { box, ...source } = running({ lookMs: 3_600_000 });
+  await source.until("all are gone", () => names().length === 0);
+  expect(box.frames).toHaveLength(1_200);
+});
