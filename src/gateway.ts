@@ -135,12 +135,14 @@ export class Gateway {
       intakeSettings(config),
     );
     const apiDoor = new Door();
-    const inbox = new HubInbox(clock, log.child({ stage: "source" }));
+    const sourceLog = log.child({ stage: "source" });
+    const inbox = new HubInbox(clock, sourceLog);
     const next = (after: number) => store.texts(after);
     this.#scoring = new ScoringSide({ storeFolder, environment, next, target: this.#intake, clock, log });
     const gateway = config.gateway.name;
     const pictures = { scorer: this.#scoring.models, kept: new KeptPictures(storeFolder, clock) };
-    const place = { gateway, environment, api: apiDoor, scores: this.#scoring.door, inbox, pictures };
+    const { door: scores, feeds: scorer } = this.#scoring;
+    const place = { gateway, environment, api: apiDoor, scores, inbox, pictures, scorer };
     this.#pictures = new PictureRequests(
       (...of) => this.#sources.takePicture(...of),
       pictures.kept,
@@ -148,11 +150,8 @@ export class Gateway {
       log.child({ stage: "pictures" }),
     );
     this.#peek = new AlarmPeek(this.#intake, clock);
-    this.#sources = new SourceSet(this.#peek, clock, log.child({ stage: "source" }), place);
-    this.#writes = new RegisterWrites(
-      (...write) => this.#sources.write(...write),
-      log.child({ stage: "source" }),
-    );
+    this.#sources = new SourceSet(this.#peek, clock, sourceLog, place);
+    this.#writes = new RegisterWrites((...write) => this.#sources.write(...write), sourceLog);
     const waiting = () => this.#storeStatus.texts;
     this.#readings = new Readings({ intake: this.#intake, clock, keys: opened?.keys, waiting });
     const views = {
@@ -377,9 +376,10 @@ export class Gateway {
     if (status.lastFault !== this.#storeStatus.lastFault) {
       this.#options.log.error({ reason: status.lastFault }, "a frame was discarded because of a bug");
     }
-    const { alarms = [], skipped = [], raised = [], ...told } = status;
+    const { alarms = [], skipped = [], raised = [], feeds = [], ...told } = status;
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
+    this.#sources.feed(feeds);
     this.#hub.publisher.offer(alarms);
     this.#sources.raised(raised);
     this.#scoring.committed(status);

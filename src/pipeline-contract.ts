@@ -3,6 +3,7 @@ import type { Entry } from "./core/entry.ts";
 import type { Skipped } from "./core/skipped.ts";
 import type { DedupeSnapshot } from "./dedupe/dedupe.ts";
 import type { AlarmsSnapshot } from "./detect/alarms.ts";
+import type { FeedsSnapshot } from "./feed/feeds.ts";
 import type { KeyEntry } from "./journal/key-memory.ts";
 import type { TimekeeperSnapshot } from "./journal/timekeeper.ts";
 import type { Ledger } from "./ledger/ledger.ts";
@@ -41,4 +42,6 @@ export interface PipelineSnapshot extends TimekeeperSnapshot {
   readonly dedupe?: DedupeSnapshot;
   /** Absent in snapshots of versions that had no texts scored. */
   readonly texts?: TextQueueSnapshot;
+  /** Absent in snapshots of versions that fed no models. */
+  readonly feeds?: FeedsSnapshot;
 }

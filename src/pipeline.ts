@@ -2,10 +2,11 @@ import { type CompiledStages, compileStages } from "./compiled-stages.ts";
 import type { PipelineConfig } from "./config/schema.ts";
 import { type Entry, idInSeries } from "./core/entry.ts";
 import { messageOf } from "./core/errors.ts";
-import type { FrameDiscard, Measurement, Reading } from "./core/reading.ts";
+import type { Measurement, Reading } from "./core/reading.ts";
 import { noteSkipped } from "./core/skipped.ts";
 import { Dedupe } from "./dedupe/dedupe.ts";
 import { Alarms, type Moment } from "./detect/alarms.ts";
+import { Feeds } from "./feed/feeds.ts";
 import { type JournalEntry, readBatch } from "./journal/batch.ts";
 import { PipelineFault } from "./journal/fault.ts";
 import { type KeyEntry, KeyMemory } from "./journal/key-memory.ts";
@@ -16,7 +17,7 @@ import {
   countDiscard,
   countFrameDiscard,
   countNote,
-  type Ledger,
+  discardFrame,
 } from "./ledger/ledger.ts";
 import { gapEntry } from "./outbox/gap-entry.ts";
 import { maxChannels, readingEntry } from "./outbox/reading-entry.ts";
@@ -32,12 +33,13 @@ import { Windows } from "./window/windows.ts";
  */
 export class Pipeline {
   readonly #storeId: string;
-  readonly #windows = new Windows();
+  readonly #windows = new Windows((told) => this.feeds.window(told, this.#time.nowMs));
   readonly #watermarks = new Watermarks();
   readonly #alarms = new Alarms();
   #keys = new KeyMemory();
   readonly #dedupe = new Dedupe();
   readonly #texts = new TextStage();
+  readonly feeds = new Feeds();
   #compiled: CompiledStages | undefined;
   #generation = 0;
   readonly #time = new Timekeeper();
@@ -67,6 +69,9 @@ export class Pipeline {
       }
       output.journalEntries++;
     }
+    for (const { source, ...note } of this.feeds.takeNotes())
+      if ("note" in note) countNote(accountOf(output.ledger, source), note.note);
+      else discardFrame(output.ledger, source, note.discard);
     for (const { kind, source } of output.entries)
       if (kind === "alarm") countNote(accountOf(output.ledger, source), "alarm");
     return output;
@@ -135,6 +140,7 @@ export class Pipeline {
       keys: this.keys,
       dedupe: this.#dedupe.snapshot(),
       texts: this.#texts.queue.snapshot(),
+      feeds: this.feeds.snapshot(),
     };
   }
 
@@ -152,6 +158,7 @@ export class Pipeline {
     this.#dedupe.restore(snapshot.dedupe ?? {});
     this.#texts.use(snapshot.config?.sources ?? {});
     if (snapshot.texts) this.#texts.queue.restore(snapshot.texts);
+    this.feeds.restore(snapshot.feeds, snapshot.config?.feeds);
   }
 
   #applyEntry(entry: JournalEntry, stages: TimedStages, output: PipelineOutput): void {
@@ -164,12 +171,9 @@ export class Pipeline {
         // A process tells its clock first, and nobody listened before it.
         if (entry.type === "clock") this.#alarms.listenFrom(entry.monotonicMs);
         return;
-      case "discard": {
-        const account = accountOf(output.ledger, entry.source);
-        account.frames += entry.count;
-        countFrameDiscard(account, entry.reason, entry.count);
+      case "discard":
+        discardFrame(output.ledger, entry.source, entry.reason, entry.count);
         return;
-      }
       case "gap": {
         const { gaps } = accountOf(output.ledger, entry.source);
         if (entry.reason === "uncleanStop") output.uncleanStops++;
@@ -204,8 +208,7 @@ export class Pipeline {
       this.#process(entry, output);
     } catch (error) {
       Object.assign(account, before);
-      account.frames++;
-      countFrameDiscard(account, "pipelineFault");
+      discardFrame(output.ledger, entry.source, "pipelineFault");
       countNote(account, `pipelineFault:${messageOf(error).slice(0, 80)}`);
     }
   }
@@ -233,6 +236,7 @@ export class Pipeline {
     this.#dedupe.configure(config.sources);
     for (const source of this.#texts.configure(config.sources, output))
       discardFrame(output.ledger, source, "unknownSource");
+    this.feeds.configure(config.feeds);
     this.#alarms.configure(config, this.#compiled.context);
     const { context } = this.#compiled;
     const { nowMs: sinceMs, offsetMs } = this.#time;
@@ -272,14 +276,16 @@ export class Pipeline {
   #frame(frame: Extract<JournalEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, frame.source);
     account.frames++;
-    if (this.#dedupe.isRepeatedFrame(frame.source, frame)) {
+    const feed = this.feeds.settle(frame.source, frame.origin);
+    if (feed === false || this.#dedupe.isRepeatedFrame(frame.source, frame)) {
       countFrameDiscard(account, "duplicate");
       return;
     }
     const compiled = this.#compiled;
     const hasOwnTime = this.#hasOwnTime(frame.source);
-    const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;
-    const arrival = this.#texts.arrive(frame, this.#time.nowMs + this.#time.offsetMs, output);
+    const { nowMs } = this.#time;
+    const receivedMs = feed?.timeMs ?? (hasOwnTime ? this.#time.latestMs(frame.wallMs) : nowMs);
+    const arrival = this.#texts.arrive(frame, nowMs + this.#time.offsetMs, output);
     if (arrival === "taken") {
       account.decoded++;
       return;
@@ -314,6 +320,7 @@ export class Pipeline {
       const unwatched = this.#alarms.judge(frame.source, measurement, moment, output.entries);
       if (unwatched > 0) countNote(account, "tooManyConditions", unwatched);
       this.#place(frame.source, measurement, isTold, compiled, account);
+      this.feeds.reading(frame.source, measurement, nowMs);
       if (isTold) told.push(this.#readingEntry(frame.source, measurement, compiled, account));
     }
     if (hasOwnTime) newestMs = this.#watermarks.hear(frame.source, frame.monotonicMs, newestMs);
@@ -384,16 +391,10 @@ export class Pipeline {
     return this.#compiled?.config.sources[source]?.decode.time !== undefined;
   }
 
-  /** Scores are still to come where texts wait, however long that takes. */
+  /** How long windows wait: for times of its own while a source is silent, for results, and for scores for ever. */
   #idleMs(source: string): number {
     if (this.#texts.isWaitingFor(source)) return Number.POSITIVE_INFINITY;
-    return this.#compiled?.config.sources[source]?.idleMs ?? 0;
+    const { decode, idleMs = 0 } = this.#compiled?.config.sources[source] ?? {};
+    return decode?.time || decode?.format === "model" ? idleMs : 0;
   }
-}
-
-/** One that came, or would have, and brings nothing. */
-function discardFrame(ledger: Ledger, source: string, reason: FrameDiscard): void {
-  const account = accountOf(ledger, source);
-  account.frames++;
-  countFrameDiscard(account, reason);
 }

@@ -1,4 +1,5 @@
 import type { Config } from "./config/schema.ts";
+import { FeedScorer } from "./infer/feed-scorer.ts";
 import type { ModelStatus } from "./infer/model.ts";
 import { ModelSet } from "./infer/model-set.ts";
 import { Scorer, type SentimentStatus } from "./sentiment/scorer.ts";
@@ -21,6 +22,8 @@ export interface ScoringOptions extends Pick<TextScoringOptions, "next" | "targe
 /** What scores, composed: the models in threads of this process, and the container for texts. */
 export class ScoringSide {
   readonly models: ModelSet;
+  /** What models over readings are fed by. */
+  readonly feeds: FeedScorer;
   readonly sentiments: Scorer;
   /** What sources of type `sentiment` come in by. */
   readonly door = new Door();
@@ -28,6 +31,7 @@ export class ScoringSide {
 
   constructor({ storeFolder, environment, next, target, clock, log: parent }: ScoringOptions) {
     this.models = new ModelSet(storeFolder, environment, clock, parent.child({ stage: "infer" }));
+    this.feeds = new FeedScorer(this.models);
     const log = parent.child({ stage: "sentiment" });
     this.sentiments = new Scorer(environment, clock, log, ({ state, reason }) =>
       this.door.set({ state: sourceStates[state], reason }),

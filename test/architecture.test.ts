@@ -45,6 +45,7 @@ test("a stage imports the core and itself, and no other stage; types of neighbou
     "validate",
     "detect",
     "window",
+    "feed",
     "outbox",
     "publish",
     "hub",
@@ -124,6 +125,7 @@ test("each package that touches the outside world is imported by one file", () =
     "config/json-schema.ts",
     "config/modbus-schema.ts",
     "config/model-schema.ts",
+    "config/model-source-schema.ts",
     "config/publish-schema.ts",
     "config/schema.ts",
     "config/sentiment-schema.ts",
@@ -156,7 +158,7 @@ test("Node's HTTP is had where it costs no memory", () => {
 });
 
 test("the pipeline reads no clock: time is input", () => {
-  const pure = ["dedupe", "decode", "calibrate", "validate", "detect", "window", "ledger"];
+  const pure = ["dedupe", "decode", "calibrate", "validate", "detect", "window", "feed", "ledger"];
   const pureFiles = [
     "pipeline.ts",
     "compiled-stages.ts",

@@ -7,7 +7,9 @@ import { fileURLToPath } from "node:url";
 import { Aedes } from "aedes";
 import sharp from "sharp";
 import { afterAll, afterEach, beforeAll, beforeEach, expect, test } from "vitest";
+import type { Pieces } from "../bench/onnx/protobuf.ts";
 import { resNet } from "../bench/onnx/resnet.ts";
+import { meanSquareDistance } from "../bench/onnx/small-models.ts";
 import { systemClock } from "../src/core/clock.ts";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { Gateway } from "../src/gateway.ts";
@@ -82,6 +84,8 @@ interface Example {
   readonly container?: true;
   /** Puts a picture where its camera would, and what it needs around it; gives the variables that say where. */
   readonly camera?: { place(folder: string): Record<string, string>; drop(folder: string): Promise<void> };
+  /** The name of the model that it names, and what stands for it here. */
+  readonly model?: readonly [name: string, pieces: () => Pieces];
   readonly expected: object;
   readonly alarms?: readonly object[];
   readonly bodies: () => readonly string[];
@@ -255,6 +259,19 @@ const cases: Record<string, Example> = {
     expected: { gateway: "yard-2", device: "roof", count: 2, channels: { temperature: { mean: 21 } } },
     bodies: fromHub,
   },
+  "edge-http-model.json": {
+    source: "press",
+    lines: [
+      `{"press":"p1","time":"${iso(recent)}","temperature":70,"vibration":4}`,
+      `{"press":"p1","time":"${iso(recent + 1)}","temperature":72,"vibration":6}`,
+      `{"press":"p1","time":"${iso(recent + 60)}","temperature":60,"vibration":4}`,
+    ],
+    model: ["distance", () => meanSquareDistance([0, 0, 0])],
+    expected: { source: "press", device: "p1", count: 2, channels: { temperature: { mean: 71 } } },
+    // The mean of 5.5², (√2 − 1)² and 1².
+    alarms: [{ source: "health", device: "p1", channel: "anomaly", value: expect.closeTo(10.4739, 3) }],
+    bodies: fromHub,
+  },
   "iothub-serial-csv.json": {
     source: "bench",
     lines: ["1,21.5,40,33", "2,22.5,41,35", "3,,42,"],
@@ -312,6 +329,12 @@ function where(
   };
 }
 
+function modelOf({ model }: Example): Record<string, string> {
+  if (!model) return {};
+  const [name, pieces] = model;
+  return { [`HEADGATE__models__${name}__file`]: modelFile(folder, "model.onnx", pieces()).file };
+}
+
 test("there is a case for every example", () => {
   expect(readdirSync(examples).sort()).toEqual(Object.keys(cases).sort());
 });
@@ -330,6 +353,7 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     MQTT_PASSWORD: "secret",
     BROKER_PASSWORD: "secret",
     ...(container ? { HEADGATE__sentiment__url: container.url } : {}),
+    ...modelOf(example),
     ...where(example, type, Object.keys(config.sources)),
     HEADGATE__api__port: "0",
     [`HEADGATE__windows__${window}__sizeMs`]: config.hub.type === "mqtt" ? "10000" : "2000",
@@ -371,7 +395,9 @@ test.each(Object.entries(cases))("%s", async (name, example) => {
     const window = () => entries().find(({ kind }) => kind === "window");
     await until("the window arrives", () => window() !== undefined);
     expect(window()).toMatchObject(example.expected);
-    expect(entries().filter(({ kind }) => kind === "alarm")).toMatchObject(example.alarms ?? []);
+    const alarms = () => entries().filter(({ kind }) => kind === "alarm");
+    await until("its alarms arrive", () => alarms().length >= (example.alarms?.length ?? 0));
+    expect(alarms()).toMatchObject(example.alarms ?? []);
     expect(imbalances(await gateway.audit())).toEqual([]);
   } finally {
     await gateway.stop(AbortSignal.timeout(8_000));

@@ -71,3 +71,43 @@ export const opsetTooNew = (): Pieces =>
     nodes: [{ op: "Identity", inputs: ["data"], output: "same" }],
     opset: 999,
   });
+
+/** The mean square distance of `x`, N × features, from `centre`, in `anomaly`, and the distances themselves. */
+export const meanSquareDistance = (centre: readonly number[]): Pieces =>
+  onnxFile({
+    inputs: [{ name: "x", shape: ["N", centre.length] }],
+    outputs: [
+      { name: "anomaly", shape: ["N", 1] },
+      { name: "difference", shape: ["N", centre.length] },
+    ],
+    nodes: [
+      { op: "Sub", inputs: ["x", "centre"], output: "difference" },
+      { op: "Mul", inputs: ["difference", "difference"], output: "square" },
+      { op: "ReduceMean", inputs: ["square"], output: "anomaly", attributes: { axes: [1], keepdims: 1 } },
+    ],
+    weights: [{ name: "centre", shape: [centre.length], data: Float32Array.from(centre) }],
+  });
+
+/** A layer over windows of 1 × `rows` × `columns`: element i counts i + 1 times, so that the order shows. */
+export const weightedSum = (rows: number, columns: number): Pieces => {
+  const size = rows * columns;
+  return onnxFile({
+    inputs: [{ name: "series", shape: [1, rows, columns] }],
+    outputs: [{ name: "sum", shape: [1, 1] }],
+    nodes: [
+      { op: "Flatten", inputs: ["series"], output: "flat" },
+      { op: "MatMul", inputs: ["flat", "weights"], output: "sum" },
+    ],
+    weights: [
+      { name: "weights", shape: [size, 1], data: Float32Array.from({ length: size }, (_, i) => i + 1) },
+    ],
+  });
+};
+
+/** The logarithm: of what is negative there is none, and that of nothing is not finite. */
+export const logarithm = (): Pieces =>
+  onnxFile({
+    inputs: [{ name: "x", shape: ["N", 1] }],
+    outputs: [{ name: "log", shape: ["N", 1] }],
+    nodes: [{ op: "Log", inputs: ["x"], output: "log" }],
+  });

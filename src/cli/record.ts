@@ -6,6 +6,7 @@ import type { SourceConfig } from "../config/schema.ts";
 import { systemClock } from "../core/clock.ts";
 import { ConfigError, TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
+import { FeedScorer } from "../infer/feed-scorer.ts";
 import { createLog } from "../observe/log.ts";
 import { Door } from "../sources/door.ts";
 import { HubInbox } from "../sources/hub-inbox.ts";
@@ -59,6 +60,7 @@ export async function record(options: RecordOptions, signal: Promise<unknown>): 
     api: new Door(),
     scores: new Door(),
     inbox: new HubInbox(clock, log),
+    scorer: new FeedScorer({ get: () => undefined }),
   };
   const sources = new SourceSet(target, clock, log, place);
   await sources.configure({ [name]: apart(name, source, place.gateway) });
@@ -112,7 +114,7 @@ function recordable(name: string, sources: Readonly<Record<string, SourceConfig>
       known === "" ? "there is none" : `there are: ${known}`,
     );
   }
-  if (source.type === "http" || source.type === "hub" || source.type === "sentiment") {
+  if (["http", "hub", "sentiment", "model"].includes(source.type)) {
     const hint = "record where its messages come from";
     throw wrong(`sources.${name}.type`, "comes in through a running gateway, and cannot be recorded", hint);
   }

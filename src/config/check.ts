@@ -4,7 +4,7 @@ import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import { decoding } from "./decoding.ts";
 import { modelContradictions } from "./model-contradictions.ts";
 import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
-import { scoreDevice, textParts } from "./sentiment-texts.ts";
+import { textParts } from "./sentiment-texts.ts";
 import { sourceContradictions } from "./source-contradictions.ts";
 
 /** A checked configuration with its fingerprint; frozen all the way down. */
@@ -257,7 +257,6 @@ const leastSilentMs = 10_000;
 /** What of the configuration the pipeline needs, with entries that are off left out. */
 export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
   const sources = Object.entries(on(config.sources)).map(([name, source]) => {
-    const device = source.type === "sentiment" ? scoreDevice : source.device;
     const intervalMs = "intervalMs" in source ? source.intervalMs : undefined;
     const interval = intervalMs === undefined ? {} : { intervalMs };
     const silentMs =
@@ -267,8 +266,14 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     const isTold = (source.readings ?? config.publish.readings) === "all";
     const readings = isTold ? { readings: "all" as const } : {};
     const texts = textParts(name, source, config);
-    return [name, { device, ...decoding(source), ...interval, ...silence, ...readings, ...texts }] as const;
+    return [
+      name,
+      { ...decoding(source, config.sources), ...interval, ...silence, ...readings, ...texts },
+    ] as const;
   });
+  const feeds = Object.entries(on(config.sources)).flatMap(([name, source]) =>
+    source.type === "model" ? [[name, { inputs: source.inputs, missing: source.missing }] as const] : [],
+  );
   const parts = {
     gateway: config.gateway.name,
     sources: Object.fromEntries(sources),
@@ -277,6 +282,7 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
     calibrate: on(config.calibrate),
     validate: on(config.validate),
     windows: on(config.windows),
+    ...(feeds.length > 0 ? { feeds: Object.fromEntries(feeds) } : {}),
     ...(config.alarms.state === "on" ? { alarms: { minSpacingMs: config.alarms.minSpacingMs } } : {}),
   };
   return { ...parts, hash: orderedFingerprint(parts) };

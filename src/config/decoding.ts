@@ -2,30 +2,51 @@ import type { KnownChannel } from "../core/reading.ts";
 import { driverNamed, oneWireDriverOf } from "../drivers/catalogue.ts";
 import { sysfsFileNamed } from "../drivers/sysfs-file.ts";
 import type {
+  Config,
   DecodeConfig,
   DedupeConfig,
-  ModbusDecode,
   ModbusSourceConfig,
+  ModelSourceConfig,
   PipelineConfig,
   SourceConfig,
   SysfsSourceConfig,
 } from "./schema.ts";
-import { scoreChannels, scoreDecode } from "./sentiment-texts.ts";
+import { scoreChannels, scoreDecode, scoreDevice } from "./sentiment-texts.ts";
 
 /** How a source's frames become readings. What is asked for comes once, and has no times of its own that might end. */
 export function decoding(
   source: SourceConfig,
-): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels"> {
+  sources: Config["sources"],
+): Pick<PipelineConfig["sources"][string], "decode" | "dedupe" | "idleMs" | "channels" | "device"> {
+  if (source.type === "model") {
+    const { idleMs, outputs } = source;
+    const time = isOwnTime(source, sources) ? { time: resultTime } : {};
+    const decode = { format: "model", ...time } as const;
+    const device = { field: "$device" };
+    return { decode, dedupe: { by: "none" }, idleMs, device, channels: knownOf(outputs) };
+  }
   const decode = decodeOf(source);
+  if (source.type === "sentiment") {
+    const { idleMs } = source;
+    return { decode, dedupe: { by: "none" }, idleMs, device: scoreDevice, channels: scoreChannels };
+  }
+  const { device } = source;
   const channels = channelsOf(decode);
   const known = channels === undefined ? {} : { channels };
-  if (source.type === "sentiment")
-    return { decode, dedupe: { by: "none" }, idleMs: source.idleMs, channels: scoreChannels };
-  if (!("decode" in source)) return { decode, dedupe: dedupeOf(source), idleMs: 0, ...known };
-  return { decode, dedupe: source.dedupe, idleMs: source.idleMs, ...known };
+  if (!("decode" in source)) return { decode, dedupe: dedupeOf(source), idleMs: 0, device, ...known };
+  return { decode, dedupe: source.dedupe, idleMs: source.idleMs, device, ...known };
 }
 
-function decodeOf(source: SourceConfig): DecodeConfig {
+/** It was judged when the readings came that it is of. */
+const resultTime = { field: "$time", unit: "ms", maxAheadMs: Number.MAX_SAFE_INTEGER } as const;
+
+/** The times of results are those of the readings that they are of. */
+function isOwnTime(source: SourceConfig | undefined, sources: Config["sources"]): boolean {
+  if (source?.type === "model") return isOwnTime(sources[source.inputs.source], sources);
+  return source !== undefined && decodeOf(source).time !== undefined;
+}
+
+function decodeOf(source: Exclude<SourceConfig, ModelSourceConfig>): DecodeConfig {
   if ("decode" in source)
     return source.decode.format === "modbus" ? modbusDecode(source.decode) : source.decode;
   switch (source.type) {
@@ -58,12 +79,12 @@ function dedupeOf({ type }: SourceConfig): DedupeConfig {
 
 function channelsOf(decode: DecodeConfig): Readonly<Record<string, KnownChannel>> | undefined {
   if (decode.format === "driver") return driverNamed(decode.driver).channels(decode.options);
-  if (decode.format === "modbus") return channelsOfRegisters(decode.registers);
+  if (decode.format === "modbus") return knownOf(decode.registers);
   return decode.format === "sysfs" ? channelsOfFiles(decode.files) : undefined;
 }
 
-function channelsOfRegisters(registers: ModbusDecode["registers"]): Readonly<Record<string, KnownChannel>> {
-  const known = Object.entries(registers).map(([name, { unit, min, max }]) => [name, { unit, min, max }]);
+function knownOf(channels: Readonly<Record<string, KnownChannel>>): Readonly<Record<string, KnownChannel>> {
+  const known = Object.entries(channels).map(([name, { unit, min, max }]) => [name, { unit, min, max }]);
   return Object.fromEntries(known);
 }
 

@@ -24,6 +24,8 @@ export const channelName = z
   .refine(isOrdinaryName, "is a word of the language the gateway is written in")
   .describe("Name of a channel, one quantity of one device");
 
+export const aggregateNames = ["mean", "min", "max", "sum", "count", "stddev", "first", "last"] as const;
+
 export const secret = z
   .union([
     z.strictObject({

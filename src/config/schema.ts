@@ -1,7 +1,16 @@
 import { z } from "zod";
 import type { KnownChannel } from "../core/reading.ts";
 import type { Register } from "../drivers/modbus.ts";
-import { channelName, day, deviceName, entryName, ms, secret, state } from "./field-schema.ts";
+import {
+  aggregateNames,
+  channelName,
+  day,
+  deviceName,
+  entryName,
+  ms,
+  secret,
+  state,
+} from "./field-schema.ts";
 import { hub } from "./hub-schema.ts";
 import { model } from "./model-schema.ts";
 import { publish } from "./publish-schema.ts";
@@ -41,7 +50,6 @@ const validation = z.strictObject({
   channels: z.record(channelName, range),
 });
 
-export const aggregateNames = ["mean", "min", "max", "sum", "count", "stddev", "first", "last"] as const;
 const window = z.strictObject({
   state,
   kind: z.literal("tumbling").default("tumbling"),
@@ -226,16 +234,20 @@ export type SentimentSourceConfig = Extract<SourceConfig, { type: "sentiment" }>
 export type ImageFolderSourceConfig = Extract<SourceConfig, { type: "imageFolder" }>;
 export type ImageUrlSourceConfig = Extract<SourceConfig, { type: "imageUrl" }>;
 /** A source whose pictures a model scores. */
-export type ImageSourceConfig = Extract<SourceConfig, { readonly model: unknown }>;
+export type ImageSourceConfig = Extract<SourceConfig, { type: "imageFolder" | "imageUrl" }>;
 export type ReplaySourceConfig = Extract<SourceConfig, { type: "replay" }>;
 export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
+export type ModelSourceConfig = Extract<SourceConfig, { type: "model" }>;
+/** What the pipeline has to know of a source of type `model`, to feed its model. */
+export type FeedConfig = Pick<ModelSourceConfig, "inputs" | "missing">;
 /** A format of frames, whether the configuration names it or a source has it by itself. */
 export type DecodeConfig =
   | Uniform<Exclude<LinkedSource["decode"], { readonly format: "driver" | "sysfs" | "modbus" }>>
   | DriverDecode
   | SysfsDecode
-  | ModbusDecode;
+  | ModbusDecode
+  | ModelDecode;
 /** Formats without times of their own have no member for them. */
 type Uniform<Format> = Format extends { readonly ignore: unknown }
   ? Format
@@ -259,6 +271,14 @@ export interface ModbusDecode {
   /** By channel. */
   readonly registers: Readonly<Record<string, Register & KnownChannel>>;
   readonly time?: undefined;
+  readonly ignore?: undefined;
+}
+/** What a model made of readings; the time is theirs, of receipt or their own. */
+export interface ModelDecode {
+  readonly format: "model";
+  readonly time?:
+    | NonNullable<Extract<LinkedSource["decode"], { readonly format: "json" }>["time"]>
+    | undefined;
   readonly ignore?: undefined;
 }
 export type ModelConfig = Config["models"][string];
@@ -310,6 +330,8 @@ export interface PipelineConfig {
   readonly calibrate: Config["calibrate"];
   readonly validate: Config["validate"];
   readonly windows: Config["windows"];
+  /** By source of type `model`; absent where there is none. */
+  readonly feeds?: Readonly<Record<string, FeedConfig>>;
   /** Absent where there are none, and in journals of versions that knew none. */
   readonly alarms?: { readonly minSpacingMs: number };
 }

@@ -9,6 +9,7 @@ import { addressOf, hexOf } from "./i2c-address.ts";
 import { conditionContradictions, imageContradictions, moveContradictions } from "./image-contradictions.ts";
 import { imageFrameBytes } from "./image-source-schema.ts";
 import { registerContradictions } from "./modbus-contradictions.ts";
+import { modelSourceContradictions } from "./model-source-contradictions.ts";
 import { queueBytes } from "./queue-bytes.ts";
 import type {
   Config,
@@ -101,6 +102,8 @@ function contradictionsOf(source: SourceConfig, here: Here): Problem[] {
       return ofSysfs(source, here);
     case "modbus":
       return ofModbus(source, here);
+    case "model":
+      return modelSourceContradictions(source, here.name, here.config);
     case "replay":
       return tooLarge(source.maxFrameBytes, "frame", "maxFrameBytes", here);
     case "mqtt":

@@ -8,6 +8,7 @@ import { brokerLogin, brokerUrl, day, deviceName, ms } from "./field-schema.ts";
 import { framing } from "./framing-schema.ts";
 import { imageFolderSource, imageUrlSource } from "./image-source-schema.ts";
 import { modbusDecode, modbusRtu, modbusTcp } from "./modbus-schema.ts";
+import { modelSource } from "./model-source-schema.ts";
 import { sentimentSource } from "./sentiment-schema.ts";
 import { oneWireSource, sysfsFiles, sysfsSource } from "./sysfs-source-schema.ts";
 
@@ -269,6 +270,7 @@ export const source = z.discriminatedUnion("type", [
   oneWireSource,
   sysfsSource,
   modbusSource,
+  modelSource,
   sentimentSource,
   imageFolderSource,
   imageUrlSource,

@@ -69,6 +69,11 @@ export type FrameDiscard =
   | "unknownSource"
   | "otherTopic"
   | "duplicate"
+  /** What a model is fed with: not whole, of a window that is not, of no use any more; and a run that gave nothing. */
+  | "missingFeature"
+  | "partialWindow"
+  | "notScored"
+  | "modelFailed"
   | "unreadable"
   | "badImage"
   | "imageTooLarge"

@@ -11,6 +11,7 @@ import { splitCbor } from "./cbor.ts";
 import type { ChannelNames } from "./channel-names.ts";
 import { splitDsmr } from "./dsmr.ts";
 import { compileModbus } from "./modbus.ts";
+import { splitModelResult } from "./model-result.ts";
 import { splitNmea } from "./nmea.ts";
 import { type FrameFields, ReadingReader, type ValueNote } from "./reading-reader.ts";
 import { compileRegex } from "./regex.ts";
@@ -101,6 +102,10 @@ function compileFormat(decode: DecodeConfig): Split {
       return ofText(compileSysfs(decode.files));
     case "modbus":
       return compileModbus(decode);
+    case "model": {
+      const withTime = decode.time !== undefined;
+      return ofText((text) => splitModelResult(text, withTime));
+    }
     default:
       return decode satisfies never;
   }

@@ -3,7 +3,7 @@ import type { Session } from "./session.ts";
 import { type Images, imagesOf, type Outcome, score, type Task } from "./task.ts";
 import type { Opened } from "./thread-protocol.ts";
 
-export type ImageTask = Exclude<Task, { readonly kind: "v2" }>;
+export type ImageTask = Exclude<Task, { readonly kind: "v2" | "feed" }>;
 /** What became of a task, or what the runtime threw at it. */
 export type Done = { readonly outcome: Outcome } | { readonly error: unknown };
 

@@ -84,7 +84,8 @@ async function work(session: Session): Promise<void> {
   if (isEnding) await end(session);
 }
 
-const isOfImages = (job: Job): job is Job & { readonly task: ImageTask } => job.task.kind !== "v2";
+const isOfImages = (job: Job): job is Job & { readonly task: ImageTask } =>
+  job.task.kind === "score" || job.task.kind === "pixels";
 
 async function serve(session: Session, { id, task, abort: { signal } }: Job): Promise<void> {
   try {

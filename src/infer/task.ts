@@ -1,3 +1,4 @@
+import { type FeedPlan, scoreFeed } from "./feed-task.ts";
 import { type Normalisation, normalise, planesOf } from "./normalisation.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import { readScoreBody, type ScoreForm } from "./score-body.ts";
@@ -23,7 +24,9 @@ export type Task =
       readonly body: Uint8Array;
       readonly jsonBytes?: number | undefined;
       readonly model: string;
-    };
+    }
+  /** Numbers that readings gave. */
+  | { readonly kind: "feed"; readonly numbers: readonly number[]; readonly plan: FeedPlan };
 
 export type Outcome =
   | {
@@ -37,6 +40,8 @@ export type Outcome =
     }
   /** The answer of the V2 protocol. */
   | ({ readonly kind: "v2" } & V2Answer)
+  /** By channel, each finite. */
+  | { readonly kind: "values"; readonly values: Readonly<Record<string, number>> }
   | Refusal;
 
 /** @throws Error of the runtime */
@@ -47,6 +52,7 @@ export async function perform(
   signal: AbortSignal,
 ): Promise<Outcome> {
   const beganMs = nowMs();
+  if (task.kind === "feed") return await scoreFeed(session, task.numbers, task.plan, signal);
   if (task.kind !== "v2") {
     const images = imagesOf(session, task);
     return isRefusal(images) ? images : await score(session, images, beganMs, nowMs, signal);
@@ -71,7 +77,7 @@ export interface Images {
   readonly data: Float32Array;
 }
 
-export function imagesOf(session: Session, task: Exclude<Task, { kind: "v2" }>): Images | Refusal {
+export function imagesOf(session: Session, task: Exclude<Task, { kind: "v2" | "feed" }>): Images | Refusal {
   const read = task.kind === "score" ? readScoreBody(task.body, task.form) : planes(session, task.pixels);
   if (isRefusal(read)) return read;
   const { shape, data } = read;

@@ -53,6 +53,13 @@ export function countFrameDiscard(account: Account, reason: FrameDiscard, count 
   account.frameDiscards[reason] = (account.frameDiscards[reason] ?? 0) + count;
 }
 
+/** One that came, or would have, and brings nothing. */
+export function discardFrame(ledger: Ledger, source: string, reason: FrameDiscard, count = 1): void {
+  const account = accountOf(ledger, source);
+  account.frames += count;
+  countFrameDiscard(account, reason, count);
+}
+
 export function countDiscard(account: Account, reason: ReadingDiscard, count = 1): void {
   account.discards[reason] = (account.discards[reason] ?? 0) + count;
 }

@@ -8,11 +8,15 @@ import type { Logger } from "../core/logger.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { skipped } from "../core/skipped.ts";
 import type { RaisedAlarm } from "../detect/raised-alarms.ts";
+import type { FeedNews } from "../feed/pending.ts";
+import type { FeedScorer } from "../infer/feed-scorer.ts";
 import type { Door } from "./door.ts";
+import { FeedInbox } from "./feed-inbox.ts";
 import { HttpSource } from "./http-source.ts";
 import type { HubInbox } from "./hub-inbox.ts";
 import { HubSource } from "./hub-source.ts";
 import type { ModbusLines } from "./modbus-lines.ts";
+import { ModelSource } from "./model-source.ts";
 import { OneWireDevice } from "./one-wire-device.ts";
 import type { PicturePlace } from "./picture-scoring.ts";
 import { PollingSource } from "./polling-source.ts";
@@ -46,6 +50,8 @@ export interface Place {
   readonly inbox: HubInbox;
   /** Absent where no models are loaded. */
   readonly pictures?: PicturePlace;
+  /** What runs models over readings. */
+  readonly scorer: Pick<FeedScorer, "standing" | "score">;
 }
 
 interface Running {
@@ -79,6 +85,7 @@ export class SourceSet {
   readonly #status = new Map<string, SourceStatus>();
   /** Of buses that several sources share. */
   readonly #turns = new Turns();
+  readonly #feeds = new FeedInbox();
   #lines: ModbusLines | undefined;
   /** Undefined while a change is under way. */
   #wanted: Config["sources"] | undefined;
@@ -100,6 +107,11 @@ export class SourceSet {
 
   get status(): Readonly<Record<string, SourceStatus>> {
     return Object.fromEntries(this.#status);
+  }
+
+  /** What the models of sources are to be fed with. */
+  feed(news: readonly FeedNews[]): void {
+    this.#feeds.take(news);
   }
 
   /** Sets a value in a source's device. Never rejects. */
@@ -147,6 +159,7 @@ export class SourceSet {
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
+    this.#feeds.keep((name) => config[name]?.type === "model" && config[name].state === "on");
     this.#wanted = config;
     await this.#startWanted();
   }
@@ -267,6 +280,8 @@ export class SourceSet {
         const device = new ImageUrlDevice(name, config, this.#place.environment, this.#pictures());
         return new ImageUrlSource(device, config, sink, this.#clock);
       }
+      case "model":
+        return new ModelSource(name, config, sink, this.#clock, this.#feeds, this.#place.scorer);
       case "replay":
         return new ReplaySource(config, sink, this.#clock);
       default:
@@ -308,8 +323,8 @@ const beyondTransport = [
 
 function transportOf(config: SourceConfig): string {
   const isBeyond = (key: string) => {
-    // Only the source still knows the properties of a message, of which one may name the device.
-    if (key === "device") return config.type !== "hub";
+    // Only the source still knows the properties of a message, of which one may name the device; and whose a result is.
+    if (key === "device") return config.type !== "hub" && config.type !== "model";
     // One that asks its device goes by the interval.
     if (key === "intervalMs") return "decode" in config || config.type === "imageFolder";
     return beyondTransport.includes(key);

@@ -1,6 +1,7 @@
 import type { Entry } from "../core/entry.ts";
 import type { Skipped } from "../core/skipped.ts";
 import type { RaisedAlarm } from "../detect/raised-alarms.ts";
+import type { FeedNews } from "../feed/pending.ts";
 import type { KeyEntry } from "../journal/key-memory.ts";
 import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
@@ -56,6 +57,8 @@ export interface StoreStatus {
   readonly bill: Bill;
   /** Alarms that the commit composed: they come with its answer, because asking would wait for the next commit. */
   readonly alarms?: readonly OutboxMessage[];
+  /** What models are to be fed with, since the commit before. */
+  readonly feeds?: readonly FeedNews[];
   /** Frames of the commit that brought no reading, the first of them. */
   readonly skipped?: readonly Skipped[];
   /** What the commit's alarms are about, whether or not they are composed yet. */

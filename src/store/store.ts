@@ -117,11 +117,11 @@ export class Store {
       this.#commitTight(commit);
     }
     // Whatever fails from here on must not make the caller repeat what is committed.
-    const { state, sinceSnapshot } = this.#memory;
+    const { state, sinceSnapshot, pipeline } = this.#memory;
     const hasSnapshot = sinceSnapshot === 0 && commit.batch.length > 0;
     this.#disk.noteCommit(state, commit.monotonicMs, commit.last === true || hasSnapshot);
     const alarms = this.#memory.outbox.messagesFrom("alarm", nextMessage);
-    return { ...this.status(), alarms, ...this.#told };
+    return { ...this.status(), alarms, ...this.#told, feeds: pipeline.feeds.takeNews() };
   }
 
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */
@@ -167,7 +167,7 @@ export class Store {
     const { pipeline, state } = this.#memory;
     if (pipeline.config) {
       const writer = new BatchWriter();
-      const config = { ...withoutTexts(pipeline.config), windows: {}, clock: { maxHoldMs: 0 } };
+      const config = { ...withoutTexts(pipeline.config), windows: {}, feeds: {}, clock: { maxHoldMs: 0 } };
       writer.rare({ type: "configuration", wallMs: state.committedMs, config });
       const nothing = { acknowledged: [], rejected: [] };
       this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });

@@ -39,17 +39,20 @@ export class Watermarks {
     for (const heard of this.#heard.values()) heard.receivedMs = sinceMs;
   }
 
-  /** Behind a tick, which stands behind all frames received before it. */
+  /**
+   * Behind a tick, which stands behind all frames received before it. `idleMs`: how long it may be silent, or, where
+   * it is stamped on receipt, how much later its readings come than they are stamped.
+   */
   atTick(source: string, { nowMs, monotonicMs }: Now, idleMs: number): number {
     const heard = this.#heard.get(source);
-    if (!heard) return nowMs;
+    if (!heard) return nowMs - idleMs;
     return heard.newestMs + Math.max(0, monotonicMs - heard.receivedMs - idleMs);
   }
 
   /** Steady ms at which a tick's watermark reaches `dueMs`. */
   wakeMs(source: string, dueMs: number, { nowMs, monotonicMs }: Now, idleMs: number): number {
     const heard = this.#heard.get(source);
-    if (!heard) return dueMs;
+    if (!heard) return dueMs + idleMs;
     const silentMs = monotonicMs - heard.receivedMs;
     return nowMs + idleMs - silentMs + dueMs - heard.newestMs;
   }

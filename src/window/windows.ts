@@ -7,6 +7,7 @@ import type { PartialReason } from "../outbox/entry-schema.ts";
 import { begunAnew, endAt, relabeled } from "./labels.ts";
 import { addTo, type Origin } from "./open-window.ts";
 import { matches, placeOf, type RunningDefinition, windowsOf } from "./running-definition.ts";
+import { type ToldWindow, toldWindow } from "./told-window.ts";
 import { type Definition, type EntryContext, type OpenWindow, windowEntry } from "./window-entry.ts";
 import { openWindowOf, type WindowsSnapshot } from "./windows-snapshot.ts";
 
@@ -43,6 +44,12 @@ export class Windows {
   /** Some window that the watermark has passed got a late reading, which the next tick tells. */
   #late = false;
   #openCount = 0;
+  readonly #onTold: (told: ToldWindow) => void;
+
+  /** `onTold`: a window was told for the first time. */
+  constructor(onTold: (told: ToldWindow) => void = () => undefined) {
+    this.#onTold = onTold;
+  }
 
   /**
    * Brings definitions into force. Windows of a definition that changed or went are closed as they stand,
@@ -326,6 +333,7 @@ export class Windows {
     // It is as old as its source's own time says, whatever clock that is.
     const overMs = Math.max(0, this.watermark(window.source) - window.closesMs);
     const entry = windowEntry(definition, window, context, nowMs - overMs);
+    if (window.revision === 0) this.#onTold(toldWindow(definition, window));
     window.revision++;
     window.closed = true;
     window.changed = false;

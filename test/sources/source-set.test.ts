@@ -5,6 +5,7 @@ import { checkConfig } from "../../src/config/check.ts";
 import type { Config } from "../../src/config/schema.ts";
 import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
+import { FeedScorer } from "../../src/infer/feed-scorer.ts";
 import { Door } from "../../src/sources/door.ts";
 import { HubInbox } from "../../src/sources/hub-inbox.ts";
 import { SerialSource } from "../../src/sources/serial-source.ts";
@@ -55,6 +56,7 @@ function newSet(stopTimeoutMs?: number): SourceSet {
       api: door,
       scores: new Door(),
       inbox: new HubInbox(systemClock, recordingLog()),
+      scorer: new FeedScorer({ get: () => undefined }),
     },
     stopTimeoutMs,
   );

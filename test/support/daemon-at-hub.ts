@@ -61,7 +61,7 @@ export class DaemonAtHub {
     await this.hub.stop();
   }
 
-  /** Without a word. */
+  /** In the middle of whatever it does; it can be started again. */
   kill(): Promise<void> {
     return this.#running.kill();
   }

@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { aggregateNames } from "../../src/config/schema.ts";
+import { aggregateNames } from "../../src/config/field-schema.ts";
 import type { MeasuredValue } from "../../src/core/reading.ts";
 import { addValue, aggregateNumbers, emptyAggregate } from "../../src/window/channel-aggregate.ts";
 

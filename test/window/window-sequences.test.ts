@@ -1,6 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { aggregateNames } from "../../src/config/schema.ts";
+import { aggregateNames } from "../../src/config/field-schema.ts";
 import type { Entry } from "../../src/core/entry.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import { Windows } from "../../src/window/windows.ts";

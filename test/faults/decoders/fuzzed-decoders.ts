@@ -234,6 +234,23 @@ const formats: Readonly<Record<Exclude<DecodeConfig["format"], "driver">, Format
       },
     ],
   },
+  model: {
+    words: [
+      ...["{", "}", "[", "]", ":", ",", '"', "-", "1e999", "null", '"__proto__":', '"$time":', '"device":'],
+      ...['"time":1735732800000,', '"values":{', '"discard":"modelFailed"', '"discard":"duplicate"'],
+    ],
+    variants: [
+      {
+        source: {
+          type: "model",
+          model: "any",
+          inputs: { from: "values", source: "other", channels: ["x"], last: 1 },
+          outputs: { score: {} },
+        },
+        good: ['{"device":"d","time":1735732800000,"values":{"score":0.5,"rest":-1e3}}'],
+      },
+    ],
+  },
   sysfs: {
     words: [
       "{",
@@ -308,7 +325,10 @@ export function fuzzedDecoders(): readonly FuzzedDecoder[] {
 }
 
 function ofFormat(source: JsonObject, good: readonly (string | Uint8Array)[]): Variant {
-  const config = pipelineOf({ sources: { s: "type" in source ? source : jsonSource("s", source) } });
+  const s = "type" in source ? source : jsonSource("s", source);
+  // What a source of type `model` names is there as well.
+  const models = { any: { file: "/any.onnx" } };
+  const config = pipelineOf({ sources: { s, other: jsonSource("other") }, models });
   const [compiled] = Object.values(config.sources);
   if (!compiled) throw new Error("the configuration lost its source");
   return {
