@@ -3,8 +3,8 @@ import { defineConfig } from "vitest/config";
 export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
-    // Real processes, ports and pseudo-terminals: more workers than cores only makes them wait for each other.
-    maxWorkers: 2,
+    // Half of the time goes into waiting for real processes, ports and deadlines.
+    maxWorkers: 3,
     testTimeout: 30_000,
     hookTimeout: 30_000,
   },
