@@ -1,5 +1,6 @@
 import type { CheckedConfig } from "./config/check.ts";
 import type { Candidate, Configuration } from "./config/configuration.ts";
+import { provenAfterMs } from "./config/last-good.ts";
 import type { Clock } from "./core/clock.ts";
 import { ConfigError, HeadgateError, messageOf, TransientError } from "./core/errors.ts";
 import type { JsonObject } from "./core/json.ts";
@@ -24,12 +25,22 @@ export class Changes {
   #last: Promise<void> = Promise.resolve();
   /** Hash of the configuration that the stages were brought to: one that was adopted may have failed there. */
   #enforced: string;
+  /** Monotonic ms since which they are. */
+  #enforcedMs: number;
   #isReloadDue = false;
   #isClosed = false;
 
   constructor(options: ChangesOptions) {
     this.#options = options;
     this.#enforced = options.configuration.current.hash;
+    this.#enforcedMs = options.clock.monotonic();
+  }
+
+  /** Keeps the way back open for a configuration that is not in force, or not for long enough. */
+  prove(): void {
+    const { configuration, clock } = this.#options;
+    const isInForce = configuration.current.hash === this.#enforced;
+    if (isInForce && clock.monotonic() - this.#enforcedMs >= provenAfterMs) configuration.prove();
   }
 
   /**
@@ -97,6 +108,7 @@ export class Changes {
     try {
       await enforce(candidate);
       this.#enforced = candidate.hash;
+      this.#enforcedMs = clock.monotonic();
     } finally {
       inbox.release();
     }

@@ -9,7 +9,6 @@ import type { SocketAnswers } from "./api/status-socket.ts";
 import { Changes } from "./changes.ts";
 import { type CheckedConfig, pipelineConfig } from "./config/check.ts";
 import { Configuration } from "./config/configuration.ts";
-import { provenAfterMs } from "./config/last-good.ts";
 import { aborted } from "./core/deadline.ts";
 import { messageOf, TransientError } from "./core/errors.ts";
 import { bootId, clockQuality } from "./core/libc.ts";
@@ -65,8 +64,6 @@ export class Gateway {
   #hasBegun = false;
   readonly #clockWatch: ClockWatch;
   #housekeeping: Promise<void> | undefined;
-  /** Monotonic ms since which the present configuration is in force. */
-  #configuredMs: number;
 
   /**
    * Starts a gateway: resolves when it reads its sources.
@@ -117,7 +114,6 @@ export class Gateway {
     const { environment, clock, log, onFatal } = options;
     const { config } = configuration.current;
     this.storeFolder = storeFolder;
-    this.#configuredMs = options.clock.monotonic();
     this.#options = options;
     this.#configuration = configuration;
     this.#store = store;
@@ -342,7 +338,6 @@ export class Gateway {
   }
 
   async #enforce({ config }: CheckedConfig): Promise<void> {
-    this.#configuredMs = this.#options.clock.monotonic();
     this.#intake.configure(intakeSettings(config));
     await this.#store.configure(storeSettings(config));
     this.#hub.publisher.configure(config.publish);
@@ -394,7 +389,7 @@ export class Gateway {
       await clock.sleep(sleepMs, signal).catch(() => undefined);
       if (signal.aborted) return;
       if (this.#clockWatch.look()) this.#intake.clock(this.#clockWatch.bootId, this.#clockWatch.quality);
-      if (clock.monotonic() - this.#configuredMs >= provenAfterMs) this.#configuration.prove();
+      this.#changes.prove();
     }
   }
 }

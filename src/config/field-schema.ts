@@ -42,12 +42,16 @@ export const endianness = z
   .default("big")
   .describe("`big`: the most significant byte first");
 
-export const brokerUrl = z
-  .string()
-  .regex(
-    /^(mqtts?|wss?):\/\/[^@/?]+(\/[^?]*)?$/,
-    "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
-  );
+/** One of that pattern that is a URL as well: whoever opens it relies on that, and `new URL` throws. */
+export const urlOf = (pattern: RegExp, error: string) =>
+  z
+    .string()
+    .regex(pattern, { error, abort: true })
+    .refine((url) => URL.canParse(url), "is no URL");
+export const brokerUrl = urlOf(
+  /^(mqtts?|wss?):\/\/[^@/?]+(\/[^?]*)?$/,
+  "must be mqtt://, mqtts://, ws:// or wss:// and hold no password",
+);
 export const caFile = z.string().min(1).optional().describe("PEM file of the authorities to trust");
 /** How a client says to a broker who it is, and knows whom it speaks to. */
 export const brokerLogin = {

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { brokerLogin, brokerUrl, caFile, ms, secret } from "./field-schema.ts";
+import { brokerLogin, brokerUrl, caFile, ms, secret, urlOf } from "./field-schema.ts";
 
 const hubDeadlines = {
   connectTimeoutMs: ms(100, 29_000).default(20_000),
@@ -55,9 +55,10 @@ export const hub = z.discriminatedUnion("type", [
     type: z.literal("iothub").describe("Straight to IoT Hub, or through a gateway"),
     client: hubClient,
     transport: hubTransport,
-    proxy: z
-      .string()
-      .regex(/^https?:\/\/[^@/?#]+\/?$/, "must be http://host:port or https://host:port, without a password")
+    proxy: urlOf(
+      /^https?:\/\/[^@/?#]+\/?$/,
+      "must be http://host:port or https://host:port, without a password",
+    )
       .optional()
       .describe(
         "HTTP proxy; without it `websocket` takes HTTPS_PROXY of the environment, unless NO_PROXY names the hub",

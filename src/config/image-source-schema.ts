@@ -1,6 +1,6 @@
 import { z } from "zod";
 import { anySource } from "./any-source-schema.ts";
-import { caFile, channelName, day, deviceName, entryName, ms, secret } from "./field-schema.ts";
+import { caFile, channelName, day, deviceName, entryName, ms, secret, urlOf } from "./field-schema.ts";
 
 const path = z.string().min(1).max(4_096);
 const mostLabels = 64;
@@ -109,9 +109,7 @@ export const imageUrlSource = z
   .strictObject({
     ...imageCommon,
     type: z.literal("imageUrl"),
-    url: z
-      .string()
-      .regex(/^https?:\/\/[^@/?#]+(\/.*)?$/, "must be http:// or https:// and hold no password")
+    url: urlOf(/^https?:\/\/[^@/?#]+(\/.*)?$/, "must be http:// or https:// and hold no password")
       .max(2_048)
       .describe("Where a camera answers with a picture; a redirect is not followed"),
     username: z.string().min(1).max(256).optional().describe("Of HTTP's basic authentication"),

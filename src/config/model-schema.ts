@@ -1,5 +1,5 @@
 import { z } from "zod";
-import { day, ms, secret, state } from "./field-schema.ts";
+import { day, ms, secret, state, urlOf } from "./field-schema.ts";
 
 const image = z
   .strictObject({
@@ -30,11 +30,10 @@ const intervalMs = ms(100, day)
   .default(60_000)
   .describe("Time between looks whether it is still there, while nobody asks it");
 const remoteToken = secret.optional().describe("Sent as `Authorization: Bearer`; without it nothing is sent");
-const scorerUrl = z
-  .string()
-  .regex(/^https?:\/\/[^@/?#\s]+(\/[^#\s]*)?$/, "must be http:// or https:// and hold no password")
-  .refine((url) => URL.canParse(url), "is no URL")
-  .max(2_048);
+const scorerUrl = urlOf(
+  /^https?:\/\/[^@/?#\s]+(\/[^#\s]*)?$/,
+  "must be http:// or https:// and hold no password",
+).max(2_048);
 
 const remote = z
   .discriminatedUnion("protocol", [
@@ -70,9 +69,7 @@ const remote = z
 export const model = z.strictObject({
   state,
   file: z.string().min(1).max(4_096).optional().describe("ONNX file; this, `url` or `remote`"),
-  url: z
-    .string()
-    .regex(/^https?:\/\/[^@/?#]+\//, "must be http:// or https:// and hold no password")
+  url: urlOf(/^https?:\/\/[^@/?#]+\//, "must be http:// or https:// and hold no password")
     .max(2_048)
     .optional()
     .describe("Where the ONNX file is fetched from, once, into the store's folder; needs `sha256`"),

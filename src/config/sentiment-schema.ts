@@ -1,14 +1,12 @@
 import { z } from "zod";
 import { anySource } from "./any-source-schema.ts";
-import { day, deviceName, entryName, ms, secret } from "./field-schema.ts";
+import { day, deviceName, entryName, ms, secret, urlOf } from "./field-schema.ts";
 
 /** The container, or the cloud's endpoint, that texts are scored by. */
 export const sentiment = z
   .strictObject({
     state: z.enum(["on", "off"]).default("on").describe("`off`: no text is scored, whatever `url` says"),
-    url: z
-      .string()
-      .regex(/^https?:\/\/[^@/?#]+(\/[^?#]*)?$/, "must be http:// or https:// and hold no password, ? or #")
+    url: urlOf(/^https?:\/\/[^@/?#]+(\/[^?#]*)?$/, "must be http:// or https:// and hold no password, ? or #")
       .max(2_048)
       .optional()
       .describe("Where the container listens, such as `http://sentiment:5000`; without it no text is scored"),

@@ -159,6 +159,8 @@ export class SourceSet {
   /** Starts the sources that do not run yet, after retiring those that must not. */
   async configure(config: Config["sources"]): Promise<void> {
     await this.retire(config);
+    // Of one that could not be made.
+    for (const name of this.#status.keys()) if (!this.#running.has(name)) this.#status.delete(name);
     this.#feeds.keep((name) => config[name]?.type === "model" && config[name].state === "on");
     this.#wanted = config;
     await this.#startWanted();
@@ -203,9 +205,15 @@ export class SourceSet {
     const wanted = this.#wanted;
     for (const [name, source] of Object.entries(wanted ?? {})) {
       if (this.#stopped || source.state === "off" || this.#running.has(name)) continue;
-      const made = await this.#make(name, source);
+      const made = await this.#make(name, source).catch(messageOf);
       // Several may be at this when one that was given up has stopped.
       if (this.#stopped || this.#wanted !== wanted || this.#running.has(name)) continue;
+      if (typeof made === "string") {
+        // The others are to start all the same, and the hub to be reached, or nobody could set it right.
+        this.#status.set(name, { state: "failed", reason: made });
+        this.#log.error({ source: name, reason: made }, "source cannot be made");
+        continue;
+      }
       this.#running.set(name, { source: made, transport: transportOf(source), session: sessionOf(source) });
       made.start();
     }

@@ -296,3 +296,22 @@ describe("a key named __proto__", () => {
     walk(config);
   });
 });
+
+test.each(["http://cam:99999/x.jpg", "http://[x/", "http://a b/"])(
+  "%s is refused wherever a URL stands",
+  (url) => {
+    const camera = { type: "imageUrl", device: "d", model: "zoo", intervalMs: 1_000, url };
+    const broker = `mqtt${url.slice("http".length)}`;
+    const hub = { type: "iothub", connectionString: { env: "A" } };
+    const places: [string, JsonObject][] = [
+      ["sources.s.url", { models: { zoo: { file: "/m.onnx" } }, sources: { s: camera } }],
+      ["sources.s.url", { sources: { s: jsonSource("s", { type: "mqtt", url: broker, topic: "t" }) } }],
+      ["sentiment.url", { sentiment: { url } }],
+      ["models.zoo.url", { models: { zoo: { url: `${url}/`, sha256: "0".repeat(64) } } }],
+      ["hub.url", { hub: { type: "mqtt", url: broker } }],
+      ["hub.proxy", { hub: { ...hub, proxy: url.replace("x.jpg", "") } }],
+    ];
+    for (const [path, sections] of places)
+      expect([path, problemsOf(sections).get(path)?.message]).toEqual([path, "is no URL"]);
+  },
+);

@@ -104,6 +104,26 @@ test("what a framer discards is shown in hex at debug level, by how it begins, w
   );
 });
 
+test("a source that cannot be made is failed, the others run, and it is forgotten when it goes", async () => {
+  const { a, b, camera } = checkConfig({
+    gateway: { name: "box" },
+    hub: { type: "edge" },
+    models: { zoo: { file: "/m.onnx" } },
+    sources: {
+      camera: { type: "imageUrl", url: "http://cam/x.jpg", device: "d", model: "zoo", intervalMs: 1_000 },
+      a: jsonSource("a", { path: devices[0]?.path ?? "" }),
+      b: jsonSource("b", { path: devices[1]?.path ?? "" }),
+    },
+  }).config.sources;
+  if (!a || !b || !camera) throw new Error("there are three");
+  // This set has nobody who scores pictures.
+  await set.configure({ camera, a, b });
+  await until("the others", () => set.status.a?.state === "open" && set.status.b?.state === "open");
+  expect(set.status.camera).toMatchObject({ state: "failed", reason: expect.stringContaining("pictures") });
+  await set.configure({ a, b });
+  expect(Object.keys(set.status).sort()).toEqual(["a", "b"]);
+});
+
 test("a source that goes is stopped, and its port is free for the one that takes its place", async () => {
   await set.configure(sources({ a: [0], b: [1] }));
   await open("a", "b");
