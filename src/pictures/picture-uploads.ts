@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Config } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
-import { request as requestPlainly } from "../core/http.ts";
+import { request as requestPlainly, responseOf } from "../core/http.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KeptPictures } from "./kept-pictures.ts";
 
@@ -120,12 +120,7 @@ async function put(url: URL, bytes: Uint8Array, type: string, signal: AbortSigna
   const options = { method: "PUT", headers, signal, agent: false };
   // Loaded when it is needed: most boxes never send a picture.
   const request = url.protocol === "https:" ? (await import("node:https")).request : requestPlainly;
-  return await new Promise((resolve, reject) => {
-    const answered = (response: IncomingMessage) => {
-      // Nobody reads what it says beyond its head.
-      response.on("error", () => undefined).resume();
-      resolve(response);
-    };
-    request(url, options, answered).on("error", reject).end(bytes);
-  });
+  const response = await responseOf(request(url, options).end(bytes), signal);
+  // Nobody reads what it says beyond its head.
+  return response.on("error", () => undefined).resume();
 }

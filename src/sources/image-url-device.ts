@@ -5,7 +5,7 @@ import { imageFrameBytes } from "../config/image-source-schema.ts";
 import type { ImageUrlSourceConfig } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
 import { messageOf } from "../core/errors.ts";
-import { get } from "../core/http.ts";
+import { get, responseOf } from "../core/http.ts";
 import { readPlainFile } from "../core/plain-file.ts";
 import { type PicturePlace, PictureScoring, pictureFrame } from "./picture-scoring.ts";
 import type { PolledDevice } from "./polling-source.ts";
@@ -93,7 +93,7 @@ export class ImageUrlDevice implements PolledDevice {
     const { timeoutMs, maxBytes } = this.#config;
     const timeout = AbortSignal.timeout(timeoutMs);
     try {
-      const response = await this.#request(AbortSignal.any([signal, timeout]));
+      const response = await this.#response(AbortSignal.any([signal, timeout]));
       if (response.statusCode !== 200) {
         response.destroy();
         throw new Unavailable("IMAGE_URL_UNAVAILABLE", "failed", `it answers ${response.statusCode}`);
@@ -121,14 +121,9 @@ export class ImageUrlDevice implements PolledDevice {
     }
   }
 
-  #request(signal: AbortSignal): Promise<IncomingMessage> {
+  async #response(signal: AbortSignal): Promise<IncomingMessage> {
     const { url } = this.#config;
-    return new Promise((resolve, reject) => {
-      const options = { ...this.#options, signal, agent: false };
-      const request = url.startsWith("https:")
-        ? getSecurely(url, options, resolve)
-        : get(url, options, resolve);
-      request.on("error", reject);
-    });
+    const options = { ...this.#options, signal, agent: false };
+    return await responseOf(url.startsWith("https:") ? getSecurely(url, options) : get(url, options), signal);
   }
 }

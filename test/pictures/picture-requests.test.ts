@@ -127,6 +127,13 @@ test("what the other end says, or does not say in time, is told and counted", as
   expect(refusing.received).toHaveLength(1);
   const gone = await blobs(created, { hosts: ["127.0.0.1:1"] });
   expect(await gone.upload({ url: "http://127.0.0.1:1/a" })).toMatchObject({ status: 503 });
+  const switching = await blobs(({ socket }) => {
+    socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
+  });
+  expect(await switching.upload({ url: switching.url })).toEqual({
+    status: 503,
+    payload: { message: `${switching.host}: it switches to another protocol` },
+  });
   const silent = await blobs(() => undefined, { deadlineMs: 200 });
   expect(await silent.uploads.upload("gate", name, silent.url)).toMatchObject({ kind: "late" });
   expect(silent.uploads.counts).toMatchObject({ late: 1, uploaded: 0 });

@@ -16,6 +16,9 @@ const { signal } = new AbortController();
 const picture = Buffer.from("a picture");
 const cat: PictureScores = { kind: "scored", scores: [["cat", 0.75]], missing: [] };
 const serving: RequestListener = (_, response) => void response.end(picture);
+/** To what nobody asked for. */
+const switches: RequestListener = ({ socket }) =>
+  void socket.write("HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: x\r\n\r\n");
 
 async function camera(listener: RequestListener): Promise<string> {
   const server = createServer(listener);
@@ -118,6 +121,8 @@ test("what is no picture in time, of its size and with status 200 is a failure t
   }
   const { ask } = await asked("http://127.0.0.1:1/s.jpg");
   expect(await failure(ask)).toMatch(/^absent: .*ECONNREFUSED/);
+  const switching = await asked(await camera(switches), { timeoutMs: 20_000 });
+  expect(await failure(switching.ask)).toMatch(/^absent: it switches to another protocol$/);
 });
 
 test("a picture that cannot be scored is a discard, and told", async () => {
