@@ -14,6 +14,8 @@ import type { SourceStatus, WaitingSink } from "./source.ts";
 const schedule: RetrySchedule = { baseMs: 250, maxMs: 5_000, healthyMs: 0 };
 /** Of one step in the folder; shares may hang for ever. */
 const deadlineMs = 30_000;
+/** Of what is left to do at a stop. */
+const lastMs = 2_000;
 /** Until room is looked for again. */
 const roomMs = 20;
 /** Pictures whose commit is waited for together: each wait writes to the flash. */
@@ -45,7 +47,7 @@ export class ImageFolderSource extends LoopSource {
   readonly #scoring: PictureScoring;
   readonly #folder: PictureFolder;
   readonly #steps = new KernelReads(deadlineMs, "IMAGE_FOLDER_UNAVAILABLE");
-  #done: Done[] = [];
+  readonly #done: Done[] = [];
   #taken = 0;
   /** By name, what is done and could not be removed. */
   readonly #stuck = new Map<string, Done>();
@@ -89,7 +91,21 @@ export class ImageFolderSource extends LoopSource {
       }
       await this.#clock.sleep(pauseMs, signal).catch(() => undefined);
     }
-    this.set({ state: "stopped", reason: undefined });
+    this.set({ state: "stopped", reason: await this.#last(AbortSignal.timeout(lastMs)) });
+  }
+
+  /**
+   * What is done goes before the end: a source that is switched off is forgotten by `dedupe`, and on again it would
+   * count anew what lies there. Returns why something stays.
+   */
+  async #last(signal: AbortSignal): Promise<string | undefined> {
+    try {
+      await this.#steps.ended(signal);
+      await this.#remove(signal);
+      return this.#stuckStatus()?.reason;
+    } catch (error) {
+      return `pictures that are done stay in the folder (${this.#done.length}): ${messageOf(error)}`;
+    }
   }
 
   /** Once through what is there. Returns after how many ms to look again, or what it waits for. */
@@ -199,9 +215,11 @@ export class ImageFolderSource extends LoopSource {
   async #remove(signal: AbortSignal): Promise<void> {
     if (this.#done.length === 0) return;
     await unlessAborted(this.#sink.committed(), signal);
-    const done = this.#done;
-    this.#done = [];
-    for (const each of done) await this.#removeOne(each, signal);
+    // What a stop keeps from going is still to go.
+    for (let [done] = this.#done; done; [done] = this.#done) {
+      await this.#removeOne(done, signal);
+      this.#done.shift();
+    }
   }
 
   async #removeOne(done: Done, signal: AbortSignal): Promise<void> {

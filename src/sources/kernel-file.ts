@@ -1,5 +1,5 @@
 import { open } from "node:fs/promises";
-import { within } from "../core/deadline.ts";
+import { unlessAborted, within } from "../core/deadline.ts";
 import type { ErrorCode } from "../core/errors.ts";
 import { Unavailable } from "./unavailable.ts";
 
@@ -24,7 +24,7 @@ export async function readKernelFile(path: string): Promise<Uint8Array> {
 export class KernelReads {
   readonly #deadlineMs: number;
   readonly #code: ErrorCode;
-  #isUnderWay = false;
+  #underWay: Promise<unknown> | undefined;
 
   constructor(deadlineMs: number, code: ErrorCode) {
     this.#deadlineMs = deadlineMs;
@@ -33,12 +33,17 @@ export class KernelReads {
 
   /** @throws Unavailable, and whatever `work` throws */
   async run<T>(work: () => Promise<T>, what: string, signal: AbortSignal): Promise<T> {
-    if (this.#isUnderWay)
+    if (this.#underWay)
       throw new Unavailable(this.#code, "failed", `${what}: the last one has not come to an end`);
-    this.#isUnderWay = true;
     const done = work().finally(() => {
-      this.#isUnderWay = false;
+      this.#underWay = undefined;
     });
+    this.#underWay = done.catch(() => undefined);
     return await within(done, this.#deadlineMs, what, signal, this.#code);
+  }
+
+  /** Resolves when none is under way that was given up. @throws the signal's reason */
+  async ended(signal: AbortSignal): Promise<void> {
+    if (this.#underWay) await unlessAborted(this.#underWay, signal);
   }
 }

@@ -53,6 +53,8 @@ function running(more: object = {}) {
     status: { state: "stopped", reason: undefined } as SourceStatus,
     scored: 0,
     hasRoom: true,
+    /** How often a commit was waited for. */
+    waited: 0,
     answer: (_bytes: Uint8Array): PictureScores => cat,
     committed: (): Promise<void> => Promise.resolve(),
   };
@@ -60,7 +62,10 @@ function running(more: object = {}) {
     frame: (bytes: Uint8Array) => box.frames.push(JSON.parse(Buffer.from(bytes).toString("utf8"))) > 0,
     discard: (reason: string, bytes: number) => void box.discards.push(`${reason} ${bytes}`),
     hasRoom: () => box.hasRoom,
-    committed: () => box.committed(),
+    committed: () => {
+      box.waited++;
+      return box.committed();
+    },
     status: (status: SourceStatus) => {
       box.status = status;
     },
@@ -157,6 +162,36 @@ test("a picture goes only when its reading is durable, and its frame tells which
   commit();
   await source.until("it is gone", () => names().length === 0);
   expect(box.frames).toHaveLength(1);
+});
+
+test("what is done goes at a stop, when it is durable, and nothing else is scored", async () => {
+  let commit: () => void = () => undefined;
+  const { box, source, ...busy } = running();
+  box.committed = () => new Promise((resolve) => (commit = resolve));
+  drop("a.jpg");
+  drop("b.jpg");
+  await busy.until("both frames", () => box.frames.length === 2);
+  drop("c.jpg");
+  const stopped = source.stop();
+  await until("it waits for its end", () => box.waited === 2);
+  expect(names()).toEqual(["a.jpg", "b.jpg", "c.jpg"]);
+  commit();
+  await stopped;
+  expect([names(), box.frames.length, box.status]).toEqual([
+    ["c.jpg"],
+    2,
+    { state: "stopped", reason: undefined },
+  ]);
+});
+
+test("a commit that does not come holds up no stop for long, and what stays is told", async () => {
+  const { box, source, ...busy } = running();
+  box.committed = () => new Promise(() => undefined);
+  drop("a.jpg");
+  await busy.until("the frame", () => box.frames.length === 1);
+  await source.stop();
+  expect(box.status).toMatchObject({ state: "stopped", reason: expect.stringContaining("folder (1)") });
+  expect(names()).toEqual(["a.jpg"]);
 });
 
 test("while the model cannot be asked, pictures wait and the source says so", async () => {
