@@ -27,7 +27,7 @@ export type PictureScores =
     }
   /** It is no picture that can be scored, now or later. */
   | { readonly kind: "discard"; readonly reason: FrameDiscard; readonly message: string }
-  /** The model failed at it, and whether it is the picture's doing only others can show. */
+  /** The model failed or was lost at it, and whether it is the picture's doing only others can show. */
   | { readonly kind: "failed"; readonly message: string }
   /** The model cannot be asked at the moment, whatever the picture. `isPassing`: it loads, or others ask it. */
   | { readonly kind: "wait"; readonly isPassing: boolean; readonly message: string };
@@ -73,6 +73,8 @@ const absent = wait("it is not there");
 function refused({ refusal, message }: Refusal): PictureScores {
   if (refusal === "badImage" || refusal === "imageTooLarge")
     return { kind: "discard", reason: refusal, message };
-  if (refusal === "modelFailed" || refusal === "remoteFailed") return { kind: "failed", message };
+  // Also what is lost: a picture that ends the model, or the connection to it, would do so for ever.
+  if (refusal === "modelFailed" || refusal === "remoteFailed" || refusal === "lost")
+    return { kind: "failed", message };
   return wait(message, refusal === "busy" || refusal === "stopping");
 }

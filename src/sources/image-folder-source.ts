@@ -30,6 +30,17 @@ const mostFailures = 5;
 /** and at so many pictures of one pass. */
 const mostFailed = 32;
 
+/** What a picture has behind it that is still to be scored. */
+interface Tried {
+  readonly identity: string;
+  /** How often the model failed at it, */
+  failures: number;
+  /** and how often it had to wait although the model was ready. */
+  waits: number;
+  /** How many pictures had been scored before the first failure. */
+  scored: number;
+}
+
 /** A picture that was looked at, and waits for a commit to go. */
 interface Done {
   readonly picture: Dropped;
@@ -57,8 +68,8 @@ export class ImageFolderSource extends LoopSource {
   #unread: SourceStatus | undefined;
   #failedNow = 0;
   #scored = 0;
-  /** By name, at what the model failed: how often, and how many pictures had been scored before that. */
-  readonly #failed = new Map<string, { readonly identity: string; times: number; readonly scored: number }>();
+  /** By name, of the last look. */
+  #tried = new Map<string, Tried>();
 
   constructor(
     source: string,
@@ -120,7 +131,7 @@ export class ImageFolderSource extends LoopSource {
     const { whole, wholeInMs = lookMs, isAll, trouble } = await this.#step("looking into it", look, signal);
     let waits: SourceStatus | undefined;
     const before = this.#taken;
-    for (const picture of whole) {
+    for (const picture of this.#ordered(whole)) {
       if (this.#stuck.size >= mostStuck) break;
       waits = await this.#take(picture, signal);
       if (this.#done.length >= mostTaken) await this.#remove(signal);
@@ -134,6 +145,27 @@ export class ImageFolderSource extends LoopSource {
     return !isAll && this.#taken > before ? 0 : Math.min(lookMs, wholeInMs);
   }
 
+  /** Those that were tried least come first, or a few at which each try fails would keep all others waiting. */
+  #ordered(whole: readonly Dropped[]): readonly Dropped[] {
+    const before = this.#tried;
+    this.#tried = new Map();
+    for (const picture of whole) {
+      const tried = before.get(picture.name);
+      if (tried?.identity === identityOf(picture)) this.#tried.set(picture.name, tried);
+    }
+    const triesOf = ({ name }: Dropped) => {
+      const { failures = 0, waits = 0 } = this.#tried.get(name) ?? {};
+      return failures + waits;
+    };
+    return [...whole].sort((a, b) => triesOf(a) - triesOf(b));
+  }
+
+  #triedAt({ name }: Dropped, identity: string): Tried {
+    const tried = this.#tried.get(name) ?? { identity, failures: 0, waits: 0, scored: 0 };
+    this.#tried.set(name, tried);
+    return tried;
+  }
+
   /** Scores one. Returns what it has to wait for. */
   async #take(picture: Dropped, signal: AbortSignal): Promise<SourceStatus | undefined> {
     const { waits } = this.#scoring;
@@ -145,6 +177,8 @@ export class ImageFolderSource extends LoopSource {
     const scored = await this.#scoring.score(bytes, identity, signal);
     switch (scored.kind) {
       case "wait":
+        // A proxy may say at one picture for ever that it is busy; others may be why as well, so it is not given up.
+        this.#triedAt(picture, identity).waits++;
         return this.#scoring.statusOf(scored);
       case "discard":
         return this.#discard(picture, scored.reason, bytes);
@@ -152,7 +186,6 @@ export class ImageFolderSource extends LoopSource {
         return this.#fails(picture, bytes, scored.message);
       case "scored": {
         await this.#frame(pictureFrame(identity, scored), signal);
-        this.#failed.delete(picture.name);
         this.#scored++;
         this.#isDone({ picture, isScored: true });
         return undefined;
@@ -179,17 +212,10 @@ export class ImageFolderSource extends LoopSource {
 
   /** A model that fails at all pictures is to blame, and they wait; one that scores others is not. */
   #fails(picture: Dropped, bytes: Uint8Array, message: string): undefined {
-    const identity = identityOf(picture);
-    const before = this.#failed.get(picture.name);
-    const failed = before?.identity === identity ? before : { identity, times: 0, scored: this.#scored };
-    failed.times++;
-    if (failed.times >= mostFailures && this.#scored > failed.scored) {
-      this.#failed.delete(picture.name);
+    const tried = this.#triedAt(picture, identityOf(picture));
+    if (tried.failures++ === 0) tried.scored = this.#scored;
+    if (tried.failures >= mostFailures && this.#scored > tried.scored)
       return this.#discard(picture, "unscored", bytes);
-    }
-    // Those that went by themselves are never taken out.
-    if (this.#failed.size >= mostStuck) this.#failed.clear();
-    this.#failed.set(picture.name, failed);
     this.#failedNow++;
     const reason = `the model ${this.#config.model} failed at ${JSON.stringify(picture.name)}: ${message}`;
     this.#unread = { state: "failed", reason };

@@ -260,6 +260,35 @@ test("a picture at which the model alone fails is a discard after a while, and h
   expect(names()).toEqual(["rejected"]);
 });
 
+test("many pictures at which the model fails, older than all others, hold up none of these", async () => {
+  const { box, ...source } = running();
+  const fails = (bytes: Uint8Array) => Buffer.from(bytes).toString().includes("poison");
+  box.answer = (bytes) => (fails(bytes) ? { kind: "failed", message: "no number" } : cat);
+  for (let i = 0; i < 40; i++) {
+    drop(`${i}.jpg`, "poison");
+    utimesSync(join(folder, `${i}.jpg`), 1, 1);
+  }
+  for (let i = 0; i < 3; i++) drop(`good-${i}.jpg`);
+  await source.until("the others", () => box.frames.length === 3);
+  await source.until("they are given up, once others were scored behind them", () => {
+    drop("another.jpg");
+    return box.discards.length === 40;
+  });
+});
+
+test("a picture at which the model is busy each time holds up no other, and is not given up", async () => {
+  const { box, ...source } = running();
+  const isBusy = (bytes: Uint8Array) => Buffer.from(bytes).toString().includes("busy");
+  box.answer = (bytes) => (isBusy(bytes) ? { kind: "wait", isPassing: true, message: "answers 503" } : cat);
+  drop("a.jpg", "busy");
+  utimesSync(join(folder, "a.jpg"), 1, 1);
+  for (let i = 0; i < 20; i++) drop(`${i}.jpg`);
+  await source.until("the others", () => box.frames.length === 20);
+  const { scored } = box;
+  await source.until("it is tried again", () => box.scored > scored + 10);
+  expect([names(), box.discards, box.status.state]).toEqual([["a.jpg"], [], "opening"]);
+});
+
 test("while the model fails at all pictures, they wait", async () => {
   const { box, ...source } = running();
   box.answer = () => ({ kind: "failed", message: "no number" });
