@@ -20,8 +20,11 @@ const lastMs = 2_000;
 const roomMs = 20;
 /** Pictures whose commit is waited for together: each wait writes to the flash. */
 const mostTaken = 32;
-/** Pictures that are done and cannot be removed; with more of them, nothing more is scored. */
-const mostStuck = 1_000;
+/**
+ * Pictures that are done and cannot be removed; with so many of them, nothing more is scored. Far fewer than `dedupe`
+ * remembers, by which they are known after a restart.
+ */
+const mostStuck = 64;
 /** Until they are tried again. */
 const stuckMs = 30_000;
 
@@ -129,12 +132,14 @@ export class ImageFolderSource extends LoopSource {
     const { lookMs } = this.#config;
     const look = () => this.#folder.look(new Set(this.#stuck.keys()));
     const { whole, wholeInMs = lookMs, isAll, trouble } = await this.#step("looking into it", look, signal);
+    if (whole.length > 0)
+      await this.#step("looking for a way out", () => this.#folder.expectWayOut(), signal);
     let waits: SourceStatus | undefined;
     const before = this.#taken;
     for (const picture of this.#ordered(whole)) {
       if (this.#stuck.size >= mostStuck) break;
       waits = await this.#take(picture, signal);
-      if (this.#done.length >= mostTaken) await this.#remove(signal);
+      if (this.#done.length >= Math.min(mostTaken, mostStuck - this.#stuck.size)) await this.#remove(signal);
       if (waits || this.#failedNow >= mostFailed) break;
     }
     await this.#remove(signal);

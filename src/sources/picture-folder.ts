@@ -1,5 +1,5 @@
 import { constants } from "node:fs";
-import { lstat, mkdir, open, opendir, rename, unlink } from "node:fs/promises";
+import { access, lstat, mkdir, open, opendir, rename, stat, unlink } from "node:fs/promises";
 import { join } from "node:path";
 import type { ImageFolderSourceConfig } from "../config/schema.ts";
 import { BoundedFolder, stamped } from "../core/bounded-folder.ts";
@@ -83,6 +83,17 @@ export class PictureFolder {
     return { whole, wholeInMs, isAll: seen.size < mostAtOnce, trouble: toldOf(odd, odds) };
   }
 
+  /** Expects that pictures can leave the folder, before one is scored. @throws Error, and what the system says */
+  async expectWayOut(): Promise<void> {
+    const { folder, afterwards, moveTo } = this.#config;
+    await access(folder, mayWrite);
+    if (afterwards === "delete" || moveTo === undefined) return;
+    await makeFolder(moveTo);
+    await access(moveTo, mayWrite);
+    if ((await stat(folder)).dev !== (await stat(moveTo)).dev)
+      throw new Error(`moveTo ${moveTo} is on another file system`);
+  }
+
   /** The bytes, or why they are none that can be scored; undefined when it went or changed. @throws what the disk says */
   async read(picture: Dropped): Promise<Buffer | FrameDiscard | undefined> {
     if (picture.bytes === 0) return "empty";
@@ -117,7 +128,7 @@ export class PictureFolder {
     const { afterwards, moveTo } = this.#config;
     const path = this.#pathOf(picture);
     if (afterwards === "delete" || moveTo === undefined) return await unlink(path);
-    await mkdir(moveTo, { recursive: true, mode: 0o750 });
+    await makeFolder(moveTo);
     const isTaken = await lstat(join(moveTo, picture.name)).then(
       () => true,
       () => false,
@@ -153,6 +164,12 @@ export class PictureFolder {
     const found = await this.#find(picture.name);
     return typeof found === "object" && identityOf(found) === identityOf(picture);
   }
+}
+
+const mayWrite = constants.W_OK | constants.X_OK;
+
+async function makeFolder(path: string): Promise<void> {
+  await mkdir(path, { recursive: true, mode: 0o750 });
 }
 
 /** What tells a file from another one, also of the same name. */

@@ -5,9 +5,11 @@ import {
   chmodSync,
   existsSync,
   mkdirSync,
+  mkdtempSync,
   readdirSync,
   renameSync,
   rmSync,
+  statSync,
   symlinkSync,
   utimesSync,
   writeFileSync,
@@ -315,23 +317,72 @@ test("a picture that may not be read is a discard", async (context) => {
   }
 });
 
-test("a picture that cannot be removed is not scored again, holds up no other, and goes when it can", async () => {
+test("where pictures cannot be moved to, none is scored before they can", async () => {
   const done = join(folder, "..", `${folder.split("/").at(-1)}-done`);
   onTestFinished(() => rmSync(done, { recursive: true, force: true }));
   writeFileSync(done, "in the way");
   const { box, ...source } = running({ afterwards: "move", moveTo: done });
   drop("a.jpg");
-  await source.until("it says so", () => box.status.reason?.includes("cannot be removed (1)") === true);
-  expect(box.status.state).toBe("failed");
-  drop("b.jpg");
-  await source.until("the other", () => box.frames.length === 2);
+  await source.until("it says so", () => box.status.reason?.includes(done) === true);
   await clock.advance(10_000);
-  expect([box.scored, names()]).toEqual([2, ["a.jpg", "b.jpg"]]);
+  expect([box.status.state, box.scored, names()]).toEqual(["failed", 0, ["a.jpg"]]);
   rmSync(done);
-  await source.until("both are moved", () => existsSync(done) && readdirSync(done).length === 2);
+  await source.until("it is moved", () => existsSync(done) && readdirSync(done).length === 1);
   await source.until("it is open", () => box.status.state === "open");
   drop("a.jpg", "a newer one");
-  await source.until("it is moved, too", () => readdirSync(done).length === 3);
+  await source.until("it is moved, too", () => readdirSync(done).length === 2);
+});
+
+test("a folder of another file system is none to move pictures to", async (context) => {
+  const other = "/dev/shm";
+  if (!existsSync(other) || statSync(other).dev === statSync(folder).dev) return context.skip();
+  const moveTo = mkdtempSync(join(other, "headgate-done-"));
+  onTestFinished(() => rmSync(moveTo, { recursive: true }));
+  const { box, ...source } = running({ afterwards: "move", moveTo });
+  drop("a.jpg");
+  await source.until("it says so", () => box.status.reason?.includes("another file system") === true);
+  expect([box.status.state, box.scored]).toEqual(["failed", 0]);
+});
+
+test("a picture that cannot be removed is not scored again, holds up no other, and goes when it can", async (context) => {
+  if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
+  // Of others' files in a sticky folder everybody may make new ones and read all, and delete none (Linux, inode(7)).
+  chmodSync(folder, 0o1777);
+  drop("a.jpg");
+  process.seteuid(65_534);
+  try {
+    const { box, ...source } = running();
+    await source.until("it says so", () => box.status.reason?.includes("cannot be removed (1)") === true);
+    expect(box.status.state).toBe("failed");
+    drop("b.jpg");
+    await source.until("the other", () => box.frames.length === 2 && names().join() === "a.jpg");
+    await clock.advance(40_000);
+    expect(box.scored).toBe(2);
+    process.seteuid(0);
+    await source.until("it is gone", () => names().length === 0);
+    await source.until("it is open", () => box.status.state === "open");
+    expect(box.scored).toBe(2);
+  } finally {
+    process.seteuid(0);
+  }
+});
+
+test("of pictures that cannot be removed no more than a few dozen are scored", async (context) => {
+  if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
+  chmodSync(folder, 0o1777);
+  for (let i = 0; i < 100; i++) drop(`${i}.jpg`);
+  process.seteuid(65_534);
+  try {
+    const { box, ...source } = running();
+    await source.until("it says so", () => box.status.reason?.includes("cannot be removed (64)") === true);
+    await clock.advance(40_000);
+    expect([box.scored, box.frames.length, names().length]).toEqual([64, 64, 100]);
+    process.seteuid(0);
+    await source.until("all are gone", () => names().length === 0);
+    expect(box.frames).toHaveLength(100);
+  } finally {
+    process.seteuid(0);
+  }
 });
 
 test("a folder that goes is absent, and is read when it comes back", async () => {
