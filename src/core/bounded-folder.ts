@@ -1,4 +1,4 @@
-import { mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
+import { lstat, mkdir, open, opendir, rename, rm, stat } from "node:fs/promises";
 import { extname, join } from "node:path";
 
 export interface FolderBounds {
@@ -17,8 +17,13 @@ const longestName = 220;
 const partial = ".part";
 /** Behind the name of a file, of what is known about it. */
 const about = ".json";
+/** As `stamped` writes it. */
+const hasStamp = /^\d{8}T\d{6}\.\d{3}Z(?:[-.]|$)/;
 
-/** Files that are kept for a while: named by when they came, and the oldest go when there is no room for another. */
+/**
+ * Files that are kept for a while: named by when they came, and the oldest go when there is no room for another. Others
+ * may be able to write where the folder stands: a link in its place is not followed, and what is named otherwise stays.
+ */
 export class BoundedFolder {
   readonly #path: string;
   readonly #bounds: FolderBounds;
@@ -90,11 +95,15 @@ export class BoundedFolder {
 
   /** What an earlier process left counts, too, but for what it did not finish. */
   async #looked(): Promise<Kept[]> {
-    if (this.#kept) return this.#kept;
     await mkdir(this.#path, { recursive: true, mode: 0o750 });
+    // Each time: it may have been put there since.
+    if (!(await lstat(this.#path)).isDirectory())
+      throw new Error(`${this.#path} is no folder of its own, but a link`);
+    if (this.#kept) return this.#kept;
     const sizes = new Map<string, number>();
     for await (const entry of await opendir(this.#path))
-      if (entry.isFile()) sizes.set(entry.name, (await stat(join(this.#path, entry.name))).size);
+      if (entry.isFile() && hasStamp.test(entry.name))
+        sizes.set(entry.name, (await stat(join(this.#path, entry.name))).size);
     const kept: Kept[] = [];
     let bytes = 0;
     for (const [name, size] of sizes) {

@@ -1,4 +1,4 @@
-import { mkdirSync, readdirSync, readFileSync, writeFileSync } from "node:fs";
+import { mkdirSync, readdirSync, readFileSync, renameSync, symlinkSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import { BoundedFolder } from "../../src/core/bounded-folder.ts";
@@ -34,7 +34,7 @@ test("the oldest go when there are too many files or bytes, and the text about a
 
 test("what an earlier process left counts, and what it did not finish goes", async () => {
   await put(open(5), "1.jpg", 1);
-  writeFileSync(join(folder, "kept", "half.jpg.part"), "half");
+  writeFileSync(join(folder, "kept", at(2, "half.jpg.part")), "half");
   writeFileSync(join(folder, "kept", at(2, "2.jpg.json")), "{}");
   mkdirSync(join(folder, "kept", "folder"));
   const next = open(2);
@@ -71,4 +71,31 @@ test("what could not stay is deleted, or not written at all", async () => {
   const name = `${"é".repeat(120)}.jpg`;
   await take(open(5), name, 4);
   expect(kept()).toEqual(["19700101T000004.000Z.jpg"]);
+});
+
+test("a link in place of the folder is not followed, whether it was there before or came later", async () => {
+  const elsewhere = join(folder, "elsewhere");
+  mkdirSync(elsewhere);
+  writeFileSync(join(elsewhere, at(1, "1.jpg")), "1");
+  symlinkSync(elsewhere, join(folder, "kept"));
+  const files = open(1);
+  await expect(take(files, "2.jpg", 2)).rejects.toThrow("a link");
+  await expect(put(open(1), "3.jpg", 3)).rejects.toThrow("a link");
+  renameSync(join(folder, "kept"), join(folder, "link"));
+  await take(files, "2.jpg", 2);
+  renameSync(join(folder, "kept"), join(folder, "kept before"));
+  renameSync(join(folder, "link"), join(folder, "kept"));
+  await expect(take(files, "4.jpg", 4)).rejects.toThrow("a link");
+  expect(readdirSync(elsewhere)).toEqual([at(1, "1.jpg")]);
+  expect(readdirSync(folder)).toContain("4.jpg");
+});
+
+test("files that are named otherwise stay and do not count", async () => {
+  mkdirSync(join(folder, "kept"));
+  const others = ["journal.db", "journal.db.json", "half.part", "19700101T000001.jpg", "alone.json"];
+  for (const name of others) writeFileSync(join(folder, "kept", name), new Uint8Array(500));
+  const files = open(1);
+  await put(files, "1.jpg", 1);
+  await put(files, "2.jpg", 2);
+  expect(kept()).toEqual([...others, at(2, "2.jpg"), at(2, "2.jpg.json")].sort());
 });

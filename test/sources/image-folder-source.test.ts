@@ -228,7 +228,7 @@ test("without room for its reading a picture waits", async () => {
 
 test("what is no picture is a discard with its reason, kept within bounds, and the next one is scored", async () => {
   mkdirSync(join(folder, "rejected"));
-  drop("rejected/0-of-an-earlier-process.jpg");
+  drop("rejected/19700101T000000.000Z-of-an-earlier-process.jpg");
   const { box, ...source } = running({ maxBytes: 1_024, rejected: { maxFiles: 2 } });
   box.answer = () => ({ kind: "discard", reason: "badImage", message: "no image" });
   drop("a-text.jpg", "I am a text");
@@ -242,6 +242,21 @@ test("what is no picture is a discard with its reason, kept within bounds, and t
   box.answer = () => cat;
   drop("b.jpg");
   await source.until("the next", () => box.frames.length === 1);
+});
+
+test("a link in place of `rejected` costs no file where it leads, and holds up no other picture", async () => {
+  const elsewhere = temporaryFolder();
+  for (const name of ["headgate.db", "19700101T000000.000Z-a.jpg"]) writeFileSync(join(elsewhere, name), "1");
+  symlinkSync(elsewhere, join(folder, "rejected"));
+  const { box, ...source } = running({ rejected: { maxFiles: 0 } });
+  box.answer = (bytes) =>
+    bytes.length > 9 ? cat : { kind: "discard", reason: "badImage", message: "no image" };
+  drop("a.jpg", "no image");
+  await source.until("it says so", () => box.status.reason?.includes("but a link") === true);
+  drop("b.jpg", "a good picture");
+  await source.until("the other is gone", () => !existsSync(join(folder, "b.jpg")));
+  expect([names(), readdirSync(elsewhere).length]).toEqual([["a.jpg", "rejected"], 2]);
+  expect([box.frames.length, box.discards]).toEqual([1, ["badImage 8"]]);
 });
 
 test("a picture at which the model alone fails is a discard after a while, and holds up no other", async () => {
