@@ -4,7 +4,10 @@ import type { Tensors } from "./session.ts";
 import { fits, shapeText, sizeOf, type Tensor, type TensorInfo } from "./tensor.ts";
 import { isShape, maxTensors, readTensor, toJson, typeOf } from "./v2-message.ts";
 
-/** What the model is tried with is as large as its sizes say, and those are another machine's word: 4,096 × 4,096. */
+/**
+ * What the model is tried with is as large as its sizes say, and those are another machine's word: 4,096 × 4,096, of all
+ * inputs together, and of all outputs.
+ */
 const maxElements = 16_777_216;
 
 /** They are told in the status. */
@@ -27,6 +30,7 @@ function readInfos(list: unknown, place: string): readonly TensorInfo[] | Refusa
   if (!Array.isArray(list) || list.length === 0 || list.length > maxTensors)
     return refuse("malformed", `\`${place}\` of the metadata is no list of 1 to ${maxTensors} tensors`);
   const infos: TensorInfo[] = [];
+  let elements = 0;
   for (const [i, tensor] of list.entries()) {
     if (!isObject(tensor) || !isName(tensor.name) || !isName(tensor.datatype))
       return refuse("malformed", `\`${place}[${i}]\` of the metadata has no name or no datatype`);
@@ -34,7 +38,8 @@ function readInfos(list: unknown, place: string): readonly TensorInfo[] | Refusa
     const wrong = (problem: string) =>
       refuse("badShape", `\`${place}[${i}].shape\` of the metadata ${problem}`);
     if (!isShape(shape, -1)) return wrong("is no list of sizes");
-    if (sizeOf(shape.map(Math.abs)) > maxElements) return wrong("is too large to be tried");
+    elements += sizeOf(shape.map(Math.abs));
+    if (elements > maxElements) return wrong("is too large to be tried, with those before it");
     // An open dimension is -1.
     infos.push({ name, type: typeOf(datatype), shape: shape.map((size) => (size < 0 ? "?" : size)) });
   }

@@ -23,6 +23,10 @@ const boxes = { name: "boxes", datatype: "INT64", shape: [-1, 4] };
 const answered = { name: "scores", datatype: "FP32", shape: [1, 2], data: [0, Math.log(3)] };
 const found = { name: "boxes", datatype: "INT64", shape: [1, 4], data: [1, 2, 3, 4] };
 
+/** As many tensors as there may be, all of one shape. */
+const named = (tensor: object, shape: readonly number[]) =>
+  Array.from({ length: 64 }, (_, i) => ({ ...tensor, name: `${i}`, shape }));
+
 /** A server with one model, `there`. */
 async function server(more: Partial<Script> = {}) {
   const script: Script = {
@@ -158,7 +162,17 @@ test("a model whose metadata are none is not taken, and is when they are mended"
     [
       "a shape beyond all measure",
       { metadata: { inputs: [{ ...images, shape: [1, 3, 2 ** 20, 2 ** 20] }], outputs: [scores] } },
-      "too large to be tried",
+      "inputs[0].shape` of the metadata is too large to be tried",
+    ],
+    [
+      "inputs that are too large together",
+      { metadata: { inputs: named(images, [1, 3, 2_048, 2_048]), outputs: [scores] } },
+      "inputs[1].shape` of the metadata is too large to be tried",
+    ],
+    [
+      "outputs that are too large together",
+      { metadata: { inputs: [images], outputs: named(scores, [4_096, 1_024]) } },
+      "outputs[4].shape` of the metadata is too large to be tried",
     ],
     [
       "texts",
