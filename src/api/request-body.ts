@@ -1,7 +1,7 @@
 import type { IncomingMessage, ServerResponse } from "node:http";
 import { ApiError, retryAfter } from "./api-error.ts";
 
-/** Bytes of bodies that are not answered yet, over all requests. */
+/** Bytes of bodies that are not answered yet, or of answers that are under way, over all requests. */
 export class BodyRoom {
   readonly #maxBytes: number;
   #bytes = 0;
@@ -98,7 +98,7 @@ export async function answer(
 }
 
 /** Whether a body is still under way. Node calls also a request without one incomplete at first. */
-function isComing({ complete, headers }: IncomingMessage): boolean {
+export function isComing({ complete, headers }: IncomingMessage): boolean {
   if (complete) return false;
   return Number(headers["content-length"] ?? 0) > 0 || headers["transfer-encoding"] !== undefined;
 }

@@ -1,5 +1,5 @@
 import { createHash } from "node:crypto";
-import { opendir, readFile } from "node:fs/promises";
+import { opendir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BoundedFolder, type FolderBounds } from "../core/bounded-folder.ts";
 import type { Clock } from "../core/clock.ts";
@@ -69,15 +69,26 @@ export class KeptPictures {
     return listed.filter((picture) => picture !== undefined);
   }
 
-  /** Undefined when there is none, or no longer. @throws what the system says */
+  /** Bytes of a picture; undefined when there is none, or no longer. @throws what the system says */
+  async size(source: string, name: string): Promise<number | undefined> {
+    const found = this.#find(source, name);
+    return found && (await unlessGone(stat(found.path)))?.size;
+  }
+
+  /** The same with the picture. @throws what the system says */
   async read(
     source: string,
     name: string,
   ): Promise<{ readonly bytes: Buffer<ArrayBuffer>; readonly type: string } | undefined> {
+    const found = this.#find(source, name);
+    const bytes = found && (await unlessGone(readFile(found.path)));
+    return bytes && { bytes, type: found.type };
+  }
+
+  #find(source: string, name: string): { readonly path: string; readonly type: string } | undefined {
     const type = types[keptName.exec(name)?.[7] ?? ""];
     if (!sourceName.test(source) || type === undefined) return undefined;
-    const bytes = await unlessGone(readFile(join(this.#folder, source, name)));
-    return bytes && { bytes, type };
+    return { path: join(this.#folder, source, name), type };
   }
 
   async #about(source: string, name: string): Promise<KeptPicture | undefined> {
