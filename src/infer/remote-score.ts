@@ -1,3 +1,4 @@
+import { TransientError } from "../core/errors.ts";
 import { isObject } from "../core/json.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
 import { flatten } from "./score-body.ts";
@@ -69,8 +70,11 @@ export class ScoreSession implements RemoteSession {
     // One image may come without its row.
     if (sizeOf(shape) !== images * classes || (shape.length > 1 && shape[0] !== images) || shape.length > 2)
       return wrong(`\`result\` is ${shapeText(shape)} for ${images} images`);
-    if (this.#classes !== undefined && classes !== this.#classes)
-      return wrong(`\`result\` has ${classes} classes, and had ${this.#classes} before`);
+    // It is another one now, and tried anew: whether it fits the labels as well shows there.
+    if (this.#classes !== undefined && classes !== this.#classes) {
+      const message = `${placeOf(this.#url)}: \`result\` has ${classes} classes, and had ${this.#classes} before`;
+      throw new TransientError("MODEL_UNAVAILABLE", message);
+    }
     // Comparing so finds what is no number as well.
     const odd = data.find((value) => !(value >= 0 && value <= maxProbability));
     if (odd !== undefined) return wrong(`\`result\` holds ${odd}, which is no probability`);

@@ -1,11 +1,20 @@
 import { TransientError } from "../core/errors.ts";
-import { isObject } from "../core/json.ts";
+import { canonicalJson, isObject } from "../core/json.ts";
 import { readJsonBody } from "./json-body.ts";
-import { isRefusal } from "./refusal.ts";
+import { isRefusal, type Refusal } from "./refusal.ts";
 import { placeOf, type ScorerConnection, wrongAnswer } from "./scorer-connection.ts";
 import type { RemoteSession, Tensors } from "./session.ts";
 import type { TensorInfo } from "./tensor.ts";
 import { readV2Answer, readV2Metadata, writeV2Request } from "./v2-client.ts";
+
+/** What of an answer shows that the model is another one than its metadata said. */
+const ofAnother: readonly Refusal["refusal"][] = ["unknownTensor", "badType", "badShape"];
+
+/** What the metadata tell. */
+interface Told {
+  readonly inputs: readonly TensorInfo[];
+  readonly outputs: readonly TensorInfo[];
+}
 
 /** A model behind the V2 protocol; tensors are its own, as they would be of a file. */
 export class V2Session implements RemoteSession {
@@ -31,11 +40,7 @@ export class V2Session implements RemoteSession {
   ): Promise<V2Session> {
     const path = `${url.replace(/\/+$/, "")}/v2/models/${encodeURIComponent(model)}`;
     await expectReady(path, connection, signal);
-    const metadata = await connection.askJson(path, undefined, signal);
-    if (isRefusal(metadata)) throw new TransientError("MODEL_UNAVAILABLE", metadata.message);
-    const tensors = readV2Metadata(metadata.value);
-    if (isRefusal(tensors)) throw new Error(`${placeOf(path)}: ${tensors.message}`);
-    const { inputs, outputs } = tensors;
+    const { inputs, outputs } = await metadataOf(path, connection, signal);
     const scores = outputs.filter(({ name }) => name === output);
     if (output !== undefined && scores.length === 0)
       throw new Error(`${placeOf(path)}: the model has no output ${JSON.stringify(output)}`);
@@ -61,16 +66,36 @@ export class V2Session implements RemoteSession {
     if (isRefusal(answer)) return answer;
     const infos = wanted ? this.outputs.filter(({ name }) => wanted.includes(name)) : this.outputs;
     const read = readV2Answer(answer.value, infos);
-    return isRefusal(read) ? wrongAnswer(url, read.message) : read;
+    if (!isRefusal(read)) return read;
+    const wrong = wrongAnswer(url, read.message);
+    if (ofAnother.includes(read.refusal)) throw new TransientError("MODEL_UNAVAILABLE", wrong.message);
+    return wrong;
   }
 
   async look(signal: AbortSignal): Promise<void> {
     await expectReady(this.#path, this.#connection, signal);
+    const told = await metadataOf(this.#path, this.#connection, signal);
+    if (identityOf(told) === identityOf(this)) return;
+    throw new TransientError("MODEL_UNAVAILABLE", `${placeOf(this.#path)}: the model has other metadata now`);
   }
 
   async release(): Promise<void> {
     this.#connection.close();
   }
+}
+
+/** @throws TransientError MODEL_UNAVAILABLE; Error with what is wrong with them */
+async function metadataOf(path: string, connection: ScorerConnection, signal: AbortSignal): Promise<Told> {
+  const metadata = await connection.askJson(path, undefined, signal);
+  if (isRefusal(metadata)) throw new TransientError("MODEL_UNAVAILABLE", metadata.message);
+  const told = readV2Metadata(metadata.value);
+  if (isRefusal(told)) throw new Error(`${placeOf(path)}: ${told.message}`);
+  return told;
+}
+
+/** Whatever the order in which tensors are told. */
+function identityOf({ inputs, outputs }: Told): string {
+  return JSON.stringify([inputs, outputs].map((infos) => infos.map((info) => canonicalJson(info)).sort()));
 }
 
 /** Of the model, and not of the server, which may have others that are not ready. */

@@ -29,7 +29,10 @@ export interface Session {
 }
 
 export interface RemoteSession extends Session {
-  /** Looks whether it is still there. @throws TransientError MODEL_UNAVAILABLE when it is not; the signal's reason */
+  /**
+   * Looks whether it is still there, and the same. @throws TransientError MODEL_UNAVAILABLE when it is not; Error with what
+   * is wrong with it now; the signal's reason
+   */
   look(signal: AbortSignal): Promise<void>;
 }
 

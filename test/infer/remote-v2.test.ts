@@ -196,9 +196,6 @@ test("a model whose metadata are none is not taken, and is when they are mended"
 test("an answer that is none is told of, and the model asked again", async () => {
   const cases: [string, unknown, string][] = [
     ["no outputs", {}, "list `outputs`"],
-    ["another output", { outputs: [{ ...answered, name: "other" }] }, 'no output "scores"'],
-    ["another type", { outputs: [{ ...answered, datatype: "INT32", data: [1, 2] }] }, "is int32 [1,2]"],
-    ["other classes", { outputs: [{ ...answered, shape: [1, 3], data: [1, 2, 3] }] }, "is float32 [1,3]"],
     ["too few numbers", { outputs: [{ ...answered, data: [1] }] }, "has 1 elements"],
     ["null for NaN", { outputs: [{ ...answered, data: [null, 1] }] }, "is no FP32"],
     [
@@ -220,6 +217,50 @@ test("an answer that is none is told of, and the model asked again", async () =>
     expect(probabilitiesOf(await ask(image()))).toHaveLength(2);
   }
   expect(model.status.state).toBe("ready");
+});
+
+test("an answer that does not fit the metadata is of another model, which is tried anew", async () => {
+  const cases: [string, unknown, string][] = [
+    ["another output", { outputs: [{ ...answered, name: "other" }] }, 'no output "scores"'],
+    ["another type", { outputs: [{ ...answered, datatype: "INT32", data: [1, 2] }] }, "is int32 [1,2]"],
+    ["texts", { outputs: [{ ...answered, datatype: "BYTES", data: ["a", "b"] }] }, "is none of"],
+    ["other classes", { outputs: [{ ...answered, shape: [1, 3], data: [1, 2, 3] }] }, "is float32 [1,3]"],
+  ];
+  const { url, script } = await server();
+  const { model, state, ask } = runningModel(folder, remote(url), impatientClock);
+  await state("ready");
+  const before = script.infer;
+  for (const [what, infer, reason] of cases) {
+    script.infer = infer;
+    expect([what, await ask(image())]).toMatchObject([
+      what,
+      { refusal: "lost", message: expect.stringContaining(reason) },
+    ]);
+    script.infer = before;
+    await state("ready");
+  }
+  script.metadata = { inputs: [images], outputs: [{ ...scores, shape: [-1, 3] }] };
+  script.infer = { outputs: [{ ...answered, shape: [1, 3], data: [1, 2, 3] }] };
+  expect(probabilitiesOf(await ask(image()))).toBe("lost");
+  await state("ready");
+  expect(probabilitiesOf(await ask(image()))).toHaveLength(3);
+  expect(model.status.outputs).toMatchObject([{ name: "scores", shape: ["?", 3] }]);
+});
+
+test("metadata that changed are found, although nobody asks; another order of tensors is no change", async () => {
+  const metadata = { inputs: [images], outputs: [scores, boxes] };
+  const infer = { outputs: [answered, found] };
+  const { url, script, asked } = await server({ metadata, infer });
+  const { model, log, state } = runningModel(folder, remote(url, { intervalMs: 100 }), impatientClock);
+  await state("ready");
+  script.metadata = { inputs: [images], outputs: [boxes, scores] };
+  const before = asked.length;
+  await until("it is looked at again and again", () => asked.length > before + 6);
+  expect([model.status.state, log.lines.filter(({ level }) => level === "warn")]).toEqual(["ready", []]);
+  script.infer = { outputs: [{ ...answered, shape: [1, 3], data: [1, 2, 3] }] };
+  script.metadata = { inputs: [images], outputs: [{ ...scores, shape: [-1, 3] }] };
+  await until("it is taken", () => model.status.outputs[0]?.shape[1] === 3);
+  await state("ready");
 });
 
 test("a model that is not ready any more is told of, although nobody asks it", async () => {

@@ -157,13 +157,34 @@ describe("a scoring container", () => {
     expect(probabilitiesOf(await ask(batch))).toBe("remoteFailed");
   });
 
-  test("of other classes than there are labels is refused; of other classes than before, too", async () => {
+  test("of other classes than there are labels is refused", async () => {
     const labels = join(folder, "labels.json");
     writeFileSync(labels, JSON.stringify({ 0: ["a", "ash"], 1: ["b", "beech"] }));
     const { url } = await scorer(good);
     const { model, state } = runningModel(folder, { ...remote(url), labels });
     await state("failed");
     expect(model.status.reason).toContain("2 labels, and the model has 3 classes");
+  });
+
+  test("of other classes than before is another one: it is tried anew, and with labels refused", async () => {
+    const labels = join(folder, "labels.json");
+    writeFileSync(labels, JSON.stringify({ 0: ["a", "ash"], 1: ["b", "beech"], 2: ["c", "cedar"] }));
+    const { url, answers } = await scorer(good);
+    const plain = runningModel(folder, remote(url), impatientClock);
+    const labelled = runningModel(folder, { ...remote(url), labels }, impatientClock);
+    for (const { state } of [plain, labelled]) await state("ready");
+    answers(json({ result: [0.5, 0.5] }));
+    for (const { ask } of [plain, labelled]) {
+      const message = expect.stringMatching(/2 classes, and had 3 before$/);
+      expect(await ask(image())).toMatchObject({ refusal: "lost", message });
+    }
+    await plain.state("ready");
+    expect(probabilitiesOf(await plain.ask(image()))).toHaveLength(2);
+    const reason = "there are 3 labels, and the model has 2 classes";
+    await until("it is refused", () => labelled.model.status.reason === reason);
+    expect(labelled.model.status.state).toBe("failed");
+    answers(good);
+    await labelled.state("ready");
   });
 
   test("does not speak V2", async () => {
@@ -193,7 +214,6 @@ describe("a scoring container", () => {
       ["raw scores", result([3.5, 0.5, -1]), "remoteFailed", /3\.5, which is no probability/],
       ["less than nothing", result([0.5, 0.5, -1]), "remoteFailed", /-1, which is no probability/],
       ["infinity", json('{"result":[1e999,0,0]}'), "remoteFailed", /Infinity, which is no probability/],
-      ["a class too few", result([0.5, 0.5]), "remoteFailed", /2 classes, and had 3 before/],
       ["an image too many", result([[1], [1]]), "remoteFailed", /\[2,1\] for 1 images/],
       ["uneven rows", result([[0.5], [0.5, 0.5]]), "remoteFailed", /`result\[1\]` is 2/],
       ["no class", result([]), "remoteFailed", /`result` holds no number/],
