@@ -26,18 +26,25 @@ const hasStamp = /^\d{8}T\d{6}\.\d{3}Z(?:[-.]|$)/;
  */
 export class BoundedFolder {
   readonly #path: string;
-  readonly #bounds: FolderBounds;
+  /** They may change; the next file that comes finds them. */
+  bounds: FolderBounds;
   /** The oldest first; undefined before the folder was looked into. */
   #kept: Kept[] | undefined;
   #bytes = 0;
+  /** What is at work: two at a time would count, or delete, the same files. */
+  #last: Promise<unknown> = Promise.resolve();
 
   constructor(path: string, bounds: FolderBounds) {
     this.#path = path;
-    this.#bounds = bounds;
+    this.bounds = bounds;
   }
 
   /** Takes a file of the same file system over, or deletes it where it could not stay. @throws what the system says */
-  async take(file: string, name: string, bytes: number, wallMs: number): Promise<void> {
+  take(file: string, name: string, bytes: number, wallMs: number): Promise<void> {
+    return this.#inTurn(() => this.#take(file, name, bytes, wallMs));
+  }
+
+  async #take(file: string, name: string, bytes: number, wallMs: number): Promise<void> {
     const kept = await this.#looked();
     if (!this.#mayHold(bytes)) return await rm(file, { force: true });
     await this.#makeRoom(kept, 1, bytes);
@@ -50,7 +57,18 @@ export class BoundedFolder {
    * Writes a file, with a JSON text about it beside it, unless one of that name was kept at another time. A file is
    * there whole or not at all, and never without the text. @throws what the system says
    */
-  async put(file: Uint8Array, text: string, name: string, wallMs: number): Promise<void> {
+  put(file: Uint8Array, text: string, name: string, wallMs: number): Promise<void> {
+    return this.#inTurn(() => this.#put(file, text, name, wallMs));
+  }
+
+  #inTurn(work: () => Promise<void>): Promise<void> {
+    const turn = this.#last.then(work);
+    // Whoever asked is told.
+    this.#last = turn.catch(() => undefined);
+    return turn;
+  }
+
+  async #put(file: Uint8Array, text: string, name: string, wallMs: number): Promise<void> {
     const kept = await this.#looked();
     const bytes = file.length + Buffer.byteLength(text);
     if (!this.#mayHold(bytes) || kept.some((each) => each.name.endsWith(`-${name}`))) return;
@@ -85,7 +103,7 @@ export class BoundedFolder {
   }
 
   #mayHold(bytes: number): boolean {
-    return this.#bounds.maxFiles > 0 && bytes <= this.#bounds.maxBytes;
+    return this.bounds.maxFiles > 0 && bytes <= this.bounds.maxBytes;
   }
 
   #add(kept: Kept[], name: string, bytes: number): void {
@@ -121,7 +139,7 @@ export class BoundedFolder {
   }
 
   async #makeRoom(kept: Kept[], files: number, bytes: number): Promise<void> {
-    const { maxFiles, maxBytes } = this.#bounds;
+    const { maxFiles, maxBytes } = this.bounds;
     while (kept.length + files > maxFiles || this.#bytes + bytes > maxBytes) {
       const [oldest] = kept;
       if (!oldest) return;

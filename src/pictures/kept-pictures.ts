@@ -3,7 +3,7 @@ import { opendir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BoundedFolder, type FolderBounds } from "../core/bounded-folder.ts";
 import type { Clock } from "../core/clock.ts";
-import { fingerprint, isObject } from "../core/json.ts";
+import { isObject } from "../core/json.ts";
 
 /** A picture that is to be kept. */
 export interface ScoredPicture {
@@ -31,14 +31,14 @@ const types: Readonly<Record<string, string>> = { jpg: "image/jpeg", png: "image
 export class KeptPictures {
   readonly #folder: string;
   readonly #clock: Clock;
-  readonly #folders = new Map<string, { readonly bounds: string; readonly folder: BoundedFolder }>();
+  readonly #folders = new Map<string, BoundedFolder>();
 
   constructor(storeFolder: string, clock: Clock) {
     this.#folder = join(storeFolder, "pictures");
     this.#clock = clock;
   }
 
-  /** One at a time for each source. @throws what the system says */
+  /** @throws what the system says */
   async keep(
     source: string,
     bounds: FolderBounds,
@@ -99,12 +99,12 @@ export class KeptPictures {
     return { source, name, ...(known as Pick<KeptPicture, "time" | "bytes" | "scores"> & typeof known) };
   }
 
+  /** One for each source, which alone knows what is on its way. */
   #of(source: string, bounds: FolderBounds): BoundedFolder {
-    const now = fingerprint(bounds);
     const before = this.#folders.get(source);
-    if (before?.bounds === now) return before.folder;
-    const folder = new BoundedFolder(join(this.#folder, source), bounds);
-    this.#folders.set(source, { bounds: now, folder });
+    const folder = before ?? new BoundedFolder(join(this.#folder, source), bounds);
+    folder.bounds = bounds;
+    if (!before) this.#folders.set(source, folder);
     return folder;
   }
 }

@@ -99,3 +99,23 @@ test("files that are named otherwise stay and do not count", async () => {
   await put(files, "2.jpg", 2);
   expect(kept()).toEqual([...others, at(2, "2.jpg"), at(2, "2.jpg.json")].sort());
 });
+
+test("calls that overlap take turns, and one that fails holds up none", async () => {
+  const files = open(2);
+  mkdirSync(join(folder, "kept"));
+  mkdirSync(join(folder, "kept", at(2, "2.jpg")));
+  const puts = [1, 2, 3, 4].map((second) => put(files, `${second}.jpg`, second));
+  const again = put(files, "4.jpg", 5);
+  expect((await Promise.allSettled([...puts, again])).map(({ status }) => status)).toEqual([
+    "fulfilled",
+    "rejected",
+    "fulfilled",
+    "fulfilled",
+    "fulfilled",
+  ]);
+  const left = [3, 4].flatMap((second) => [at(second, `${second}.jpg`), at(second, `${second}.jpg.json`)]);
+  expect(kept()).toEqual([at(2, "2.jpg"), ...left]);
+  files.bounds = { maxFiles: 1, maxBytes: 1_000 };
+  await put(files, "6.jpg", 6);
+  expect(kept()).toEqual([at(2, "2.jpg"), at(6, "6.jpg"), at(6, "6.jpg.json")]);
+});
