@@ -9,6 +9,17 @@ export const identityOfImage = (size = 4): Pieces =>
     nodes: [{ op: "Flatten", inputs: ["data"], output: "same" }],
   });
 
+/** Of what is below nothing it says NaN: N × 3 × `size` × `size`, flattened. */
+export const logarithmOfImage = (size = 4): Pieces =>
+  onnxFile({
+    inputs: [{ name: "data", shape: ["N", 3, size, size] }],
+    outputs: [{ name: "flat", shape: ["N", 3 * size * size] }],
+    nodes: [
+      { op: "Log", inputs: ["data"], output: "log" },
+      { op: "Flatten", inputs: ["log"], output: "flat" },
+    ],
+  });
+
 /** Says that it takes any number of images, and makes one row of all of them. */
 export const meanOfImages = (size = 4): Pieces =>
   onnxFile({

@@ -46,6 +46,8 @@ export async function scorePicture(
   const scored = await scoreImage(model, images, bytes, signal);
   if (isRefusal(scored)) return refused(scored);
   const { probabilities, by } = scored;
+  const odd = probabilities.find((probability) => !Number.isFinite(probability));
+  if (odd !== undefined) return { kind: "failed", message: `it says ${odd}, which is no probability` };
   const channels = labelChannels(by.labels, probabilities.length);
   const scores = new Map<string, number>();
   for (const { index, probability } of mostProbable(probabilities, wanted.top))

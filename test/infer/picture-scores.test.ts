@@ -1,12 +1,13 @@
-/** What becomes of pictures at a real scorer elsewhere that is not well-behaved. */
+/** What becomes of pictures at models and scorers that are not well-behaved. */
 import type { ServerResponse } from "node:http";
 import sharp from "sharp";
 import { beforeEach, expect, test } from "vitest";
+import { logarithmOfImage } from "../../bench/onnx/small-models.ts";
 import { Images } from "../../src/infer/images.ts";
 import { scorePicture } from "../../src/infer/picture-scores.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { served } from "../support/served.ts";
-import { impatientClock, never, runningModel } from "./running-model.ts";
+import { impatientClock, modelFile, never, runningModel } from "./running-model.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -36,4 +37,24 @@ test.each<[string, (response: ServerResponse) => void, string]>([
   const wanted = { top: 1, minProbability: 0, labels: [] };
   const scored = await scorePicture(model, new Images(), picture, wanted, never);
   expect(scored).toMatchObject({ kind: expected });
+});
+
+const images = new Images();
+const grey = (shade: number) =>
+  sharp({ create: { width: 8, height: 8, channels: 3, background: { r: shade, g: shade, b: shade } } })
+    .png()
+    .toBuffer();
+
+test("a model that says what is no number failed at the picture, and at no other", async () => {
+  const { file } = modelFile(folder, "log.onnx", logarithmOfImage());
+  const { model, state } = runningModel(folder, { file });
+  await state("ready");
+  const wanted = { top: 1, minProbability: 0, labels: [] };
+  const score = async (shade: number) => scorePicture(model, images, await grey(shade), wanted, never);
+  // Black is below nothing, once it is normalised.
+  expect(await score(0)).toEqual({ kind: "failed", message: "it says NaN, which is no probability" });
+  expect(await score(255)).toMatchObject({
+    kind: "scored",
+    scores: [[expect.any(String), expect.any(Number)]],
+  });
 });
