@@ -5,7 +5,7 @@ import type { PictureRequests } from "./picture-requests.ts";
 import type { RegisterWrites } from "./register-writes.ts";
 
 /** A request or an answer has at most 128 KB (learn.microsoft.com, "Understand and invoke direct methods from IoT Hub"). */
-const maxAnswerBytes = 128_000;
+export const maxAnswerBytes = 128_000;
 
 type Method = (payload: JsonValue) => Promise<MethodAnswer>;
 

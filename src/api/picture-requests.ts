@@ -5,11 +5,12 @@ import type { MethodAnswer } from "../hub/hub-client.ts";
 import type { KeptPictures } from "../pictures/kept-pictures.ts";
 import { PictureUploads, type UploadCounts, type Uploaded } from "../pictures/picture-uploads.ts";
 import type { PictureTaken } from "../sources/source-set.ts";
+import { maxAnswerBytes } from "./direct-methods.ts";
 
 /** Within the 30 s that callers of direct methods wait unless they say otherwise. */
 const deadlineMs = 25_000;
 
-/** With all the scores that a picture may have, so many fit into an answer. */
+/** Fewer where they have many scores, of which an answer holds only so much. */
 const mostListed = 10;
 
 type Take = (source: string, signal: AbortSignal) => Promise<PictureTaken>;
@@ -47,7 +48,11 @@ export class PictureRequests {
     if (!isTextOrNone(source) || !isTextOrNone(before) || Object.keys(more).length > 0)
       return refusal(400, `send {"source": "…", "before": "…"}, either or neither of them, and nothing else`);
     const pictures = await this.#kept.list(source, before, mostListed);
-    return { status: 200, payload: { pictures: pictures.map((picture) => ({ ...picture })) } };
+    const fitting = (count: number): MethodAnswer["payload"] => {
+      const payload = { pictures: pictures.slice(0, count).map((picture) => ({ ...picture })) };
+      return Buffer.byteLength(JSON.stringify(payload)) > maxAnswerBytes ? fitting(count - 1) : payload;
+    };
+    return { status: 200, payload: fitting(mostListed) };
   }
 
   async upload(payload: JsonValue): Promise<MethodAnswer> {

@@ -3,7 +3,7 @@ import { opendir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BoundedFolder, type FolderBounds } from "../core/bounded-folder.ts";
 import type { Clock } from "../core/clock.ts";
-import { isObject } from "../core/json.ts";
+import { isObject, type JsonObject } from "../core/json.ts";
 
 /** A picture that is to be kept. */
 export interface ScoredPicture {
@@ -63,10 +63,13 @@ export class KeptPictures {
       for (const name of await names(join(this.#folder, each), keptName))
         if (before === undefined || name < before) found.push({ source: each, name });
     found.sort((a, b) => (a.name > b.name ? -1 : 1));
-    const listed = await Promise.all(
-      found.slice(0, limit).map((each) => this.#about(each.source, each.name)),
-    );
-    return listed.filter((picture) => picture !== undefined);
+    const listed: KeptPicture[] = [];
+    for (const { source, name } of found) {
+      if (listed.length >= limit) break;
+      const about = await this.#about(source, name);
+      if (about) listed.push(about);
+    }
+    return listed;
   }
 
   /** Bytes of a picture; undefined when there is none, or no longer. @throws what the system says */
@@ -91,12 +94,13 @@ export class KeptPictures {
     return { path: join(this.#folder, source, name), type };
   }
 
+  /** Undefined also where the text is damaged: one such picture hides no other. */
   async #about(source: string, name: string): Promise<KeptPicture | undefined> {
     const text = await unlessGone(readFile(join(this.#folder, source, `${name}.json`), "utf8"));
     if (text === undefined) return undefined;
-    const known: unknown = JSON.parse(text);
-    if (!isObject(known)) throw new Error(`${name}.json holds no object`);
-    return { source, name, ...(known as Pick<KeptPicture, "time" | "bytes" | "scores"> & typeof known) };
+    const { time, bytes, scores } = objectOf(text) ?? {};
+    if (typeof time !== "string" || typeof bytes !== "number" || !isObject(scores)) return undefined;
+    return { source, name, time, bytes, scores: scores as Readonly<Record<string, number>> };
   }
 
   /** One for each source, which alone knows what is on its way. */
@@ -113,6 +117,15 @@ export class KeptPictures {
 function endingOf(bytes: Uint8Array): string {
   if (bytes[0] === 0xff) return "jpg";
   return bytes[0] === 0x89 ? "png" : "webp";
+}
+
+function objectOf(text: string): JsonObject | undefined {
+  try {
+    const known: unknown = JSON.parse(text);
+    return isObject(known) ? known : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 async function names(folder: string, pattern: RegExp): Promise<string[]> {

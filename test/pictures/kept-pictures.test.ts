@@ -1,4 +1,4 @@
-import { readdirSync } from "node:fs";
+import { readdirSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, test } from "vitest";
 import type { FolderBounds } from "../../src/core/bounded-folder.ts";
@@ -35,4 +35,15 @@ test("bounds that change while a picture is being kept hold for it and for those
   await keep("e", wide);
   expect(await listed()).toEqual(at(5, 4));
   expect(readdirSync(join(folder, "pictures", "gate"))).toHaveLength(4);
+});
+
+test("a picture whose text is damaged is left out of the list, and takes no place in it", async () => {
+  const bounds = { maxFiles: 10, maxBytes: 10_000 };
+  for (const identity of ["a", "b", "c", "d", "e", "f"]) await keep(identity, bounds);
+  const files = readdirSync(join(folder, "pictures", "gate")).filter((name) => name.endsWith(".json"));
+  const damaged = ["", '{"time":"19', "[]", '{"time":1,"bytes":4,"scores":{}}'];
+  for (const [i, text] of damaged.entries())
+    writeFileSync(join(folder, "pictures", "gate", files[i + 1] ?? ""), text);
+  expect(await listed()).toEqual(at(6, 1));
+  expect(await listed(2)).toEqual(at(6, 1));
 });

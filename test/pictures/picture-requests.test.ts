@@ -170,6 +170,24 @@ test("what is kept is listed, of a source or of all, and so is what comes before
   expect([await names({ source: 1 }), await names({ limit: 5 })]).toEqual([400, 400]);
 });
 
+test("of pictures with many scores no more are listed than fit into an answer, and the next ones behind them", async () => {
+  const { requests } = await blobs(created);
+  const scores = Array.from(
+    { length: 84 },
+    (_, i) => [`${"漢".repeat(61)}${100 + i}`, 0.123_456_789] as const,
+  );
+  for (let i = 0; i < 12; i++)
+    await kept.keep("yard", { maxFiles: 20, maxBytes: 1_000_000 }, { bytes, identity: `${i}`, scores });
+  const page = async (before: object) => {
+    const { payload } = await requests.list({ source: "yard", ...before });
+    expect(Buffer.byteLength(JSON.stringify(payload))).toBeLessThanOrEqual(128_000);
+    return (payload as { pictures: { name: string }[] }).pictures.map((each) => each.name);
+  };
+  const first = await page({});
+  const second = await page({ before: first.at(-1) });
+  expect([first.length, second.length]).toEqual([7, 5]);
+});
+
 test("one picture is uploaded at a time", async () => {
   const { upload, url } = await blobs(created);
   const [first, second] = await Promise.all([upload({ url }), upload({ url })]);
