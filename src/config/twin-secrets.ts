@@ -67,8 +67,11 @@ function forbiddenRoot({ path, section: { type, root }, local }: Section): Probl
   return [{ path: `${path}.root`, message: "a twin cannot name this folder", hint }];
 }
 
-/** What decides which files a source of pictures takes, and what becomes of them. */
-const ofFiles = ["folder", "extensions", "afterwards", "moveTo", "rejected"];
+/**
+ * What decides which files a source of pictures takes, and what becomes of them: one that is too large, or taken before it
+ * is whole, is rejected.
+ */
+const ofFiles = ["folder", "extensions", "maxBytes", "settleMs", "afterwards", "moveTo", "rejected"];
 
 /** Which files such a source deletes or moves, and where pictures may be sent, is said beside the box. */
 function forbiddenOfPictures({ path, section, local }: Section): Problem[] {

@@ -209,11 +209,13 @@ describe("a secret in a twin", () => {
     const running = box({ hub: hub("a"), models, sources }).run(0);
     const refused = (name: string, patch: JsonObject) =>
       refusal(() => running.candidate({ sources: { [name]: patch } }));
-    expect(refused("c", { labels: ["person"], settleMs: 0 })).toBeUndefined();
+    expect(refused("c", { labels: ["person"], lookMs: 60_000 })).toBeUndefined();
     expect(refused("c", { folder: "/srv/photos" })).toBe("sources.c.folder");
     expect(refused("c", { extensions: ["db"] })).toBe("sources.c.extensions");
     expect(refused("c", { afterwards: "move", moveTo: "/drops/x" })).toBe("sources.c.afterwards");
     expect(refused("c", { rejected: { maxFiles: 0 } })).toBe("sources.c.rejected");
+    expect(refused("c", { maxBytes: 1_024 })).toBe("sources.c.maxBytes");
+    expect(refused("c", { settleMs: 0 })).toBe("sources.c.settleMs");
     expect(refused("other", { ...camera, folder: "/srv/photos" })).toBe("sources.other.folder");
     expect(refused("closed", { state: "on" })).toBe("sources.closed.state");
     expect(refused("c", { state: "off" })).toBeUndefined();
