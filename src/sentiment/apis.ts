@@ -1,4 +1,4 @@
-import { isObject, type JsonValue } from "../core/json.ts";
+import { isObject, type JsonObject, type JsonValue } from "../core/json.ts";
 import type { Label, PartOutcome, Sentiment } from "./outcome.ts";
 
 /**
@@ -105,7 +105,9 @@ function sentimentOf(api: Api, entry: JsonValue): Sentiment | string {
   const { positive, neutral, negative } = scores;
   if (!isShare(positive) || !isShare(neutral) || !isShare(negative))
     return "the answer has a document with confidenceScores that are not from 0 to 1";
-  const told = Array.isArray(warnings) ? warnings.flatMap((w) => (isObject(w) ? [String(w.code)] : [])) : [];
+  const told = Array.isArray(warnings)
+    ? warnings.flatMap((w) => (isObject(w) && typeof w.code === "string" ? [w.code] : []))
+    : [];
   return {
     label: sentiment,
     score: scoreOf({ positive, neutral }),
@@ -131,20 +133,24 @@ function documentError(entry: JsonValue): PartOutcome | string {
   return { error: { code: codeOf(error), message: errorText(error) } };
 }
 
-/** The innermost: `InvalidDocument` says more than the `InvalidArgument` around it. */
-function codeOf(error: JsonValue): string {
-  if (!isObject(error)) return "unscored";
-  const { innererror, innerError, code } = error;
-  const inner = innererror ?? innerError;
-  if (isObject(inner) && inner.code !== undefined) return codeOf(inner);
-  return typeof code === "string" && code !== "" ? code.slice(0, 64) : "unscored";
+function codeOf(error: JsonObject): string {
+  return innermost(error, "code")?.slice(0, 64) || "unscored";
 }
 
 function errorText(error: JsonValue): string {
-  if (typeof error === "string") return error.slice(0, 300);
-  if (!isObject(error)) return JSON.stringify(error).slice(0, 300);
-  const { innererror, innerError, message } = error;
-  const inner = innererror ?? innerError;
-  if (isObject(inner) && typeof inner.message === "string") return errorText(inner);
-  return typeof message === "string" ? message.slice(0, 300) : codeOf(error);
+  if (!isObject(error)) return Array.isArray(error) ? "an array" : String(error).slice(0, 300);
+  return innermost(error, "message")?.slice(0, 300) ?? codeOf(error);
+}
+
+/** `InvalidDocument` says more than the `InvalidArgument` around it. A loop, because how deep it goes is the sender's to say. */
+function innermost(error: JsonObject, member: "code" | "message"): string | undefined {
+  let found: string | undefined;
+  let at: JsonValue | undefined = error;
+  do {
+    const value: JsonValue | undefined = at[member];
+    if (typeof value === "string") found = value;
+    else if (at !== error) break;
+    at = at.innererror ?? at.innerError;
+  } while (isObject(at));
+  return found;
 }

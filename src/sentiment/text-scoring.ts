@@ -108,7 +108,7 @@ export class TextScoring {
    * whose outcome is on its way.
    */
   async #together(texts: readonly TakenText[], signal: AbortSignal): Promise<TakenText | undefined> {
-    const scored = await this.#options.scorer.score(texts, signal);
+    const scored = await this.#score(texts, signal);
     if ("outcomes" in scored) return (await this.#tell(texts, scored, signal)) ? texts.at(-1) : undefined;
     let last: TakenText | undefined;
     if (!scored.mayBeTheText) await this.#pause(scored, signal);
@@ -125,7 +125,7 @@ export class TextScoring {
     let failures = 0;
     while (!signal.aborted) {
       await scorer.ready(signal);
-      const scored = await scorer.score([text], signal);
+      const scored = await this.#score([text], signal);
       if ("outcomes" in scored) return await this.#tell([text], scored, signal);
       if (scored.mayBeTheText && ++failures >= maxFailures) {
         const { number, source } = text;
@@ -135,6 +135,22 @@ export class TextScoring {
       await this.#pause(scored, signal);
     }
     return false;
+  }
+
+  /** What is thrown is a bug, which these texts would find again after each restart: they fail by it, and others go on. */
+  async #score(texts: readonly TakenText[], signal: AbortSignal): Promise<Scored | NotScored> {
+    const { scorer, clock, log } = this.#options;
+    try {
+      return await scorer.score(texts, signal);
+    } catch (error) {
+      const message = messageOf(error);
+      log.error(
+        { reason: message, stack: error instanceof Error ? error.stack : undefined },
+        "texts not scored",
+      );
+      await clock.sleep(pauseMs, signal).catch(() => undefined);
+      return { refusal: "badAnswer", message, mayBeTheText: true };
+    }
   }
 
   async #tell(texts: readonly TakenText[], { outcomes }: Scored, signal: AbortSignal): Promise<boolean> {

@@ -142,6 +142,24 @@ test.each([[-0.1], [1.01], ["0.5"], [null], [undefined]])("%s is no score of v2"
   expect(read("v2.0", answer, ["1"])).toEqual({ fault: expect.stringContaining("score from 0 to 1") });
 });
 
+test("an answer of any depth is read, or told to be none", () => {
+  const depth = 50_000;
+  const array = "[".repeat(depth) + "]".repeat(depth);
+  const errors = `${'{"code":"A","message":"b","innererror":'.repeat(depth)}{}${"}".repeat(depth)}`;
+  const warned = JSON.stringify({
+    ...v3,
+    documents: [{ ...document, warnings: [{ code: "X" }] }],
+    errors: [],
+  });
+  expect(read("v3.1", `{"error":${array}}`)).toEqual({ fault: "the answer is an error: an array" });
+  expect(read("v3.1", `{"error":${errors}}`)).toEqual({ fault: "the answer is an error: b" });
+  expect(outcomes("v3.1", `{"documents":[],"errors":[{"id":"1","error":${errors}}]}`, ["1"])).toEqual({
+    "1": { error: { code: "A", message: "b" } },
+  });
+  expect(outcomes("v3.1", warned.replace('"X"', `${array}`), ["1"])).toMatchObject({ "1": { warnings: [] } });
+  expect(reasonOf(`{"error":${array}}`)).toBe("an array");
+});
+
 test("an answer of another status says why, in the words of either version, as far as it does", () => {
   expect(reasonOf('{"error":{"code":"401","message":"Access denied"}}')).toBe("Access denied");
   expect(

@@ -1,0 +1,97 @@
+/** The loop that has waiting texts scored, against a queue of the test's and a scorer that does what the test says. */
+import { expect, onTestFinished, test } from "vitest";
+import { type Clock, systemClock } from "../../src/core/clock.ts";
+import type { NotScored, Scored } from "../../src/sentiment/scorer.ts";
+import { TextScoring } from "../../src/sentiment/text-scoring.ts";
+import type { TakenText } from "../../src/sentiment/text-stage.ts";
+import { recordingLog } from "../core/recording-log.ts";
+import { until } from "../support/until.ts";
+
+/** The system's, with pauses that are short. */
+const quickClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) };
+
+type Behaviour = (texts: readonly string[]) => Scored | NotScored | Promise<Scored | NotScored>;
+
+const scored = (texts: readonly string[]): Scored => ({
+  outcomes: texts.map(() => ({
+    label: "positive",
+    score: 1,
+    scores: { positive: 1 },
+    warnings: [],
+    parts: 1,
+  })),
+  api: "v3.1",
+  modelVersion: undefined,
+});
+
+/** What is told of a text takes it out of the queue, as its commit does. */
+function scoringOf(behaviour: Behaviour) {
+  let queue: TakenText[] = [];
+  let behave = behaviour;
+  const asked: string[] = [];
+  const told: string[] = [];
+  const log = recordingLog();
+  const scoring = new TextScoring({
+    next: async (after) => queue.filter(({ number }) => number > after).slice(0, 10),
+    target: {
+      hasRoom: () => true,
+      frame: (_, bytes, origin) => {
+        told.push(`${JSON.parse(Buffer.from(bytes).toString()).device} ${origin}`);
+        queue = queue.filter(({ number }) => number !== Number.parseInt(origin, 10));
+        return true;
+      },
+    },
+    scorer: {
+      ready: async () => undefined,
+      score: async (documents) => {
+        const texts = documents.map(({ text }) => text);
+        asked.push(texts.join(" "));
+        return await behave(texts);
+      },
+    },
+    clock: quickClock,
+    log,
+  });
+  onTestFinished(() => scoring.stop());
+  const put = (from: number, ...texts: string[]) => {
+    queue.push(
+      ...texts.map((text, n) => ({
+        number: from + n,
+        source: "mood",
+        device: text,
+        timeMs: 1,
+        language: undefined,
+        text,
+      })),
+    );
+    scoring.wake();
+  };
+  scoring.start();
+  return {
+    scoring,
+    asked,
+    told,
+    log,
+    put,
+    behave: (next: Behaviour) => {
+      behave = next;
+    },
+    waiting: () => queue.map(({ text }) => text),
+    clear: () => {
+      queue = [];
+    },
+  };
+}
+
+test("a scorer that throws at one text costs that text, and neither the others nor the process", async () => {
+  const { put, told, log, waiting } = scoringOf((texts) => {
+    if (texts.includes("poison")) throw new RangeError("a bug");
+    return scored(texts);
+  });
+  put(1, "one", "poison", "two");
+  await until("all have left", () => waiting().length === 0);
+  expect(told.toSorted()).toEqual(["one 1", "poison 2 unscored", "two 3"]);
+  expect(log.lines).toContainEqual(
+    expect.objectContaining({ level: "error", object: expect.objectContaining({ reason: "a bug" }) }),
+  );
+});
