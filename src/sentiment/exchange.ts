@@ -11,11 +11,22 @@ export interface Reply {
   readonly text: string;
 }
 
-/** A request of 1 MB comes back with each of its sentences and what is said of it. */
-const maxReplyBytes = 16_777_216;
+/** Of an answer that only says whether, or what is wrong. */
+const wordBytes = 65_536;
+/** Parsing more would hold up everything else. */
+const mostBytes = 4_194_304;
+/**
+ * v3.1 tells each sentence, with what is said of it: about 125 bytes, for as little as "A. " (three bytes). A request of
+ * more than 80 KB has longer ones.
+ */
+const bytesPerByte = 50;
+
+/** How much of the answer to a body is read. */
+const maxBytesOf = (body: string): number =>
+  Math.min(mostBytes, wordBytes + bytesPerByte * Buffer.byteLength(body));
 
 /**
- * One request and its answer, whole.
+ * One request and its answer: whole with status 200 to a body, else as far as it is of interest.
  * @throws the transport's errors; TransientError SENTIMENT_UNAVAILABLE after `timeoutMs`, SENTIMENT_REFUSED when it is
  * too large; the signal's reason
  */
@@ -33,24 +44,27 @@ export async function exchange(
   call.on("error", () => undefined);
   try {
     call.end(body);
-    return await within(replyTo(call), timeoutMs, url, signal, "SENTIMENT_UNAVAILABLE");
+    return await within(replyTo(call, body), timeoutMs, url, signal, "SENTIMENT_UNAVAILABLE");
   } finally {
     call.destroy();
   }
 }
 
-async function replyTo(call: ClientRequest): Promise<Reply> {
+async function replyTo(call: ClientRequest, body: string | undefined): Promise<Reply> {
   const [response]: IncomingMessage[] = await once(call, "response");
   if (!response) throw new Error("no answer");
+  const { statusCode: status = 0, headers } = response;
+  const isWhole = status === 200 && body !== undefined;
+  const maxBytes = isWhole ? maxBytesOf(body) : wordBytes;
   const chunks: Buffer[] = [];
   let bytes = 0;
   for await (const chunk of response as AsyncIterable<Buffer>) {
     bytes += chunk.length;
-    if (bytes > maxReplyBytes)
-      throw new TransientError("SENTIMENT_REFUSED", `the answer has more than ${maxReplyBytes} bytes`);
+    if (bytes > maxBytes && isWhole)
+      throw new TransientError("SENTIMENT_REFUSED", `the answer has more than ${maxBytes} bytes`);
     chunks.push(chunk);
+    if (bytes > maxBytes) break;
   }
-  const { statusCode: status = 0, headers } = response;
   return {
     status,
     retryAfterMs: retryAfterMs(headers["retry-after"], headers.date),

@@ -170,7 +170,7 @@ const troubles: readonly (readonly [name: string, behaviour: Behaviour, reason: 
         };
         pour();
       },
-      /more than 16777216 bytes/,
+      /more than 6\d{4} bytes/,
       "badAnswer",
     ],
     ["silence", () => undefined, /no answer within 300 ms/, "notReady"],
@@ -201,6 +201,47 @@ test.each(troubles)(
     expect(await score("x")).toMatchObject({ api: "v3.1" });
   },
 );
+
+test("of an error's page no more is read than says what it is", async () => {
+  const container = await scriptedContainer(v31);
+  const { score, ready } = runningScorer({ url: container.url, api: "v3.1" });
+  await ready();
+  let sent = 0;
+  container.behave((_, response) => {
+    response.writeHead(503, { "retry-after": "9" });
+    const pour = () => {
+      for (let more = true; more && !response.destroyed; sent += 65_536)
+        more = response.write(Buffer.alloc(65_536, " "));
+      if (!response.destroyed) response.once("drain", pour);
+    };
+    pour();
+  });
+  const told = { refusal: "notReady", message: "it answers 503", retryAfterMs: 9_000 };
+  expect(await score("x")).toMatchObject(told);
+  // The rest is what the kernel holds between the two.
+  expect(sent).toBeLessThan(16_000_000);
+});
+
+test("a text of nothing but short sentences has a long answer, which is read", async () => {
+  const container = await scriptedContainer(v31);
+  const { score, ready } = runningScorer({ url: container.url, api: "v3.1" });
+  await ready();
+  const text = "A. ".repeat(1_700);
+  container.behave((call, response) => {
+    const { documents, ...rest } = v31Answer(call);
+    const scores = { positive: 0.01, neutral: 0.98, negative: 0.01 };
+    const sentences = Array.from({ length: 1_700 }, (_, n) => ({
+      sentiment: "neutral",
+      confidenceScores: scores,
+      offset: 3 * n,
+      length: 2,
+      text: "A.",
+    }));
+    reply(response, 200, { ...rest, documents: documents.map((found) => ({ ...found, sentences })) });
+  });
+  expect(await score(text)).toMatchObject({ api: "v3.1" });
+  expect(await score(...Array.from({ length: 10 }, () => text))).toMatchObject({ api: "v3.1" });
+});
 
 test("one answer between failures keeps the breaker closed", async () => {
   const container = await scriptedContainer(v31);
