@@ -33,10 +33,11 @@ const maxFailures = 9;
  */
 export class TextScoring {
   readonly #options: TextScoringOptions;
-  readonly #stop = new AbortController();
+  #isStopping = false;
+  /** Ends what is under way for a store that is no more, and by a stop. */
+  #round = new AbortController();
   /** The last one whose outcome is on its way. */
   #reached = 0;
-  #restarts = 0;
   #isAwake = false;
   #isUnreadable = false;
   #wake: (() => void) | undefined;
@@ -47,9 +48,7 @@ export class TextScoring {
   }
 
   start(): void {
-    if (this.#running) return;
-    this.#stop.signal.addEventListener("abort", () => this.#wake?.(), { once: true });
-    this.#running = this.#run(this.#stop.signal);
+    this.#running ??= this.#run();
   }
 
   /** There may be texts to be scored. */
@@ -60,28 +59,32 @@ export class TextScoring {
 
   /** The store was opened, and may have been made anew, with other numbers. A score that comes twice is refused there. */
   restart(): void {
+    if (this.#isStopping) return;
+    this.#round.abort();
+    this.#round = new AbortController();
     this.#reached = 0;
-    this.#restarts++;
     this.wake();
   }
 
   async stop(): Promise<void> {
-    this.#stop.abort();
+    this.#isStopping = true;
+    this.#round.abort();
+    this.wake();
     await this.#running;
   }
 
-  async #run(signal: AbortSignal): Promise<void> {
-    while (!signal.aborted) {
+  async #run(): Promise<void> {
+    while (!this.#isStopping) {
+      const { signal } = this.#round;
       this.#isAwake = false;
       const texts = await this.#next(signal);
-      if (signal.aborted) return;
+      if (signal.aborted) continue;
       if (texts.length === 0) {
         await this.#sleep();
         continue;
       }
-      const restarts = this.#restarts;
       const last = await this.#together(texts, signal);
-      if (last && restarts === this.#restarts) this.#reached = last.number;
+      if (last && !signal.aborted) this.#reached = last.number;
     }
   }
 
@@ -125,6 +128,7 @@ export class TextScoring {
     let failures = 0;
     while (!signal.aborted) {
       await scorer.ready(signal);
+      if (signal.aborted) return false;
       const scored = await this.#score([text], signal);
       if ("outcomes" in scored) return await this.#tell([text], scored, signal);
       if (scored.mayBeTheText && ++failures >= maxFailures) {
@@ -161,17 +165,16 @@ export class TextScoring {
     return true;
   }
 
-  /** False when the end came before there was room for it. */
+  /** False when the end came before there was room for it, or it is of a store that is no more. */
   async #frame(text: TakenText, outcome: Outcome, signal: AbortSignal): Promise<boolean> {
     const { target, clock } = this.#options;
     const { number, source, device, timeMs } = text;
     const values = isError(outcome) ? outcome.error : { ...outcome.scores, score: outcome.score };
     const bytes = Buffer.from(JSON.stringify({ device, time: timeMs, ...values }));
     const origin = isError(outcome) ? unscoredOrigin(number) : scoredOrigin(number);
-    while (!target.hasRoom(bytes.length)) {
+    while (!signal.aborted && !target.hasRoom(bytes.length))
       await clock.sleep(pauseMs, signal).catch(() => undefined);
-      if (signal.aborted) return false;
-    }
+    if (signal.aborted) return false;
     return target.frame(source, bytes, origin);
   }
 

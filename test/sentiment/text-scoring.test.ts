@@ -24,8 +24,13 @@ const scored = (texts: readonly string[]): Scored => ({
   modelVersion: undefined,
 });
 
+const failed: NotScored = { refusal: "notReady", message: "it answers 500", mayBeTheText: true };
+
 /** What is told of a text takes it out of the queue, as its commit does. */
-function scoringOf(behaviour: Behaviour) {
+function scoringOf(
+  behaviour: Behaviour,
+  ready: (signal: AbortSignal) => Promise<void> = async () => undefined,
+) {
   let queue: TakenText[] = [];
   let behave = behaviour;
   const asked: string[] = [];
@@ -42,7 +47,7 @@ function scoringOf(behaviour: Behaviour) {
       },
     },
     scorer: {
-      ready: async () => undefined,
+      ready,
       score: async (documents) => {
         const texts = documents.map(({ text }) => text);
         asked.push(texts.join(" "));
@@ -94,4 +99,45 @@ test("a scorer that throws at one text costs that text, and neither the others n
   expect(log.lines).toContainEqual(
     expect.objectContaining({ level: "error", object: expect.objectContaining({ reason: "a bug" }) }),
   );
+});
+
+test("a store made anew gives numbers again, and a score of before settles none of them", async () => {
+  let answer: (scored: Scored) => void = () => undefined;
+  const { scoring, put, asked, told, behave, clear } = scoringOf(
+    () =>
+      new Promise((resolve) => {
+        answer = resolve;
+      }),
+  );
+  put(1, "old");
+  await until("it is asked for", () => asked.length === 1);
+  clear();
+  put(1, "new");
+  scoring.restart();
+  behave(scored);
+  answer(scored(["old"]));
+  await until("the new one is scored", () => told.length > 0);
+  expect([asked, told]).toEqual([["old", "new"], ["new 1"]]);
+});
+
+test("a text that failed is not asked for again when the store was made anew", async () => {
+  let isUp = true;
+  const { scoring, put, asked, told, behave, clear } = scoringOf(
+    () => {
+      isUp = false;
+      return failed;
+    },
+    async (signal) => {
+      while (!isUp && !signal.aborted) await systemClock.sleep(5);
+    },
+  );
+  put(1, "old");
+  await until("it has failed", () => asked.length === 1);
+  clear();
+  put(1, "new");
+  behave(scored);
+  scoring.restart();
+  isUp = true;
+  await until("the new one is scored", () => told.length > 0);
+  expect([asked, told]).toEqual([["old", "new"], ["new 1"]]);
 });
