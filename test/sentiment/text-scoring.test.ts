@@ -7,8 +7,12 @@ import type { TakenText } from "../../src/sentiment/text-stage.ts";
 import { recordingLog } from "../core/recording-log.ts";
 import { until } from "../support/until.ts";
 
-/** The system's, with pauses that are short. */
-const quickClock: Clock = { ...systemClock, sleep: (ms, signal) => systemClock.sleep(ms / 100, signal) };
+/** The system's, a thousand times as fast. */
+const quickClock: Clock = {
+  wall: systemClock.wall,
+  monotonic: () => systemClock.monotonic() * 1_000,
+  sleep: (ms, signal) => systemClock.sleep(ms / 1_000, signal),
+};
 
 type Behaviour = (texts: readonly string[]) => Scored | NotScored | Promise<Scored | NotScored>;
 
@@ -99,6 +103,35 @@ test("a scorer that throws at one text costs that text, and neither the others n
   expect(log.lines).toContainEqual(
     expect.objectContaining({ level: "error", object: expect.objectContaining({ reason: "a bug" }) }),
   );
+});
+
+test("a container that scores no text costs none, however long that lasts", async () => {
+  const { put, told, behave, waiting, asked } = scoringOf(() => failed);
+  const texts = Array.from({ length: 25 }, (_, n) => `text${n}`);
+  put(1, ...texts.slice(0, 3));
+  await until("each was asked for often", () => asked.length > 40);
+  put(4, ...texts.slice(3));
+  await until("the others were, too", () =>
+    texts.every((text) => asked.filter((a) => a === text).length > 9),
+  );
+  expect(told).toEqual([]);
+  behave(scored);
+  await until("all are scored", () => waiting().length === 0);
+  expect(told.toSorted()).toEqual(texts.map((text, n) => `${text} ${n + 1}`).toSorted());
+});
+
+test("a text that fails holds up nobody, and is given up when another was scored meanwhile", async () => {
+  const { put, told, waiting, asked } = scoringOf((texts) =>
+    texts.includes("poison") ? failed : scored(texts),
+  );
+  put(1, "poison");
+  await until("it was asked for often", () => asked.length > 20);
+  expect(told).toEqual([]);
+  put(2, "behind");
+  await until("all have left", () => waiting().length === 0);
+  expect(told).toEqual(["behind 2", "poison 1 unscored"]);
+  const after = asked.slice(asked.indexOf("behind") + 1);
+  expect(after).toEqual(Array.from({ length: 9 }, () => "poison"));
 });
 
 test("a store made anew gives numbers again, and a score of before settles none of them", async () => {
