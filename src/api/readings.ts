@@ -156,7 +156,7 @@ export class Readings {
     }
     const durable = intake.flush();
     if (entry) this.#remember(entry, durable);
-    await this.#wait(durable);
+    await this.#wait(durable, entry?.key);
     return { stored: readings };
   }
 
@@ -172,7 +172,7 @@ export class Readings {
       throw new ApiError(422, "keyReused", message);
     }
     this.#repeats++;
-    if (durable) await this.#wait(durable);
+    if (durable) await this.#wait(durable, entry.key);
     return { stored: entry.readings, repeated: true };
   }
 
@@ -190,14 +190,17 @@ export class Readings {
   }
 
   /** @throws ApiError 503 when it takes too long */
-  async #wait(durable: Promise<void>): Promise<void> {
+  async #wait(durable: Promise<void>, key: string | undefined): Promise<void> {
     const timeoutMs = this.#options.commitTimeoutMs ?? defaultCommitTimeoutMs;
     try {
       await within(durable, timeoutMs, "the commit", undefined, "STORE_UNUSABLE");
     } catch (error) {
       if (!(error instanceof TransientError)) throw error;
-      const message =
-        "the store does not take data at the moment; the readings may still be stored later, so repeat the request with the same Idempotency-Key";
+      const repeat =
+        key === undefined
+          ? "a repeat of the request then stores it twice"
+          : "repeat the request with the same Idempotency-Key";
+      const message = `the store does not take data at the moment; what came may still be stored later: ${repeat}`;
       throw new ApiError(503, "storeFailing", message, retryAfter(5));
     }
   }

@@ -8,9 +8,12 @@ import { running } from "../journal/running-intake.ts";
 import { until } from "../support/until.ts";
 import { yard } from "./api-gateway.ts";
 
+const mood = { type: "sentiment", maxTexts: 3 };
+
 function readings(settings: Partial<IntakeSettings> = {}, commitTimeoutMs = 10_000) {
   const { clock, store, intake, frame, watch } = running(settings);
-  const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard } };
+  const sentiment = { url: "http://127.0.0.1:9" };
+  const config = { gateway: { name: "box" }, hub: { type: "edge" }, sources: { yard, mood }, sentiment };
   const checked = checkConfig(config);
   const made = new Readings({ intake, clock, keys: [], waiting: () => ({}), commitTimeoutMs });
   made.configure(pipelineConfig(checked), checked.config.sources);
@@ -90,6 +93,15 @@ test("a caller does not wait for ever; a repeat with the same key is safe, and w
   expect(await post(body, "k")).toEqual({ stored: 1, repeated: true });
   const stored = new Set(store.seen.slice(-1).map(({ bytes }) => bytes));
   expect([stored.size, store.doneMs.length, made.repeats]).toEqual([1, 1, 3]);
+});
+
+test("who sent no key is not told to repeat it, and who brings texts neither", async () => {
+  const { post, line, store, made } = readings({}, 50);
+  store.alwaysFails = true;
+  const inVain = async (work: Promise<unknown>) => (await refused(work)).message.includes("Idempotency-Key");
+  expect(await inVain(post(line(1)))).toBe(false);
+  expect(await inVain(made.texts.post("mood", [{ text: "x" }]))).toBe(false);
+  expect(await inVain(post(line(1), "k"))).toBe(true);
 });
 
 /** Far more than is checked in one turn. */
