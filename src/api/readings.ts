@@ -71,9 +71,11 @@ export class Readings {
 
   constructor(options: ReadingsOptions) {
     this.#options = options;
-    const take = (source: string, frames: readonly Uint8Array[]) =>
-      this.#take(source, frames, options.clock.wall(), frames.length, undefined);
-    this.texts = new TextPosts(take, options.waiting);
+    this.texts = new TextPosts(
+      (source, frames) => this.#take(source, frames, options.clock.wall(), undefined),
+      (durable) => this.#wait(durable, undefined),
+      options.waiting,
+    );
     this.#keys = new KeyMemory(options.keys);
     this.#knowsKeys = options.keys !== undefined;
   }
@@ -135,29 +137,30 @@ export class Readings {
     if (taken) return await this.#repeat(taken, named.hash);
     const entry = named && { source: name, ...named, readings };
     const bytes = frames.map((frame) => frame.bytes);
-    return await this.#take(name, bytes, wallMs, readings, entry);
+    const durable = this.#take(name, bytes, wallMs, entry);
+    await this.#wait(durable, key);
+    return { stored: readings };
   }
 
-  async #take(
+  /** Resolves when they are durable. @throws ApiError at once */
+  #take(
     source: string,
     frames: readonly Uint8Array[],
     wallMs: number,
-    readings: number,
     entry: KeyEntry | undefined,
-  ): Promise<Stored> {
+  ): Promise<void> {
     if (this.#stopping) throw new ApiError(503, "stopping", "the gateway stops", retryAfter(5));
     const { intake } = this.#options;
     switch (intake.takeAll(source, frames, wallMs, entry)) {
       case "tooLarge":
-        throw new ApiError(413, "tooLarge", "the readings do not fit into store.maxQueueBytes; send fewer");
+        throw new ApiError(413, "tooLarge", "what came does not fit into store.maxQueueBytes; send less");
       case "full":
         throw new ApiError(503, "busy", "there is no room at the moment; nothing was taken", retryAfter(1));
       case "taken":
     }
     const durable = intake.flush();
     if (entry) this.#remember(entry, durable);
-    await this.#wait(durable, entry?.key);
-    return { stored: readings };
+    return durable;
   }
 
   #known(source: string, key: string): Known | undefined {

@@ -12,17 +12,21 @@ export interface PostedText {
 
 /** Brings texts to sources of type `sentiment`: all of a request or nothing, answered when they are durable. */
 export class TextPosts {
-  readonly #take: (source: string, frames: readonly Uint8Array[]) => Promise<unknown>;
+  /** Resolves when they are durable. */
+  readonly #take: (source: string, frames: readonly Uint8Array[]) => Promise<void>;
+  readonly #wait: (durable: Promise<void>) => Promise<void>;
   readonly #waiting: () => Readonly<Record<string, Waiting>>;
   #sources: ReadonlyMap<string, SentimentTexts> = new Map();
   /** Per source, what was taken and is not committed yet. */
   readonly #coming = new Map<string, Waiting>();
 
   constructor(
-    take: (source: string, frames: readonly Uint8Array[]) => Promise<unknown>,
+    take: (source: string, frames: readonly Uint8Array[]) => Promise<void>,
+    wait: (durable: Promise<void>) => Promise<void>,
     waiting: () => Readonly<Record<string, Waiting>>,
   ) {
     this.#take = take;
+    this.#wait = wait;
     this.#waiting = waiting;
   }
 
@@ -32,7 +36,7 @@ export class TextPosts {
     );
   }
 
-  /** @throws ApiError 404, 503 */
+  /** @throws ApiError 404, 413, 503 */
   async post(source: string, texts: readonly PostedText[]): Promise<void> {
     const bounds = this.#sources.get(source);
     if (!bounds)
@@ -42,6 +46,10 @@ export class TextPosts {
         `there is no source ${JSON.stringify(source)} of type sentiment`,
       );
     const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
+    if (texts.length > bounds.maxTexts || bytes > bounds.maxBytes) {
+      const message = `more than may wait at all (maxTexts, maxBytes of ${source}); send fewer at a time`;
+      throw new ApiError(413, "tooLarge", message);
+    }
     const waiting = this.#waiting()[source] ?? { texts: 0, bytes: 0 };
     const coming = this.#coming.get(source) ?? { texts: 0, bytes: 0 };
     // What the pipeline has no room for it would discard, and the caller still has it.
@@ -52,13 +60,13 @@ export class TextPosts {
       const message = `as many texts wait for their scores as may (maxTexts, maxBytes of ${source}); nothing was taken`;
       throw new ApiError(503, "busy", message, retryAfter(60));
     }
+    const frames = texts.map(({ text, device, language }) => postedText(text, device, language));
+    const durable = this.#take(source, frames);
     this.#come(source, texts.length, bytes);
-    try {
-      const frames = texts.map(({ text, device, language }) => postedText(text, device, language));
-      await this.#take(source, frames);
-    } finally {
-      this.#come(source, -texts.length, -bytes);
-    }
+    // Also when the caller is told to wait no longer: they are on their way.
+    const hasCome = () => this.#come(source, -texts.length, -bytes);
+    durable.then(hasCome, hasCome);
+    await this.#wait(durable);
   }
 
   #come(source: string, texts: number, bytes: number): void {

@@ -8,7 +8,7 @@ import { running } from "../journal/running-intake.ts";
 import { until } from "../support/until.ts";
 import { yard } from "./api-gateway.ts";
 
-const mood = { type: "sentiment", maxTexts: 3 };
+const mood = { type: "sentiment", maxTexts: 3, maxBytes: 1_024 };
 
 function readings(settings: Partial<IntakeSettings> = {}, commitTimeoutMs = 10_000) {
   const { clock, store, intake, frame, watch } = running(settings);
@@ -102,6 +102,26 @@ test("who sent no key is not told to repeat it, and who brings texts neither", a
   expect(await inVain(post(line(1)))).toBe(false);
   expect(await inVain(made.texts.post("mood", [{ text: "x" }]))).toBe(false);
   expect(await inVain(post(line(1), "k"))).toBe(true);
+});
+
+test("texts on their way count, also behind an answer that they may be late", async () => {
+  const { store, clock, made } = readings({}, 50);
+  const two = [{ text: "x" }, { text: "y" }];
+  store.alwaysFails = true;
+  expect(await refused(made.texts.post("mood", two))).toMatchObject({ status: 503, code: "storeFailing" });
+  expect(await refused(made.texts.post("mood", two))).toMatchObject({ status: 503, code: "busy" });
+  store.alwaysFails = false;
+  await clockUntilIdle(clock, () => store.doneMs.length > 0);
+  await Promise.all([made.texts.post("mood", two), clock.advance(10_000)]);
+});
+
+test("texts that could never wait are told so, not to come back", async () => {
+  const { made } = readings();
+  const texts = Array.from({ length: 4 }, () => ({ text: "x" }));
+  const error = await refused(made.texts.post("mood", texts));
+  expect(error).toMatchObject({ status: 413, code: "tooLarge", headers: {} });
+  const long = [{ text: "x".repeat(2_000) }];
+  expect(await refused(made.texts.post("mood", long))).toMatchObject({ status: 413 });
 });
 
 /** Far more than is checked in one turn. */
