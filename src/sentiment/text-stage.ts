@@ -131,9 +131,11 @@ export class TextStage {
   }
 
   #take(source: string, arrival: Arrival, bounds: TextBounds, { taken }: TextChanges): boolean {
-    const number = this.#queue.take(source, Buffer.byteLength(arrival.text), bounds);
+    // Half of a surrogate pair has no UTF-8: it would come back from the store as another text.
+    const text = arrival.text.toWellFormed();
+    const number = this.#queue.take(source, Buffer.byteLength(text), bounds);
     if (number === undefined) return false;
-    taken.push({ number, source, ...arrival });
+    taken.push({ number, source, ...arrival, text, language: arrival.language?.toWellFormed() });
     return true;
   }
 }

@@ -9,6 +9,7 @@ import type { Opened } from "../../src/store/contract.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { frame } from "../journal/batches.ts";
 import { commitOf, configuration, copyAsKilled, openStore, reading, settings, t0 } from "./stores.ts";
 
 const sections = {
@@ -103,6 +104,18 @@ test("a row that was damaged is told, the rest is kept, and the lost one is coun
   expect(imbalances(keeper.audit())).toEqual([]);
   keeper.close();
   expect(readdirSync(folder).some((name) => name.startsWith("headgate.db.damaged"))).toBe(true);
+});
+
+test("half of a surrogate pair is kept as what stands for it, and comes back as it is kept", () => {
+  const { store } = openStore(temporaryFolder());
+  const posted = frame("mood", t0 + 3, '{"text":"z\\ude00","language":"\\ud83d"}');
+  store.commit(commitOf([begin, say(1, "x\ud83d"), say(2, "a\u0000b"), posted], t0 + 10));
+  expect(textsOf(store)).toEqual([
+    [1, "x\ufffd"],
+    [2, "a\u0000b"],
+    [3, "z\ufffd"],
+  ]);
+  expect(store.status().texts).toEqual({ mood: { texts: 3, bytes: 4 + 3 + 4 } });
 });
 
 test("texts of a file that ends are counted, not lost in silence", () => {
