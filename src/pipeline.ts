@@ -103,7 +103,7 @@ export class Pipeline {
   }
 
   /** Which texts wait for their scores. */
-  get texts(): Pick<TextStage, "waiting" | "queue"> {
+  get texts(): Pick<TextStage, "waiting" | "queue" | "isOutcome"> {
     return this.#texts;
   }
 

@@ -52,7 +52,7 @@ test("a text field is no channel: it is kept with the device and the time of its
   ]);
   expect(output.ledger.get("s")).toMatchObject({ frames: 2, decoded: 2, ingested: 1, notes: {} });
   expect(output.ledger.get("mood")).toBeUndefined();
-  expect(pipeline.texts.waiting).toEqual({ mood: { texts: 2, bytes: 14 } });
+  expect(pipeline.texts.waiting).toEqual({ mood: { texts: 2, bytes: 14, stored: 526 } });
   expect(account("mood")).toBeUndefined();
 });
 
@@ -133,7 +133,23 @@ test("what does not fit is a discard, by number and by bytes", () => {
   feed(reading(20, { id: "a", say: "x".repeat(1_024) }));
   expect(account("mood")).toMatchObject({ frameDiscards: { queueFull: 2 } });
   feed(reading(30, { id: "a", say: "x".repeat(1_023) }));
-  expect(pipeline.texts.waiting).toEqual({ mood: { texts: 2, bytes: 1_024 } });
+  expect(pipeline.texts.waiting).toEqual({ mood: { texts: 2, bytes: 1_024, stored: 257 + 4_096 } });
+});
+
+test("all sources together have an eighth of the store, pages and the rest of a row counted", () => {
+  const { feed, account, pipeline } = running();
+  const store = { maxBytes: 4_194_304 };
+  const both = { ...sources(), other: { type: "sentiment", from: { source: "s", field: "say" } } };
+  feed(configuration(0, { sentiment, sources: both, store }));
+  // Each takes a page: 64 of each source.
+  for (let n = 0; n < 65; n++) feed(reading(n, { id: "a", say: "x".repeat(2_100) }));
+  const { mood, other } = pipeline.texts.waiting;
+  expect(mood).toEqual({ texts: 64, bytes: 64 * 2_100, stored: 262_144 });
+  expect(other).toEqual(mood);
+  expect(account("mood")).toMatchObject({ frameDiscards: { queueFull: 1 } });
+  expect(account("other")).toMatchObject({ frameDiscards: { queueFull: 1 } });
+  feed(scored(100, 1, "a", 0), reading(101, { id: "a", say: "x" }));
+  expect(pipeline.texts.waiting).toMatchObject({ mood: { texts: 64 }, other: { texts: 65 } });
 });
 
 test("posted texts that are none are discards with their reasons", () => {

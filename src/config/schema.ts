@@ -298,6 +298,8 @@ export interface SentimentTexts {
   readonly device: string;
   readonly maxTexts: number;
   readonly maxBytes: number;
+  /** What the texts of all sources together may take of the store. */
+  readonly storeBytes: number;
 }
 
 /**

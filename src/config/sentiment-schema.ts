@@ -59,6 +59,6 @@ export const sentimentSource = z.strictObject({
     .max(268_435_456)
     .default(16_777_216)
     .describe(
-      "Their bytes, at most an eighth of `store.maxBytes`; a text beyond either is a discard (`queueFull`)",
+      "Their bytes; those of all sources take at most an eighth of `store.maxBytes`, and a text beyond is a discard (`queueFull`)",
     ),
 });

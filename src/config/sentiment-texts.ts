@@ -28,6 +28,7 @@ export function textParts(name: string, source: SourceConfig, { sources, store }
   const texts = fields.length > 0 ? { texts: [...new Set(fields)] } : {};
   if (source.type !== "sentiment") return texts;
   const { from, device, maxTexts } = source;
-  const maxBytes = Math.min(source.maxBytes, Math.floor(store.maxBytes / 8));
-  return { ...texts, sentiment: { ...(from ? { from } : {}), device, maxTexts, maxBytes } };
+  const storeBytes = Math.floor(store.maxBytes / 8);
+  const maxBytes = Math.min(source.maxBytes, storeBytes);
+  return { ...texts, sentiment: { ...(from ? { from } : {}), device, maxTexts, maxBytes, storeBytes } };
 }

@@ -2,6 +2,18 @@
 export interface TextBounds {
   readonly maxTexts: number;
   readonly maxBytes: number;
+  /** What the texts of all sources together may take of the store, as `storedBytes` has it. */
+  readonly storeBytes: number;
+}
+
+/** What stands in a row beside its text, at most; and the pages of the store's file. */
+const rowBytes = 256;
+const pageBytes = 4_096;
+
+/** What a text takes of the store, rather too much than too little: rows share a page only where they are small. */
+export function storedBytes(bytes: number): number {
+  const row = bytes + rowBytes;
+  return row <= pageBytes / 4 ? row : Math.ceil(row / pageBytes) * pageBytes;
 }
 
 /** Number, source and bytes of each text that waits, in order; and the next number. */
@@ -15,6 +27,13 @@ export interface Waiting {
   bytes: number;
 }
 
+export interface WaitingInStore extends Waiting {
+  /** What they take of the store. */
+  stored: number;
+}
+
+export const nothing: Readonly<WaitingInStore> = { texts: 0, bytes: 0, stored: 0 };
+
 /**
  * Which texts wait for their scores; what they say stands in the store's table. Pure: the same frames in the same
  * order give the same numbers, so a score finds its text after a replay as well, and only once.
@@ -22,12 +41,15 @@ export interface Waiting {
 export class TextQueue {
   #next = 1;
   readonly #waiting = new Map<number, { readonly source: string; readonly bytes: number }>();
-  readonly #perSource = new Map<string, Waiting>();
+  readonly #perSource = new Map<string, WaitingInStore>();
+  /** Of all sources. */
+  #stored = 0;
 
   /** The number of a text that is taken; undefined when there is no room. */
-  take(source: string, bytes: number, { maxTexts, maxBytes }: TextBounds): number | undefined {
-    const { texts, bytes: held } = this.#perSource.get(source) ?? { texts: 0, bytes: 0 };
+  take(source: string, bytes: number, { maxTexts, maxBytes, storeBytes }: TextBounds): number | undefined {
+    const { texts, bytes: held } = this.#perSource.get(source) ?? nothing;
     if (texts >= maxTexts || held + bytes > maxBytes) return undefined;
+    if (this.#stored + storedBytes(bytes) > storeBytes) return undefined;
     const number = this.#next++;
     this.#add(number, source, bytes);
     return number;
@@ -38,10 +60,13 @@ export class TextQueue {
     const found = this.#waiting.get(number);
     if (found?.source !== source) return false;
     this.#waiting.delete(number);
+    const stored = storedBytes(found.bytes);
+    this.#stored -= stored;
     const waiting = this.#perSource.get(source);
     if (waiting) {
       waiting.texts--;
       waiting.bytes -= found.bytes;
+      waiting.stored -= stored;
       if (waiting.texts === 0) this.#perSource.delete(source);
     }
     return true;
@@ -56,7 +81,7 @@ export class TextQueue {
   }
 
   /** Per source; those without texts are not there. */
-  get waiting(): Readonly<Record<string, Waiting>> {
+  get waiting(): Readonly<Record<string, WaitingInStore>> {
     return Object.fromEntries([...this.#perSource].map(([source, waiting]) => [source, { ...waiting }]));
   }
 
@@ -73,13 +98,20 @@ export class TextQueue {
   restore({ next, waiting }: TextQueueSnapshot): void {
     this.#waiting.clear();
     this.#perSource.clear();
+    this.#stored = 0;
     this.#next = next;
     for (const [number, source, bytes] of waiting) this.#add(number, source, bytes);
   }
 
   #add(number: number, source: string, bytes: number): void {
     this.#waiting.set(number, { source, bytes });
-    const waiting = this.#perSource.get(source) ?? { texts: 0, bytes: 0 };
-    this.#perSource.set(source, { texts: waiting.texts + 1, bytes: waiting.bytes + bytes });
+    const stored = storedBytes(bytes);
+    this.#stored += stored;
+    const waiting = this.#perSource.get(source) ?? nothing;
+    this.#perSource.set(source, {
+      texts: waiting.texts + 1,
+      bytes: waiting.bytes + bytes,
+      stored: waiting.stored + stored,
+    });
   }
 }

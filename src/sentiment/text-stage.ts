@@ -1,7 +1,7 @@
 import type { PipelineConfig } from "../config/schema.ts";
 import { isObject } from "../core/json.ts";
 import { type FrameDiscard, isPlainName, type Reading } from "../core/reading.ts";
-import { type TextBounds, TextQueue, type Waiting } from "./text-queue.ts";
+import { nothing, type TextBounds, TextQueue, type WaitingInStore } from "./text-queue.ts";
 
 /** A text that waits for its score from here on. */
 export interface TakenText {
@@ -115,11 +115,14 @@ export class TextStage {
   }
 
   /** Per source that has texts scored. */
-  get waiting(): Readonly<Record<string, Waiting>> {
+  get waiting(): Readonly<Record<string, WaitingInStore>> {
     const { waiting } = this.#queue;
-    return Object.fromEntries(
-      [...this.#own.keys()].map((name) => [name, waiting[name] ?? { texts: 0, bytes: 0 }]),
-    );
+    return Object.fromEntries([...this.#own.keys()].map((name) => [name, waiting[name] ?? nothing]));
+  }
+
+  /** Whether a frame brings what became of a text, which then waits no more. */
+  isOutcome({ source, origin }: { readonly source: string; readonly origin: string }): boolean {
+    return this.#own.has(source) && origin !== "";
   }
 
   isWaitingFor(source: string): boolean {

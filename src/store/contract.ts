@@ -7,7 +7,7 @@ import type { Balance, Ledger } from "../ledger/ledger.ts";
 import type { Bill } from "../outbox/bill.ts";
 import type { ComposeSettings, Demand } from "../outbox/composer.ts";
 import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
-import type { Waiting } from "../sentiment/text-queue.ts";
+import type { WaitingInStore } from "../sentiment/text-queue.ts";
 import type { Retention } from "./room.ts";
 import type { Damage } from "./state.ts";
 
@@ -65,7 +65,7 @@ export interface StoreStatus {
   readonly raised?: readonly RaisedAlarm[];
   readonly openWindows: number;
   /** That wait for their scores, per source. */
-  readonly texts: Readonly<Record<string, Waiting>>;
+  readonly texts: Readonly<Record<string, WaitingInStore>>;
   readonly books: Readonly<Record<string, Balance>>;
   /** Frames that wait for the clock to be known good; they are in no book yet. */
   readonly holding: number;

@@ -15,9 +15,11 @@ export interface Retention {
 
 /** Of `maxBytes`, what the write-ahead log may take beside the database. */
 export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
+/** What makes room may take this much beyond the bound. */
+const reliefBytes = (maxBytes: number): number => Math.min(1_048_576, maxBytes / 16);
 /** What the reserve takes: room for the log to be merged into a file that has to grow by it, and for an eviction. */
 export const reserveBytes = (maxBytes: number): number =>
-  Math.ceil(logBytes(maxBytes) + Math.min(1_048_576, maxBytes / 16));
+  Math.ceil(logBytes(maxBytes) + reliefBytes(maxBytes));
 /** When the bound is reached, this much of it is freed at once: few large deletions instead of one per commit. */
 const freedPart = 0.05;
 /** And no more than this, because all of it goes through the log in one transaction. */
@@ -33,6 +35,8 @@ export interface RoomContext {
   readonly tightBytes: number | undefined;
   /** Forgets what of the journal is kept for a replay by hand only. */
   readonly dropHistory: () => void;
+  /** What is to be written may itself make room: it must not wait for it. */
+  readonly isRelief: () => boolean;
 }
 
 /** A source that is gone from the configuration goes first. */
@@ -75,7 +79,9 @@ export function makeRoom(
     if (wanted <= 0) return;
   }
   // What a full disk cannot take it says itself.
-  if (freed === 0 && context.tightBytes === undefined && usedBytes(database) + bytes > budget) {
+  if (freed > 0 || context.tightBytes !== undefined) return;
+  const beyond = usedBytes(database) + bytes - budget;
+  if (beyond > 0 && (beyond > reliefBytes(context.maxBytes) || !context.isRelief())) {
     throw new TransientError(
       "STORE_FULL",
       `${usedBytes(database)} of ${Math.floor(budget)} bytes are taken, and nothing more may be evicted`,

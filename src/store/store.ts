@@ -19,7 +19,7 @@ import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom } from "./room.ts";
-import { lossOf, withoutTexts } from "./texts.ts";
+import { isRelief, lossOf, withoutTexts } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -361,9 +361,8 @@ export class Store {
 
   /** @throws TransientError STORE_FULL */
   #makeRoom(commit: Transaction): void {
-    const { state, reduction } = this.#memory;
-    const { reserve } = this.#disk;
-    if (this.#tightBytes !== undefined && reserve.isPlenty) this.#tightBytes = undefined;
+    const { state, reduction, pipeline } = this.#memory;
+    if (this.#tightBytes !== undefined && this.#disk.reserve.isPlenty) this.#tightBytes = undefined;
     const context = {
       database: this.#database,
       counters: state.outbox,
@@ -372,6 +371,7 @@ export class Store {
       maxBytes: this.#settings.maxBytes,
       tightBytes: this.#tightBytes,
       dropHistory: () => this.#snapshot(0),
+      isRelief: () => isRelief(commit.batch, pipeline.texts),
     };
     makeRoom(context, neededBytes(commit.batch.length), this.#giveUp("evicted", commit));
   }

@@ -1,9 +1,9 @@
 import { crc32 } from "node:zlib";
 import type { PipelineConfig } from "../config/schema.ts";
 import type { Database, Statement } from "../core/database.ts";
-import { BatchWriter } from "../journal/batch.ts";
+import { BatchWriter, readBatch } from "../journal/batch.ts";
 import { corrupt } from "../outbox/checksum.ts";
-import type { TakenText, TextChanges } from "../sentiment/text-stage.ts";
+import type { TakenText, TextChanges, TextStage } from "../sentiment/text-stage.ts";
 
 export interface TextRow {
   readonly number: number;
@@ -96,6 +96,15 @@ export function lossOf(
   const writer = new BatchWriter();
   writer.rare({ type: "lostTexts", lost });
   return writer.take();
+}
+
+/** Whether a batch may take texts out of the store, or the source that brings them. */
+export function isRelief(batch: Uint8Array, texts: Pick<TextStage, "isOutcome">): boolean {
+  for (const entry of readBatch(batch)) {
+    if (entry.type === "configuration" || entry.type === "lostTexts") return true;
+    if (entry.type === "frame" && texts.isOutcome(entry)) return true;
+  }
+  return false;
 }
 
 /** A configuration in which no text waits: of a file that is to end, they are counted as discarded. */

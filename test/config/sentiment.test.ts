@@ -89,6 +89,7 @@ test("the pipeline is told the fields that hold texts, and bounds that fit into 
       device: "texts",
       maxTexts: 10_000,
       maxBytes: 524_288,
+      storeBytes: 524_288,
     },
   });
   expect(told.mood).not.toHaveProperty("texts");

@@ -2,6 +2,7 @@
 import { readdirSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
+import type { JournalEntry } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { GapEntryBody, WindowEntryBody } from "../../src/outbox/entry-schema.ts";
 import type { StoreSettings, StoreStatus } from "../../src/store/contract.ts";
@@ -9,7 +10,7 @@ import type { Store } from "../../src/store/store.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { codeOf } from "../core/codes.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
-import { tick } from "../journal/batches.ts";
+import { frame, tick } from "../journal/batches.ts";
 import { commitOf, configuration, messagesOf, openStore, reading, t0 } from "./stores.ts";
 
 const maxBytes = 4_194_304;
@@ -151,3 +152,53 @@ test("when nothing may be evicted the batch waits, and what the hub takes makes 
   drain(store);
   expect(await codeOf(() => fill(store, 10, from))).toBe("none");
 });
+
+test("texts of many sources leave room for all else, and each score for the next text", () => {
+  const moods = Array.from({ length: 5 }, (_, n) => [
+    `mood${n}`,
+    { type: "sentiment", from: { source: "s", field: "say" } },
+  ]);
+  const sources = { s: jsonSource("s", { device: { field: "id" } }), ...Object.fromEntries(moods) };
+  const { store } = openStore(temporaryFolder(), { maxBytes, snapshotEvery: 200 });
+  const sentiment = { url: "http://sentiment:5000" };
+  store.commit(commitOf([configuration(0, { sentiment, sources, store: { maxBytes } })], t0));
+  for (let at = 1; at <= 300; at += 20) {
+    const say = Array.from({ length: 20 }, (_, n) => reading(at + n, { id: "d", say: "w".repeat(2_100) }));
+    store.commit(commitOf(say, t0 + at + 20));
+  }
+  const { texts, books } = store.status();
+  expect(Object.values(texts).reduce((sum, { stored }) => sum + stored, 0)).toBe(maxBytes / 8);
+  expect(books.mood4?.frameDiscards.queueFull).toBeGreaterThan(200);
+  const status = store.commit(commitOf([scoreOf(1)], t0 + 400));
+  expect(status.texts.mood0?.texts).toBe((texts.mood0?.texts ?? 0) - 1);
+});
+
+test("what makes room is written beyond the bound: scores, and a configuration without their source", async () => {
+  const keep = { priority: 5, share: 0, whenFull: "keep" } as const;
+  const { store } = openStore(temporaryFolder(), settings({ low: keep, high: keep, mood0: keep }));
+  const sentiment = { url: "http://sentiment:5000" };
+  const mood0 = { type: "sentiment", from: { source: "low", field: "say" } };
+  const others = { low: jsonSource("low"), high: jsonSource("high") };
+  const windows = { w: { sizeMs: 100 } };
+  store.commit(commitOf([configuration(0, { sentiment, sources: { ...others, mood0 }, windows })], t0));
+  store.commit(
+    commitOf(
+      [1, 2, 3].map((n) => reading(n, { say: `text ${n}` }, "low")),
+      t0 + 10,
+    ),
+  );
+  const full = () => {
+    for (let from = 1; ; from++) fill(store, 1, from);
+  };
+  expect(await codeOf(full)).toBe("STORE_FULL");
+  expect(store.commit(commitOf([scoreOf(1)], t0 + 1_000_000)).texts.mood0?.texts).toBe(2);
+  const without = configuration(1_000_001, { sources: others, windows });
+  expect(store.commit(commitOf([without], t0 + 1_000_001)).texts).toEqual({});
+  expect(await codeOf(() => fill(store, 1, 1_001))).toBe("STORE_FULL");
+  expect(imbalances(store.audit())).toEqual([]);
+});
+
+function scoreOf(number: number): JournalEntry {
+  const bytes = JSON.stringify({ device: "d", time: t0 + number, score: 0.5 });
+  return frame("mood0", t0 + 400, bytes, String(number));
+}

@@ -37,10 +37,10 @@ test("a text is there with its commit, and gone with that of its score, whatever
     [1, "one"],
     [2, "two"],
   ]);
-  expect(killed.opened.status.texts).toEqual({ mood: { texts: 2, bytes: 6 } });
+  expect(killed.opened.status.texts).toEqual({ mood: { texts: 2, bytes: 6, stored: 518 } });
 
   const { books, texts } = store.commit(commitOf([scored(20, 1), say(21, "three")], t0 + 30));
-  expect(texts).toEqual({ mood: { texts: 2, bytes: 8 } });
+  expect(texts).toEqual({ mood: { texts: 2, bytes: 8, stored: 520 } });
   expect(books.mood).toMatchObject({ frames: 1, ingested: 1 });
   expect(textsOf(store)).toEqual([
     [2, "two"],
@@ -99,7 +99,7 @@ test("a row that was damaged is told, the rest is kept, and the lost one is coun
     [1, "one"],
     [3, "three"],
   ]);
-  expect(openings.at(-1)?.status.texts).toEqual({ mood: { texts: 2, bytes: 8 } });
+  expect(openings.at(-1)?.status.texts).toEqual({ mood: { texts: 2, bytes: 8, stored: 520 } });
   expect(keeper.audit().mood).toMatchObject({ frames: 1, frameDiscards: { damaged: 1 } });
   expect(imbalances(keeper.audit())).toEqual([]);
   keeper.close();
@@ -115,7 +115,7 @@ test("half of a surrogate pair is kept as what stands for it, and comes back as 
     [2, "a\u0000b"],
     [3, "z\ufffd"],
   ]);
-  expect(store.status().texts).toEqual({ mood: { texts: 3, bytes: 4 + 3 + 4 } });
+  expect(store.status().texts).toEqual({ mood: { texts: 3, bytes: 11, stored: 779 } });
 });
 
 test("texts of a file that ends are counted, not lost in silence", () => {
@@ -135,7 +135,7 @@ test("a text that waits and is not there is counted at the next start, and one t
   database.prepare("UPDATE text SET number = 9 WHERE number = 2").run();
   database.close();
   const again = openStore(folder);
-  expect(again.store.status().texts).toEqual({ mood: { texts: 1, bytes: 3 } });
+  expect(again.store.status().texts).toEqual({ mood: { texts: 1, bytes: 3, stored: 259 } });
   expect(again.store.audit().mood).toMatchObject({ frames: 1, frameDiscards: { damaged: 1 } });
   again.store.commit(commitOf([scored(20, 9)], t0 + 30));
   expect(again.store.audit().mood).toMatchObject({ frames: 2, frameDiscards: { damaged: 1, duplicate: 1 } });
