@@ -17,6 +17,8 @@ import { type TextRow, textOf } from "./texts.ts";
 
 /** A hole in a table, or the holes of all lanes together, are searched row by row up to this many numbers. */
 const longestHole = 2_000_000;
+/** Beyond what can wait at a time. */
+const longestTextHole = 200_000;
 const longestList = 100;
 
 /** Reads what can be read of a damaged store, and remembers what could not. Changes nothing. */
@@ -109,13 +111,19 @@ export class DamagedStore {
       .filter((row) => this.#isGood(`message ${row.sequence}`, () => isSoundMessage(row, unchecked)));
   }
 
-  /** Texts that match their checksum, in order; none of schemas that had no such table. */
-  *texts(last: number): Generator<TextRow> {
+  /**
+   * Texts that match their checksum, in order; none of schemas that had no such table. `next`: the number behind the
+   * last that is known to be given. Where the end of the table cannot be read, some more may have been given:
+   * `unknown` of them.
+   */
+  *texts(next: number, unknown: number): Generator<TextRow> {
     const hasTable = this.#query("the tables", (database) => {
       return database.prepare("SELECT 1 FROM sqlite_master WHERE name = 'text'").get();
     });
     if (hasTable === undefined) return;
-    for (const row of this.#rows<TextRow>("text", "number", 1, last)) {
+    const endAt = (reached: number) => Math.max(reached + 1, next) + unknown;
+    const last = Number.MAX_SAFE_INTEGER;
+    for (const row of this.#rows<TextRow>("text", "number", 1, last, longestTextHole, endAt)) {
       if (this.#isGood(`text ${row.number}`, () => textOf(row) !== undefined)) yield row;
     }
   }
@@ -123,6 +131,7 @@ export class DamagedStore {
   /**
    * Rows of numbers between two: forward up to the first page that cannot be read, then number by number up to the last such page,
    * which finds every row whose own path through the pages is whole, and from there on in one go again.
+   * `endAt`: where the search ends when no row can be read from the end, behind the row that was reached.
    */
   *#rows<R extends object>(
     table: string,
@@ -130,6 +139,7 @@ export class DamagedStore {
     first: number,
     last: number,
     longest = longestHole,
+    endAt = (_reached: number) => last + 1,
   ): Generator<R> {
     const database = this.#database;
     if (!database) return;
@@ -140,18 +150,22 @@ export class DamagedStore {
       reached = Math.max(reached, row[key] as number);
     });
     if (yield* scan) return;
-    let until = last + 1;
+    let until = Number.POSITIVE_INFINITY;
     const keys = this.#scan<R>(
       database,
-      `SELECT ${key} FROM ${table} WHERE ${key} > ${reached} AND ${within} ORDER BY ${key} DESC`,
+      `SELECT ${key} FROM ${table} WHERE ${key} > ${reached} AND ${key} <= ${last} ORDER BY ${key} DESC`,
     );
     for (const row of keys) until = Math.min(until, row[key] as number);
+    if (until > last) until = endAt(reached);
     const one = this.#try(select, () => database.prepare<[number], R>(`${select} WHERE ${key} = ?`));
     for (let number = Math.max(reached + 1, until - longest); one && number < until; number++) {
       const row = this.#try(`${table} ${number}`, () => one.get(number));
       if (row) yield row;
     }
-    yield* this.#scan<R>(database, `${select} WHERE ${key} >= ${until} AND ${within} ORDER BY ${key}`);
+    yield* this.#scan<R>(
+      database,
+      `${select} WHERE ${key} >= ${until} AND ${key} <= ${last} ORDER BY ${key}`,
+    );
   }
 
   /** Rows up to the first error; returns whether there was none. */

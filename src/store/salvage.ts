@@ -35,6 +35,9 @@ import { Texts, textOf } from "./texts.ts";
 /** For the report, and what a new file takes more than the old. */
 const roomBeside = 262_144;
 
+/** So many texts may have been taken since a memory that is not whole; as many can wait. */
+const unknownTexts = 100_000;
+
 /** What is known of the damage before the file is read. */
 export interface Finding {
   readonly reason: string;
@@ -140,7 +143,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     state.outbox = copyOutbox(database, damaged, state.outbox, isExact);
     // Numbers were given since then that nobody knows of; an acknowledgement under way must not meet another message.
     if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
-    const lostTexts = copyTexts(database, damaged, pipeline);
+    const lostTexts = copyTexts(database, damaged, pipeline, isWhole);
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
     database.prepare("INSERT INTO snapshot VALUES (1, ?, ?, ?)").run(state.position, checksum, bytes);
     state.storeId = storeId;
@@ -195,13 +198,18 @@ function recoverMemory(damaged: DamagedStore, position: number) {
 }
 
 /** Returns the sources of those that wait, as far as anyone knows, and are not there. */
-function copyTexts(database: Database, damaged: DamagedStore, pipeline: Pipeline): string[] {
+function copyTexts(
+  database: Database,
+  damaged: DamagedStore,
+  pipeline: Pipeline,
+  isWhole: boolean,
+): string[] {
   const { next } = pipeline.texts.queue.snapshot();
   const known = new Map(pipeline.texts.queue.entries());
   const texts = new Texts(database);
   const kept: [number: number, source: string, bytes: number][] = [];
   let highest = next;
-  for (const row of damaged.texts(Number.MAX_SAFE_INTEGER)) {
+  for (const row of damaged.texts(next, isWhole ? 0 : unknownTexts)) {
     const text = textOf(row);
     if (!text) continue;
     texts.add(text);
