@@ -143,7 +143,7 @@ function rebuild(path: string, damaged: DamagedStore, copies: LedgerCopy, findin
     state.outbox = copyOutbox(database, damaged, state.outbox, isExact);
     // Numbers were given since then that nobody knows of; an acknowledgement under way must not meet another message.
     if (!isExact) state.outbox.nextMessage += unknownNumbers(copy, damage.atMs);
-    const lostTexts = copyTexts(database, damaged, pipeline, isWhole);
+    const lostTexts = copyTexts(database, damaged, pipeline, isWhole ? undefined : damage.atMs);
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(pipeline.snapshot())));
     database.prepare("INSERT INTO snapshot VALUES (1, ?, ?, ?)").run(state.position, checksum, bytes);
     state.storeId = storeId;
@@ -197,19 +197,23 @@ function recoverMemory(damaged: DamagedStore, position: number) {
   };
 }
 
-/** Returns the sources of those that wait, as far as anyone knows, and are not there. */
+/**
+ * Returns the sources of those that wait, as far as anyone knows, and are not there. `damagedMs`: now, where the memory
+ * is not whole.
+ */
 function copyTexts(
   database: Database,
   damaged: DamagedStore,
   pipeline: Pipeline,
-  isWhole: boolean,
+  damagedMs: number | undefined,
 ): string[] {
   const { next } = pipeline.texts.queue.snapshot();
   const known = new Map(pipeline.texts.queue.entries());
+  const unknown = damagedMs === undefined ? 0 : unknownTexts;
   const texts = new Texts(database);
   const kept: [number: number, source: string, bytes: number][] = [];
   let highest = next;
-  for (const row of damaged.texts(next, isWhole ? 0 : unknownTexts)) {
+  for (const row of damaged.texts(next, unknown)) {
     const text = textOf(row);
     if (!text) continue;
     texts.add(text);
@@ -217,7 +221,9 @@ function copyTexts(
     highest = Math.max(highest, text.number + 1);
     known.delete(text.number);
   }
-  pipeline.texts.queue.restore({ next: highest, waiting: kept });
+  // A score on its way of a text that nobody knows of must not meet another.
+  const jumped = Math.max(highest + unknown, Math.floor(damagedMs ?? 0));
+  pipeline.texts.queue.restore({ next: jumped, waiting: kept });
   return [...known.values()];
 }
 

@@ -1,8 +1,8 @@
 /** Texts that wait: in the store with the commit of their frame, and out of it with the one of their score. */
-import { readdirSync } from "node:fs";
+import { readdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import Sqlite from "better-sqlite3";
-import { expect, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { JournalEntry } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Opened } from "../../src/store/contract.ts";
@@ -104,6 +104,29 @@ test("a row that was damaged is told, the rest is kept, and the lost one is coun
   expect(imbalances(keeper.audit())).toEqual([]);
   keeper.close();
   expect(readdirSync(folder).some((name) => name.startsWith("headgate.db.damaged"))).toBe(true);
+});
+
+test.each(["memory", "file"])("after the loss of the %s no number is given again", (what) => {
+  const folder = temporaryFolder();
+  const { store, close } = openStore(folder);
+  store.commit(commitOf([begin, say(1, "one"), say(2, "two"), scored(3, 2)], t0 + 10));
+  store.commit({ ...commitOf([], t0 + 40), last: true });
+  close();
+  if (what === "file") rmSync(join(folder, "headgate.db"));
+  else {
+    const database = new Sqlite(join(folder, "headgate.db"));
+    database.prepare("UPDATE snapshot SET checksum = checksum + 1").run();
+    database.close();
+  }
+  const opened = () => undefined;
+  const keeper = new StoreKeeper(folder, settings, opened, () => t0);
+  onTestFinished(() => keeper.close());
+  keeper.open();
+  keeper.commit(commitOf([begin, say(50, "three"), say(51, "four")], t0 + 60));
+  const one = what === "file" ? [] : [[1, "one"]];
+  expect(textsOf(keeper)).toEqual([...one, [t0, "three"], [t0 + 1, "four"]]);
+  const { texts } = keeper.commit(commitOf([scored(70, 2), scored(71, 3), scored(72, t0)], t0 + 80));
+  expect(texts.mood?.texts).toBe(one.length + 1);
 });
 
 test("half of a surrogate pair is kept as what stands for it, and comes back as it is kept", () => {
