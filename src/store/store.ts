@@ -83,13 +83,13 @@ export class Store {
       this.#remember(memory);
       this.#disk.reserve.keep();
       const { state } = memory;
-      const lost = lossOf(memory.pipeline.texts.queue.entries(), this.#disk.texts);
-      if (lost) this.#commitPending(lost);
       if (!state.clean && state.position > 0) {
         state.uncleanSinceMs ??= state.committedMs;
         this.#careful = carefulCommits;
         if (pending) this.#commitPending(pending);
       }
+      const lost = lossOf(this.#memory.pipeline.texts.queue.entries(), this.#disk.texts);
+      if (lost) this.#commitPending(lost);
       return this.#opened(this.#memory.state.uncleanSinceMs);
     } catch (error) {
       throw storeError(`opening the store in ${this.#disk.folder}`, error);

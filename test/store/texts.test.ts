@@ -7,9 +7,10 @@ import type { JournalEntry } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Opened } from "../../src/store/contract.ts";
 import { StoreKeeper } from "../../src/store/store-keeper.ts";
+import { Suspects } from "../../src/store/suspects.ts";
 import { jsonSource } from "../config/pipelines.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
-import { frame } from "../journal/batches.ts";
+import { batchOf, frame } from "../journal/batches.ts";
 import { commitOf, configuration, copyAsKilled, openStore, reading, settings, t0 } from "./stores.ts";
 
 const sections = {
@@ -153,11 +154,14 @@ test("a text that waits and is not there is counted at the next start, and one t
   const folder = temporaryFolder();
   const { store, close } = openStore(folder);
   store.commit(commitOf([begin, say(1, "one"), say(2, "two")], t0 + 10));
+  store.commit({ ...commitOf([], t0 + 20), last: true });
   close();
   const database = new Sqlite(join(folder, "headgate.db"));
   database.prepare("UPDATE text SET number = 9 WHERE number = 2").run();
   database.close();
   const again = openStore(folder);
+  // The stop was in order, whatever a row did since.
+  expect(again.opened.uncleanSinceMs).toBeUndefined();
   expect(again.store.status().texts).toEqual({ mood: { texts: 1, bytes: 3, stored: 259 } });
   expect(again.store.audit().mood).toMatchObject({ frames: 1, frameDiscards: { damaged: 1 } });
   again.store.commit(commitOf([scored(20, 9)], t0 + 30));
@@ -167,3 +171,19 @@ test("a text that waits and is not there is counted at the next start, and one t
   expect(rows.prepare("SELECT number FROM text").pluck().all()).toEqual([1]);
   rows.close();
 });
+
+test("what a process died of is told apart before lost texts are: its batch is committed first", () => {
+  const folder = temporaryFolder();
+  const { store, close } = openStore(folder);
+  store.commit(commitOf([begin, say(1, "one"), say(2, "two")], t0 + 10));
+  close();
+  const database = new Sqlite(join(folder, "headgate.db"));
+  new Suspects(database).write({ ...suspect, batch: batchOf([scored(20, 1), say(21, "three")]) });
+  database.prepare("DELETE FROM text").run();
+  database.close();
+  const again = openStore(folder);
+  expect(again.opened.uncleanSinceMs).toBe(t0 + 10);
+  expect(textsOf(again.store)).toEqual([[3, "three"]]);
+  expect(again.store.audit().mood).toMatchObject({ ingested: 1, frameDiscards: { damaged: 1 } });
+});
+const suspect = { position: 2, attempts: 1, lo: 0, hi: null, trial: null };
