@@ -76,6 +76,11 @@ export class TextQueue {
     return this.#waiting.has(number);
   }
 
+  /** Whether a text once had this number. */
+  wasGiven(number: number): boolean {
+    return number < this.#next;
+  }
+
   isWaitingFor(source: string): boolean {
     return this.#perSource.has(source);
   }

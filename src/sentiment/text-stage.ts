@@ -35,6 +35,8 @@ const originPattern = /^(\d{1,15})( unscored)?$/;
 export class TextStage {
   readonly #queue = new TextQueue();
   #own = new Map<string, Sentiment>();
+  /** Sources of any type. */
+  #known: ReadonlySet<string> = new Set();
   /** By the source that brings the texts. */
   #takers = new Map<
     string,
@@ -56,6 +58,7 @@ export class TextStage {
 
   use(sources: Sources): void {
     this.#own = new Map();
+    this.#known = new Set(Object.keys(sources));
     this.#takers = new Map();
     for (const [source, { sentiment }] of Object.entries(sources)) {
       if (!sentiment) continue;
@@ -79,15 +82,16 @@ export class TextStage {
     timeMs: number,
     changes: TextChanges,
   ): FrameDiscard | "taken" | undefined {
+    const [, digits, unscored] = originPattern.exec(origin) ?? [];
+    const number = Number(digits);
     const sentiment = this.#own.get(source);
-    if (!sentiment) return undefined;
+    // The text was counted when its source was taken away; that is not one more that is lost.
+    if (!sentiment) return !this.#known.has(source) && this.#queue.wasGiven(number) ? "duplicate" : undefined;
     if (origin === "") {
       const arrival = readPosted(bytes, sentiment.device, timeMs);
       if (typeof arrival === "string") return arrival;
       return this.#take(source, arrival, sentiment, changes) ? "taken" : "queueFull";
     }
-    const [, digits, unscored] = originPattern.exec(origin) ?? [];
-    const number = Number(digits);
     const wasWaiting = this.#queue.settle(number, source);
     // Also of one that nobody waits for no row may stay: it would be scored again and again.
     if (!this.#queue.has(number)) changes.settled.push(number);
