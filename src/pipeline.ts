@@ -284,13 +284,15 @@ export class Pipeline {
     const compiled = this.#compiled;
     const hasOwnTime = this.#hasOwnTime(frame.source);
     const { nowMs } = this.#time;
-    const receivedMs = feed?.timeMs ?? (hasOwnTime ? this.#time.latestMs(frame.wallMs) : nowMs);
-    const arrival = this.#texts.arrive(frame, nowMs + this.#time.offsetMs, output);
+    const arrival = this.#texts.arrive(frame, hasOwnTime ? nowMs + this.#time.offsetMs : nowMs, output);
     if (arrival === "taken") {
       account.decoded++;
       return;
     }
-    const decode = arrival ? () => ({ discard: arrival }) : compiled?.decoders.get(frame.source);
+    // Steady time may have begun anew since the text came, or its source have had times of its own.
+    const comesMs = Math.min((arrival && "textMs" in arrival ? arrival.textMs : undefined) ?? nowMs, nowMs);
+    const receivedMs = feed?.timeMs ?? (hasOwnTime ? this.#time.latestMs(frame.wallMs) : comesMs);
+    const decode = arrival && "discard" in arrival ? () => arrival : compiled?.decoders.get(frame.source);
     const decoded =
       decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);
     if (!compiled || "discard" in decoded) {
@@ -330,12 +332,10 @@ export class Pipeline {
   }
 
   #takeTexts(source: string, reading: Reading, isRepeated: boolean, output: PipelineOutput): void {
-    if (isRepeated) {
-      countNote(accountOf(output.ledger, source), "repeatedText");
-      return;
-    }
-    for (const full of this.#texts.take(source, reading, this.#toldMs(source, reading.timeMs), output))
-      discardFrame(output.ledger, full, "queueFull");
+    if (isRepeated) countNote(accountOf(output.ledger, source), "repeatedText");
+    else
+      for (const full of this.#texts.take(source, reading, output))
+        discardFrame(output.ledger, full, "queueFull");
   }
 
   #momentOf(monotonicMs: number): Moment {
@@ -394,7 +394,7 @@ export class Pipeline {
   /** How long windows wait: for times of its own while a source is silent, for results, and for scores for ever. */
   #idleMs(source: string): number {
     if (this.#texts.isWaitingFor(source)) return Number.POSITIVE_INFINITY;
-    const { decode, idleMs = 0 } = this.#compiled?.config.sources[source] ?? {};
-    return decode?.time || decode?.format === "model" ? idleMs : 0;
+    const { decode, sentiment, idleMs = 0 } = this.#compiled?.config.sources[source] ?? {};
+    return decode?.time || decode?.format === "model" || sentiment ? idleMs : 0;
   }
 }

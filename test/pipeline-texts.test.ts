@@ -6,7 +6,7 @@ import { mergeLedger } from "../src/ledger/ledger.ts";
 import { Pipeline } from "../src/pipeline.ts";
 import { jsonSource } from "./config/pipelines.ts";
 import { batchOf, tick } from "./journal/batches.ts";
-import { configuration, reading, running, t0, told } from "./support/running-pipeline.ts";
+import { clock, configuration, reading, running, t0, told } from "./support/running-pipeline.ts";
 
 const sentiment = { url: "http://sentiment:5000" };
 const sources = (more: JsonObject = {}, from: JsonObject = {}): JsonObject => ({
@@ -105,10 +105,62 @@ test("scores come into the window of the text's time, however late, and windows 
   const first = told(feed(scored(2 * day, 2, "a", 1_500)));
   expect(windowsOf(first)).toEqual([["mood a 0", ["score"]]]);
   expect(pipeline.texts.queue.entries()).toEqual([]);
-  // With no text left, silence ends the last window.
-  expect(pipeline.wakeAtMs()).toBe(t0 + 2 * day + 1_500);
-  expect(windowsOf(told(feed(tick(t0 + 2 * day + 1_500))))).toEqual([["mood a 1000", ["score"]]]);
+  // With no text left, nothing more comes into the last window.
+  expect(pipeline.wakeAtMs()).toBe(t0 + 3_000);
+  expect(windowsOf(told(feed(tick(t0 + 2 * day))))).toEqual([["mood a 1000", ["score"]]]);
   expect(account("mood")).toMatchObject({ frames: 2, decoded: 2, ingested: 2, discards: {} });
+});
+
+test("scores of texts with a device's own time come into the windows of that time", () => {
+  const { feed, account, pipeline } = running();
+  const own = { decode: { format: "json", time: { field: "ts" } } };
+  feed(begin({ idleMs: 1_000 }, own));
+  const at = (ts: number) => reading(900_000, { id: "a", ts: t0 + ts, say: "one" });
+  const { taken } = pipeline.apply(batchOf([at(500), at(1_500)]));
+  expect(taken.map(({ timeMs }) => timeMs - t0)).toEqual([500, 1_500]);
+  const first = told(feed(scored(950_000, 1, "a", 500), scored(950_000, 2, "a", 1_500)));
+  expect(windowsOf(first)).toEqual([["mood a 0", ["score"]]]);
+  expect(pipeline.wakeAtMs()).toBe(t0 + 951_500);
+  expect(account("mood")?.ingested).toBe(2);
+  expect(account("mood")?.discards).toEqual({});
+});
+
+const hour = 3_600_000;
+test.each<[string, (at: number) => number]>([
+  ["steps back by a day", (at) => (at < 2 * hour ? t0 + 24 * hour : t0) + at],
+  ["steps ahead by a year", (at) => (at < 2 * hour ? t0 : t0 + 8_760 * hour) + at],
+  ["stands in 1970", (at) => at],
+])("no score is discarded where the clock %s, and windows tell its time", (_, wallOf) => {
+  const { feed, account } = running();
+  feed(begin({ idleMs: 1_000 }));
+  const bodies: ReturnType<typeof told> = [];
+  const times = [1_000, hour, 2 * hour, 3 * hour, 4 * hour];
+  const on = (at: number) => ({ wallMs: wallOf(at), monotonicMs: t0 + at });
+  for (const [index, at] of times.entries()) {
+    const text = { ...reading(0, { id: "a", say: "one" }), ...on(at) } as JournalEntry;
+    const post = { ...posted(0, '{"text":"two"}'), ...on(at) } as JournalEntry;
+    feed({ type: "tick", ...on(at) }, text, post);
+    const scores = [1, 2].map((n) => ({ ...scored(0, 2 * index + n, "a", 0), ...on(at + 60_000) }));
+    bodies.push(...told(feed(...(scores as JournalEntry[]), { type: "tick", ...on(at + 120_000) })));
+  }
+  expect(account("mood")?.ingested).toBe(10);
+  expect(account("mood")?.discards).toEqual({});
+  const started = bodies.filter(({ source }) => source === "mood").map((b) => Date.parse(b.windowStart));
+  expect(started.at(-1)).toBe(wallOf(4 * hour));
+  expect(bodies.filter(({ source }) => source === "mood").reduce((sum, b) => sum + b.count, 0)).toBe(10);
+});
+
+test("scores of texts from before a boot whose clock is behind come when they come", () => {
+  const { feed, account } = running();
+  feed(clock(0, "synced"), begin({ idleMs: 1_000 }), reading(500, { id: "a", say: "one" }));
+  const boot = { wallMs: 100, monotonicMs: 100 };
+  feed({ type: "clock", ...boot, bootId: "next", quality: "unsynced" });
+  const at = (ms: number) => ({ wallMs: ms, monotonicMs: ms });
+  const held = { ...posted(0, '{"text":"two"}'), ...at(hour) } as JournalEntry;
+  feed({ type: "tick", ...at(hour - 1) }, held, { ...scored(0, 1, "a", 500), ...at(hour) } as JournalEntry);
+  feed({ ...scored(0, 2, "texts", 0), ...at(hour + 1) } as JournalEntry, { type: "tick", ...at(2 * hour) });
+  expect(account("mood")?.ingested).toBe(2);
+  expect(account("mood")?.discards).toEqual({});
 });
 
 test("a score that comes twice, or for no text, is a duplicate", () => {

@@ -8,10 +8,11 @@ import type {
   ModbusSourceConfig,
   ModelSourceConfig,
   PipelineConfig,
+  SentimentSourceConfig,
   SourceConfig,
   SysfsSourceConfig,
 } from "./schema.ts";
-import { scoreChannels, scoreDecode, scoreDevice } from "./sentiment-texts.ts";
+import { ownTimeScoreDecode, scoreChannels, scoreDecode, scoreDevice } from "./sentiment-texts.ts";
 
 /** How a source's frames become readings. What is asked for comes once, and has no times of its own that might end. */
 export function decoding(
@@ -25,11 +26,12 @@ export function decoding(
     const device = { field: "$device" };
     return { decode, dedupe: { by: "none" }, idleMs, device, channels: knownOf(outputs) };
   }
-  const decode = decodeOf(source);
   if (source.type === "sentiment") {
     const { idleMs } = source;
+    const decode = isOwnTime(source, sources) ? ownTimeScoreDecode : scoreDecode;
     return { decode, dedupe: { by: "none" }, idleMs, device: scoreDevice, channels: scoreChannels };
   }
+  const decode = decodeOf(source);
   const { device } = source;
   const channels = channelsOf(decode);
   const known = channels === undefined ? {} : { channels };
@@ -40,13 +42,16 @@ export function decoding(
 /** It was judged when the readings came that it is of. */
 const resultTime = { field: "$time", unit: "ms", maxAheadMs: Number.MAX_SAFE_INTEGER } as const;
 
-/** The times of results are those of the readings that they are of. */
+/** The times of results are those of the readings that they are of, and of scores those of the texts. */
 function isOwnTime(source: SourceConfig | undefined, sources: Config["sources"]): boolean {
   if (source?.type === "model") return isOwnTime(sources[source.inputs.source], sources);
+  if (source?.type === "sentiment") {
+    return source.from !== undefined && isOwnTime(sources[source.from.source], sources);
+  }
   return source !== undefined && decodeOf(source).time !== undefined;
 }
 
-function decodeOf(source: Exclude<SourceConfig, ModelSourceConfig>): DecodeConfig {
+function decodeOf(source: Exclude<SourceConfig, ModelSourceConfig | SentimentSourceConfig>): DecodeConfig {
   if ("decode" in source)
     return source.decode.format === "modbus" ? modbusDecode(source.decode) : source.decode;
   switch (source.type) {
@@ -58,8 +63,6 @@ function decodeOf(source: Exclude<SourceConfig, ModelSourceConfig>): DecodeConfi
       return { format: "sysfs", files: source.files };
     case "modbus":
       return modbusDecode(source);
-    case "sentiment":
-      return scoreDecode;
     case "imageFolder":
     case "imageUrl":
       return { format: "json", ignore: [pictureField] };

@@ -3,11 +3,13 @@ import type { Config, DecodeConfig, PipelineConfig, SourceConfig } from "./schem
 
 /** A score is a frame of its source's, with the device and the time of the text, which were judged with the text. */
 export const scoreDevice = { field: "device" };
-export const scoreDecode: DecodeConfig = {
+export const ownTimeScoreDecode: DecodeConfig = {
   format: "json",
   time: { field: "time", unit: "ms", maxAheadMs: Number.MAX_SAFE_INTEGER },
   ignore: [],
 };
+/** The time of one of receipt is known from when the text came. */
+export const scoreDecode: DecodeConfig = { format: "json", ignore: ["time"] };
 const share: KnownChannel = { min: 0, max: 1 };
 export const scoreChannels: Readonly<Record<string, KnownChannel>> = {
   positive: share,

@@ -16,15 +16,27 @@ export function storedBytes(bytes: number): number {
   return row <= pageBytes / 4 ? row : Math.ceil(row / pageBytes) * pageBytes;
 }
 
-/** Number, source and bytes of each text that waits, in order; and the next number. */
+/** Number, source, bytes and time of each text that waits, in order; and the next number. */
 export interface TextQueueSnapshot {
   readonly next: number;
-  readonly waiting: readonly (readonly [number: number, source: string, bytes: number])[];
+  readonly waiting: readonly (readonly [
+    number: number,
+    source: string,
+    bytes: number,
+    timeMs?: number | undefined,
+  ])[];
 }
 
 export interface Waiting {
   texts: number;
   bytes: number;
+}
+
+interface WaitingText {
+  readonly source: string;
+  readonly bytes: number;
+  /** Steady, or the device's own; unknown in snapshots of versions that did not write it. */
+  readonly timeMs: number | undefined;
 }
 
 export interface WaitingInStore extends Waiting {
@@ -40,25 +52,26 @@ export const nothing: Readonly<WaitingInStore> = { texts: 0, bytes: 0, stored: 0
  */
 export class TextQueue {
   #next = 1;
-  readonly #waiting = new Map<number, { readonly source: string; readonly bytes: number }>();
+  readonly #waiting = new Map<number, WaitingText>();
   readonly #perSource = new Map<string, WaitingInStore>();
   /** Of all sources. */
   #stored = 0;
 
   /** The number of a text that is taken; undefined when there is no room. */
-  take(source: string, bytes: number, { maxTexts, maxBytes, storeBytes }: TextBounds): number | undefined {
+  take(text: WaitingText, { maxTexts, maxBytes, storeBytes }: TextBounds): number | undefined {
+    const { source, bytes } = text;
     const { texts, bytes: held } = this.#perSource.get(source) ?? nothing;
     if (texts >= maxTexts || held + bytes > maxBytes) return undefined;
     if (this.#stored + storedBytes(bytes) > storeBytes) return undefined;
     const number = this.#next++;
-    this.#add(number, source, bytes);
+    this.#add(number, text);
     return number;
   }
 
-  /** A text of this source waits no more; false when it did not. */
-  settle(number: number, source: string): boolean {
+  /** A text of this source waits no more; undefined when it did not. */
+  settle(number: number, source: string): WaitingText | undefined {
     const found = this.#waiting.get(number);
-    if (found?.source !== source) return false;
+    if (found?.source !== source) return undefined;
     this.#waiting.delete(number);
     const stored = storedBytes(found.bytes);
     this.#stored -= stored;
@@ -69,7 +82,7 @@ export class TextQueue {
       waiting.stored -= stored;
       if (waiting.texts === 0) this.#perSource.delete(source);
     }
-    return true;
+    return found;
   }
 
   has(number: number): boolean {
@@ -96,7 +109,9 @@ export class TextQueue {
   }
 
   snapshot(): TextQueueSnapshot {
-    const waiting = [...this.#waiting].map(([number, { source, bytes }]) => [number, source, bytes] as const);
+    const waiting = [...this.#waiting].map(
+      ([number, { source, bytes, timeMs }]) => [number, source, bytes, timeMs] as const,
+    );
     return { next: this.#next, waiting };
   }
 
@@ -105,11 +120,12 @@ export class TextQueue {
     this.#perSource.clear();
     this.#stored = 0;
     this.#next = next;
-    for (const [number, source, bytes] of waiting) this.#add(number, source, bytes);
+    for (const [number, source, bytes, timeMs] of waiting) this.#add(number, { source, bytes, timeMs });
   }
 
-  #add(number: number, source: string, bytes: number): void {
-    this.#waiting.set(number, { source, bytes });
+  #add(number: number, text: WaitingText): void {
+    const { source, bytes } = text;
+    this.#waiting.set(number, text);
     const stored = storedBytes(bytes);
     this.#stored += stored;
     const waiting = this.#perSource.get(source) ?? nothing;

@@ -9,7 +9,7 @@ export interface TakenText {
   /** Of type `sentiment`. */
   readonly source: string;
   readonly device: string;
-  /** Wall ms, or the device's own time. */
+  /** Steady ms, or the device's own time. */
   readonly timeMs: number;
   /** Without it the configured one. */
   readonly language: string | undefined;
@@ -24,6 +24,8 @@ export interface TextChanges {
 
 type Sources = PipelineConfig["sources"];
 type Sentiment = NonNullable<Sources[string]["sentiment"]>;
+/** `textMs`: scores of a text of that time, to be read like any reading. */
+type Arrived = "taken" | { readonly discard: FrameDiscard } | { readonly textMs: number | undefined };
 type Arrival = Omit<TakenText, "number" | "source">;
 
 /** How a frame says which text it brings the scores of, or that there are none. */
@@ -70,8 +72,8 @@ export class TextStage {
   }
 
   /**
-   * A frame of a source of type `sentiment`: a text, or what became of one. `taken` is all there is to it; undefined
-   * means scores, to be read like any reading, or another source.
+   * A frame of a source of type `sentiment`: a text, or what became of one. `taken` is all there is to it; undefined is
+   * another source. `timeMs`: of a text that comes.
    */
   arrive(
     {
@@ -81,22 +83,23 @@ export class TextStage {
     }: { readonly source: string; readonly origin: string; readonly bytes: Uint8Array },
     timeMs: number,
     changes: TextChanges,
-  ): FrameDiscard | "taken" | undefined {
+  ): Arrived | undefined {
     const [, digits, unscored] = originPattern.exec(origin) ?? [];
     const number = Number(digits);
     const sentiment = this.#own.get(source);
     // The text was counted when its source was taken away; that is not one more that is lost.
-    if (!sentiment) return !this.#known.has(source) && this.#queue.wasGiven(number) ? "duplicate" : undefined;
+    if (!sentiment)
+      return !this.#known.has(source) && this.#queue.wasGiven(number) ? { discard: "duplicate" } : undefined;
     if (origin === "") {
       const arrival = readPosted(bytes, sentiment.device, timeMs);
-      if (typeof arrival === "string") return arrival;
-      return this.#take(source, arrival, sentiment, changes) ? "taken" : "queueFull";
+      if (typeof arrival === "string") return { discard: arrival };
+      return this.#take(source, arrival, sentiment, changes) ? "taken" : { discard: "queueFull" };
     }
-    const wasWaiting = this.#queue.settle(number, source);
+    const settled = this.#queue.settle(number, source);
     // Also of one that nobody waits for no row may stay: it would be scored again and again.
     if (!this.#queue.has(number)) changes.settled.push(number);
-    if (!wasWaiting) return "duplicate";
-    return unscored === undefined ? undefined : "unscored";
+    if (!settled) return { discard: "duplicate" };
+    return unscored === undefined ? { textMs: settled.timeMs } : { discard: "unscored" };
   }
 
   /** Texts that are not there; returns the sources of those that waited. */
@@ -105,7 +108,7 @@ export class TextStage {
   }
 
   /** The texts that a reading brings; returns the sources that had no room for one. */
-  take(from: string, { device, texts }: Reading, timeMs: number, changes: TextChanges): string[] {
+  take(from: string, { device, timeMs, texts }: Reading, changes: TextChanges): string[] {
     if (!texts) return [];
     const full: string[] = [];
     for (const { field, source, bounds } of this.#takers.get(from) ?? []) {
@@ -140,7 +143,8 @@ export class TextStage {
   #take(source: string, arrival: Arrival, bounds: TextBounds, { taken }: TextChanges): boolean {
     // Half of a surrogate pair has no UTF-8: it would come back from the store as another text.
     const text = arrival.text.toWellFormed();
-    const number = this.#queue.take(source, Buffer.byteLength(text), bounds);
+    const bytes = Buffer.byteLength(text);
+    const number = this.#queue.take({ source, bytes, timeMs: arrival.timeMs }, bounds);
     if (number === undefined) return false;
     taken.push({ number, source, ...arrival, text, language: arrival.language?.toWellFormed() });
     return true;

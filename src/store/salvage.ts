@@ -211,13 +211,13 @@ function copyTexts(
   const known = new Map(pipeline.texts.queue.entries());
   const unknown = damagedMs === undefined ? 0 : unknownTexts;
   const texts = new Texts(database);
-  const kept: [number: number, source: string, bytes: number][] = [];
+  const kept: [number: number, source: string, bytes: number, timeMs: number][] = [];
   let highest = next;
   for (const row of damaged.texts(next, unknown)) {
     const text = textOf(row);
     if (!text) continue;
     texts.add(text);
-    kept.push([text.number, text.source, Buffer.byteLength(text.text)]);
+    kept.push([text.number, text.source, Buffer.byteLength(text.text), text.timeMs]);
     highest = Math.max(highest, text.number + 1);
     known.delete(text.number);
   }

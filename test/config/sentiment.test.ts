@@ -83,7 +83,7 @@ test("the pipeline is told the fields that hold texts, and bounds that fit into 
   expect(told.kiosk?.texts).toEqual(["say"]);
   expect(told.mood).toMatchObject({
     device: { field: "device" },
-    decode: { format: "json", time: { field: "time" } },
+    decode: { format: "json", ignore: ["time"] },
     sentiment: {
       from: { source: "kiosk", field: "say" },
       device: "texts",
@@ -94,4 +94,7 @@ test("the pipeline is told the fields that hold texts, and bounds that fit into 
   });
   expect(told.mood).not.toHaveProperty("texts");
   expect(told.off).toBeUndefined();
+  const decode = { format: "json", time: { field: "at" } };
+  const own = pipelineConfig(check({ sources: { ...sources, kiosk: { ...kiosk, decode } } }));
+  expect(own.sources.mood?.decode).toMatchObject({ format: "json", time: { field: "time" } });
 });
