@@ -1,11 +1,14 @@
 /** Servers of the V2 protocol, well-behaved and not: a real server that answers what the test says. */
-import { beforeEach, expect, test } from "vitest";
+import { beforeEach, expect, test, vi } from "vitest";
 import { isRefusal } from "../../src/infer/refusal.ts";
 import { readV2Metadata } from "../../src/infer/v2-client.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { served } from "../support/served.ts";
 import { until } from "../support/until.ts";
 import { impatientClock, probabilitiesOf, runningModel, scoreBody, scoreTask } from "./running-model.ts";
+
+/** A model that is tried anew starts another thread, a dozen times in one test, on a busy machine. */
+vi.setConfig({ testTimeout: 120_000 });
 
 let folder: string;
 beforeEach(() => {
