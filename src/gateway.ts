@@ -345,8 +345,8 @@ export class Gateway {
     // Frames read by the old configuration stand before it in the journal, those of the new one behind.
     await this.#sources.retire(config.sources);
     await this.#journalConfiguration();
-    await this.#sources.configure(config.sources);
     await this.#scoring.configure(config);
+    await this.#sources.configure(config.sources);
   }
 
   async #journalConfiguration(): Promise<void> {

@@ -18,12 +18,19 @@ export class FeedScorer {
   }
 
   standing(config: ModelSourceConfig): Standing {
-    const status = this.#models.get(config.model)?.status;
+    const model = this.#models.get(config.model);
+    const status = model?.status;
     // Without an engine there is no model in force.
     if (status?.engine === undefined) {
       const reason = status?.reason === undefined ? "" : `: ${status.reason}`;
       if (status?.state === "failed") return { state: "failed", reason: `model ${config.model}${reason}` };
       return { state: "absent", reason: `model ${config.model} is ${status?.state ?? "not loaded yet"}` };
+    }
+    // The settings of the source are of the configured one: another would give other numbers, and none would tell.
+    if (!model?.isAsConfigured) {
+      if (status.reason === undefined)
+        return { state: "absent", reason: `model ${config.model} is replaced by the one that is configured` };
+      return { state: "failed", reason: `model ${config.model}: ${status.reason}` };
     }
     const refusal = unfit(status, planOf(config));
     if (refusal) return { state: "unfit", reason: `model ${config.model}: ${refusal.message}` };
@@ -36,7 +43,8 @@ export class FeedScorer {
     signal: AbortSignal,
   ): Promise<{ readonly values: Readonly<Record<string, number>> } | Refusal> {
     const model = this.#models.get(config.model);
-    if (!model) return refuse("notReady", `there is no model ${config.model} yet`);
+    if (!model?.isAsConfigured)
+      return refuse("notReady", `model ${config.model}, as it is configured, is not in force`);
     const task = { kind: "feed", numbers: values, plan: planOf(config) } as const;
     const answer = await model.ask(async () => ({ task }), signal);
     if (isRefusal(answer)) return answer;

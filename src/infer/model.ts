@@ -124,6 +124,11 @@ export class Model {
     };
   }
 
+  /** False also while another model or none is in force, because the configured one is loaded or was refused. */
+  get isAsConfigured(): boolean {
+    return this.#serving !== undefined && this.#serving.identity === this.#wanted?.identity;
+  }
+
   /** Returns at once: what is to be loaded is loaded beside the model in force. */
   configure(config: ModelConfig): void {
     this.#config = config;

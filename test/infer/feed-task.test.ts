@@ -13,7 +13,8 @@ import { FeedScorer } from "../../src/infer/feed-scorer.ts";
 import { modelSource } from "../config/model-source.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { served } from "../support/served.ts";
-import { modelFile, never, runningModel } from "./running-model.ts";
+import { until } from "../support/until.ts";
+import { modelConfig, modelFile, never, runningModel } from "./running-model.ts";
 
 let folder: string;
 beforeEach(() => {
@@ -171,4 +172,28 @@ test("how a model stands, before there is one and when it cannot be loaded", asy
     reason: expect.stringContaining("/nowhere.onnx"),
   });
   expect(await scorer.score(config, { values: [1] }, never)).toMatchObject({ refusal: "notReady" });
+});
+
+test("a model from before is not asked in place of the configured one, while that is loaded or when it is refused", async () => {
+  const config = modelSource({ ...features("a.min"), outputs: { y: { output: "anomaly" } } });
+  const { file } = modelFile(folder, "m.onnx", meanSquareDistance([0]));
+  const other = modelFile(folder, "other.onnx", meanSquareDistance([1])).file;
+  const { model, state } = runningModel(folder, { file });
+  await state("ready");
+  const scorer = new FeedScorer({ get: () => model });
+  const scored = () => scorer.score(config, { values: [3] }, never);
+  expect(await scored()).toMatchObject({ values: { y: 9 } });
+  model.configure(modelConfig({ file: other }));
+  expect(scorer.standing(config)).toMatchObject({
+    state: "absent",
+    reason: expect.stringContaining("replaced"),
+  });
+  expect(await scored()).toMatchObject({ refusal: "notReady" });
+  await until("the new one is in force", () => scorer.standing(config).state === "ready");
+  expect(await scored()).toMatchObject({ values: { y: 4 } });
+  model.configure(modelConfig({ file: "/nowhere.onnx" }));
+  await until("it is refused", () => scorer.standing(config).state === "failed");
+  expect(model.status.state).toBe("ready");
+  expect(scorer.standing(config).reason).toContain("/nowhere.onnx");
+  expect(await scored()).toMatchObject({ refusal: "notReady" });
 });
