@@ -1,6 +1,7 @@
 import type { ModelSourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
+import { messageOf } from "../core/errors.ts";
 import type { Feed } from "../feed/pending.ts";
 import type { FeedScorer } from "../infer/feed-scorer.ts";
 import type { Refusal } from "../infer/refusal.ts";
@@ -11,7 +12,7 @@ import type { WaitingSink } from "./source.ts";
 /** How often it looks whether its model is still what it takes it for, and whether there is room again. */
 const lookMs = 1_000;
 
-/** Beyond what a model may take: its own deadlines come first. */
+/** Longer than this nobody waits for a run; the model's own deadlines come first, unless batches stretch them. */
 const longestMs = 1_500_000;
 
 /** The model's time will come, or the gateway's next start: the feed waits. Whatever else is refused, it was tried. */
@@ -107,7 +108,10 @@ export class ModelSource extends LoopSource {
     return this.#lost.times < maxLost;
   }
 
-  /** Undefined when the source is stopped: a run goes on to its end, whoever waits for it. */
+  /**
+   * Undefined when the source is stopped: a run goes on to its end, whoever waits for it. What is thrown is told as the
+   * loss of the model, and costs this feed at most: the loop has to go on.
+   */
   async #score(
     feed: Feed,
     signal: AbortSignal,
@@ -117,7 +121,7 @@ export class ModelSource extends LoopSource {
       return await within(score, longestMs, "the score of a feed", signal, "MODEL_LOST");
     } catch (error) {
       if (signal.aborted) return undefined;
-      throw error;
+      return { refusal: "lost", message: messageOf(error) };
     }
   }
 

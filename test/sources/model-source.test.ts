@@ -123,3 +123,14 @@ test("a stop waits for no run, and leaves the feed to whoever comes next", async
   inbox.keep((name) => name !== "m");
   expect(inbox.first("m")).toBeUndefined();
 });
+
+test("an error costs the feed it comes over, and the source goes on", async () => {
+  const throwing: Scorer["score"] = async (...given) => {
+    if (given[1].values[0] === 1) throw new Error("no answer within 1500000 ms");
+    return doubled(...given);
+  };
+  const { inbox, frames } = running(throwing);
+  inbox.take(news(1, 1, 2));
+  await until("both are told", () => frames.length === 2);
+  expect(frames).toEqual(['1 {"discard":"modelFailed","reason":"no answer within 1500000 ms"}', told(2)]);
+});
