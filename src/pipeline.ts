@@ -57,7 +57,7 @@ export class Pipeline {
     const output: PipelineOutput = { ...told, journalEntries: 0, uncleanStops: 0 };
     const stages: TimedStages = {
       process: (entry, wasHeld) =>
-        wasHeld ? this.#processHeld(entry, output) : this.#process(entry, output),
+        wasHeld && entry.type === "frame" ? this.#processHeld(entry, output) : this.#process(entry, output),
       stepped: (step) => this.#windows.relabel(step, this.#watermarks.hasOwn),
       booted: (sinceMs, anewFromMs) => this.#booted(sinceMs, anewFromMs, output),
     };
@@ -197,11 +197,7 @@ export class Pipeline {
   }
 
   /** The batch that brought it is past: a frame that a stage throws at cannot be taken out of it any more. */
-  #processHeld(entry: TimedEntry, output: PipelineOutput): void {
-    if (entry.type !== "frame") {
-      this.#process(entry, output);
-      return;
-    }
+  #processHeld(entry: Extract<TimedEntry, { type: "frame" }>, output: PipelineOutput): void {
     const account = accountOf(output.ledger, entry.source);
     const before = structuredClone(account);
     try {
@@ -289,9 +285,10 @@ export class Pipeline {
       account.decoded++;
       return;
     }
-    // Steady time may have begun anew since the text came, or its source have had times of its own.
-    const comesMs = Math.min((arrival && "textMs" in arrival ? arrival.textMs : undefined) ?? nowMs, nowMs);
-    const receivedMs = feed?.timeMs ?? (hasOwnTime ? this.#time.latestMs(frame.wallMs) : comesMs);
+    // Steady time may have begun anew since the text or the feed came, or its source have had times of its own.
+    const latestMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : nowMs;
+    const textMs = !hasOwnTime && arrival && "textMs" in arrival ? arrival.textMs : undefined;
+    const receivedMs = Math.min(latestMs, feed?.timeMs ?? textMs ?? latestMs);
     const decode = arrival && "discard" in arrival ? () => arrival : compiled?.decoders.get(frame.source);
     const decoded =
       decode?.(frame.bytes, receivedMs, frame.origin) ?? ({ discard: "unknownSource" } as const);

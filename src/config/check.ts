@@ -271,9 +271,12 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
       { ...decoding(source, config.sources), ...interval, ...silence, ...readings, ...texts },
     ] as const;
   });
-  const feeds = Object.entries(on(config.sources)).flatMap(([name, source]) =>
-    source.type === "model" ? [[name, { inputs: source.inputs, missing: source.missing }] as const] : [],
-  );
+  const feeds = Object.entries(on(config.sources)).flatMap(([name, source]) => {
+    if (source.type !== "model") return [];
+    const { inputs, missing } = source;
+    const ownTime = decoding(source, config.sources).decode.time ? { ownTime: true as const } : {};
+    return [[name, { inputs, missing, ...ownTime }] as const];
+  });
   const parts = {
     gateway: config.gateway.name,
     sources: Object.fromEntries(sources),

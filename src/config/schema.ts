@@ -240,7 +240,10 @@ export type DedupeConfig = LinkedSource["dedupe"];
 export type ModbusSourceConfig = Extract<SourceConfig, { type: "modbus" }>;
 export type ModelSourceConfig = Extract<SourceConfig, { type: "model" }>;
 /** What the pipeline has to know of a source of type `model`, to feed its model. */
-export type FeedConfig = Pick<ModelSourceConfig, "inputs" | "missing">;
+export interface FeedConfig extends Pick<ModelSourceConfig, "inputs" | "missing"> {
+  /** The times of its readings are the device's; absent where they are stamped on receipt. */
+  readonly ownTime?: true;
+}
 /** A format of frames, whether the configuration names it or a source has it by itself. */
 export type DecodeConfig =
   | Uniform<Exclude<LinkedSource["decode"], { readonly format: "driver" | "sysfs" | "modbus" }>>

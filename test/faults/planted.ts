@@ -122,8 +122,8 @@ export const plantedDefects: readonly PlantedDefect[] = [
     edits: [
       {
         file: "src/pipeline.ts",
-        find: "const receivedMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : this.#time.nowMs;",
-        replace: "const receivedMs = frame.wallMs;",
+        find: "const latestMs = hasOwnTime ? this.#time.latestMs(frame.wallMs) : nowMs;",
+        replace: "const latestMs = frame.wallMs;",
       },
     ],
     part: "trouble",

@@ -334,3 +334,32 @@ test("a restart at any moment changes no feed: each is told until its result cam
   expect(whole.seen.length).toBeGreaterThan(15);
   for (let cut = 0; cut < 24; cut++) expect(run(cut)).toEqual(whole);
 });
+
+test("a feed of a clock that ran ahead makes no later result late", () => {
+  const box = feeding(fed(model(ofValues(1, 1, "x"))));
+  const snapshot = JSON.parse(JSON.stringify(box.pipeline.snapshot()));
+  const [ahead] = box.feed(values(100, { x: 1 }));
+  if (!ahead) throw new Error("nothing was fed");
+  const pending = [{ ...ahead, timeMs: t0 + 3_600_000 }];
+  const sources = [{ source: "m", pending, rings: [] }];
+  const pipeline = new Pipeline("store");
+  pipeline.restore({ ...snapshot, feeds: { lastId: ahead.id, sources } });
+  const first = pipeline.apply(batchOf([result(300, ahead, 1), values(400, { x: 2 })]));
+  const [next] = pipeline.feeds.takeNews().flatMap(({ feeds }) => feeds);
+  if (!next) throw new Error("nothing was fed");
+  const second = pipeline.apply(batchOf([result(500, next, 2)]));
+  const books = [first, second].map(({ ledger }) => ledger.get("m"));
+  expect(books).toMatchObject([{ ingested: 1 }, { ingested: 1 }]);
+  expect(books.map((account) => account?.discards)).toEqual([{}, {}]);
+});
+
+test("what is fed begins anew when its readings change between their own times and those of receipt", () => {
+  const inputs = ofValues(1, 1, "x");
+  const timed = (at: number, more: JsonObject) =>
+    fed({}, { sources: { s: jsonSource("s", more), m: model(inputs) } }, at);
+  const box = feeding(timed(0, ownTime));
+  expect(box.feed(reading(1, { ts: t0 + 1, x: 1 }))).toHaveLength(1);
+  box.feed(timed(2, {}));
+  expect(box.discards()).toEqual({ notScored: 1 });
+  expect(box.pipeline.snapshot().feeds?.sources[0]?.pending).toEqual([]);
+});
