@@ -100,7 +100,7 @@ export class Feeds {
   takeNews(): FeedNews[] {
     const news: FeedNews[] = [];
     for (const { source, pending } of this.#fed.values()) {
-      const told = pending.takeNews(source, this.#lastId + 1);
+      const told = pending.takeNews(source);
       if (told) news.push(told);
     }
     return news;

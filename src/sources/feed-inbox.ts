@@ -2,7 +2,7 @@ import type { Feed, FeedNews } from "../feed/pending.ts";
 
 /**
  * Where feeds of models wait that the store has committed, per source, until a result of each went into the journal.
- * As many as the pipeline waits for, which forgets the oldest when they become too many.
+ * As many as the pipeline waits for, which gives up some when they become too many.
  */
 export class FeedInbox {
   readonly #waiting = new Map<string, readonly Feed[]>();
@@ -11,10 +11,11 @@ export class FeedInbox {
   readonly #watchers = new Map<string, () => void>();
 
   take(news: readonly FeedNews[]): void {
-    for (const { source, oldest, feeds } of news) {
+    for (const { source, waiting: stillWaiting, feeds } of news) {
+      const ids = new Set(stillWaiting);
       const newest = this.#newest.get(source) ?? 0;
       const fresh = feeds.filter(({ id }) => id > newest);
-      const waiting = [...this.#of(source).filter(({ id }) => id >= oldest), ...fresh];
+      const waiting = [...this.#of(source).filter(({ id }) => ids.has(id)), ...fresh];
       // Devices come one after the other, and windows do not wait for who is behind.
       this.#waiting.set(
         source,

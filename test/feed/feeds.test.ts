@@ -180,17 +180,37 @@ test("a run that gave nothing is counted, and nobody waits for another", () => {
   expect(box.pipeline.snapshot().feeds?.sources[0]?.pending).toEqual([]);
 });
 
-test("of those that wait too long the newest are kept, and the others counted", () => {
+test("of those that wait too long the first and the newest are kept, and the others counted", () => {
   const box = feeding(fed(model(ofValues(1, 1, "x"))));
-  const feeds = box.feed(...Array.from({ length: 20 }, (_, i) => values(i, { x: i })));
-  expect(feeds.map((feed) => feed.values[0])).toEqual(Array.from({ length: 16 }, (_, i) => i + 4));
+  const feeds = box.feed(...Array.from({ length: 1_028 }, (_, i) => values(i, { x: i })));
+  // The model is at the first: what it gives is not to be lost whenever there is something new.
+  const kept = [0, ...Array.from({ length: 1_023 }, (_, i) => i + 5)];
+  expect(feeds.map((feed) => feed.values[0])).toEqual(kept);
   expect(box.discards()).toEqual({ notScored: 4 });
-  expect(box.pipeline.apply(batchOf([values(30, { x: 30 })])).ledger.get("m")).toMatchObject({ frames: 1 });
-  expect(box.pipeline.feeds.takeNews()).toMatchObject([{ oldest: feeds[1]?.id, feeds: [{ values: [30] }] }]);
+  const [first, dropped, ...others] = feeds;
+  if (!first || !dropped) throw new Error("nothing was fed");
+  box.pipeline.apply(batchOf([values(1_030, { x: 1_030 })]));
+  const [news] = box.pipeline.feeds.takeNews();
+  expect(news?.feeds).toMatchObject([{ values: [1_030] }]);
+  expect(news?.waiting).toEqual([first, ...others, news?.feeds[0]].map((feed) => feed?.id));
+  box.feed(result(1_040, dropped, 1), result(1_050, first, 1));
+  expect(box.account("m")).toMatchObject({ ingested: 1, frameDiscards: { duplicate: 1 } });
   // Large ones fill less of the room by number.
   const large = feeding(fed(model(ofValues(16_384, 1, "x"))));
   const many = large.feed(...Array.from({ length: 16_384 + 9 }, (_, i) => values(i % 900, { x: i })));
-  expect(many.map((feed) => feed.values[0])).toEqual([6, 7, 8, 9]);
+  expect(many).toHaveLength(4);
+});
+
+test("a device that is fed more than others pushes out its own", () => {
+  const box = feeding(fed(model(ofValues(1, 1, "x"))));
+  const few = Array.from({ length: 20 }, (_, i) => values(i, { x: i }, `d${i}`));
+  const waiting = box.feed(
+    ...few,
+    ...Array.from({ length: 1_100 }, (_, i) => values(20 + i, { x: i }, "busy")),
+  );
+  const devices = waiting.map(({ device }) => device);
+  expect(devices.filter((device) => device !== "busy")).toEqual(few.map((_, i) => `d${i}`));
+  expect(devices).toHaveLength(1_024);
 });
 
 test("other inputs begin anew; a change of anything else lets feeds wait and readings stay", () => {
