@@ -374,7 +374,7 @@ export class Gateway {
     const { alarms = [], skipped = [], raised = [], feeds = [], ...told } = status;
     for (const frame of skipped) this.#options.log.debug(frame, "a frame brought no reading");
     this.#storeStatus = told;
-    this.#sources.feed(feeds);
+    this.#sources.feed(feeds, status.storeId);
     this.#hub.publisher.offer(alarms);
     this.#sources.raised(raised);
     this.#scoring.committed(status);

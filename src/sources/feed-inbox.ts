@@ -8,9 +8,17 @@ export class FeedInbox {
   readonly #waiting = new Map<string, readonly Feed[]>();
   /** A store that was opened again tells once more what it waits for. */
   readonly #newest = new Map<string, number>();
+  #storeId: string | undefined;
   readonly #watchers = new Map<string, () => void>();
 
-  take(news: readonly FeedNews[]): void {
+  /** `storeId`: of the store that tells. */
+  take(news: readonly FeedNews[], storeId: string): void {
+    // Another one waits for nothing of what this one waited for, and its ids may be smaller.
+    if (storeId !== this.#storeId) {
+      this.#waiting.clear();
+      this.#newest.clear();
+      this.#storeId = storeId;
+    }
     for (const { source, waiting: stillWaiting, feeds } of news) {
       const ids = new Set(stillWaiting);
       const newest = this.#newest.get(source) ?? 0;

@@ -109,9 +109,9 @@ export class SourceSet {
     return Object.fromEntries(this.#status);
   }
 
-  /** What the models of sources are to be fed with. */
-  feed(news: readonly FeedNews[]): void {
-    this.#feeds.take(news);
+  /** What the models of sources are to be fed with, by which store. */
+  feed(news: readonly FeedNews[], storeId: string): void {
+    this.#feeds.take(news, storeId);
   }
 
   /** Sets a value in a source's device. Never rejects. */

@@ -45,9 +45,9 @@ const doubled: Scorer["score"] = async (_, { values }) => ({ values: { y: 2 * (v
 
 test("each feed is answered once, in the order of time, also when a store that was opened again tells it once more", async () => {
   const { inbox, frames } = running(doubled);
-  inbox.take(news(1, 2));
+  inbox.take(news(1, 2), "store");
   await until("both are told", () => frames.length === 2);
-  inbox.take(news(1, 2, 4, 3));
+  inbox.take(news(1, 2, 4, 3), "store");
   await until("the others are told", () => frames.length === 4);
   expect(frames).toEqual([told(1), told(2), told(3), told(4)]);
 });
@@ -58,7 +58,7 @@ test("a feed waits while the model is not ready or busy, and is told when there 
   const busyAtFirst: Scorer["score"] = async (...given) =>
     asked++ < 3 ? refuse(asked % 2 ? "busy" : "notReady", "later") : doubled(...given);
   const { inbox, frames, states, box } = running(busyAtFirst, () => state);
-  inbox.take(news(1));
+  inbox.take(news(1), "store");
   await until("it is told that there is no model", () => states.length === 1);
   expect(asked).toBe(0);
   state = ready;
@@ -76,9 +76,9 @@ test("a refusal is told with its reason and is the source's state, until a resul
   const fails: Scorer["score"] = async (...given) =>
     given[1].values[0] === 1 ? refuse("notFinite", "output y[0] is NaN") : doubled(...given);
   const { inbox, frames, states } = running(fails);
-  inbox.take(news(1));
+  inbox.take(news(1), "store");
   await until("it is failed", () => states.length === 2);
-  inbox.take(news(2));
+  inbox.take(news(2), "store");
   await until("it is open again", () => states.length === 3);
   expect(frames).toEqual(['1 {"discard":"modelFailed","reason":"output y[0] is NaN"}', told(2)]);
   expect(states).toEqual(["open", "failed: output y[0] is NaN", "open"]);
@@ -91,7 +91,7 @@ test("a model that is lost over a feed is asked again, and not for ever", async 
     return given[1].values[0] === 1 || asked.length === 4 ? refuse("lost", "it is gone") : doubled(...given);
   };
   const { inbox, frames } = running(losing);
-  inbox.take(news(1, 2));
+  inbox.take(news(1, 2), "store");
   await until("both are told", () => frames.length === 2);
   expect(asked).toEqual([1, 1, 1, 2, 2]);
   expect(frames).toEqual(['1 {"discard":"modelFailed","reason":"it is gone"}', told(2)]);
@@ -106,9 +106,9 @@ test("what nobody waits for any more is not told, and not asked for", async () =
     return doubled(...given);
   };
   const { inbox, frames } = running(slow);
-  inbox.take(news(1, 2));
+  inbox.take(news(1, 2), "store");
   await until("it is asked", () => asked.length === 1);
-  inbox.take(news(3));
+  inbox.take(news(3), "store");
   answer();
   await until("the newest is told", () => frames.length === 1);
   expect([frames, asked]).toEqual([[told(3)], [1, 3]]);
@@ -116,7 +116,7 @@ test("what nobody waits for any more is not told, and not asked for", async () =
 
 test("a stop waits for no run, and leaves the feed to whoever comes next", async () => {
   const { inbox, source, frames, states } = running(() => new Promise(() => undefined));
-  inbox.take(news(1));
+  inbox.take(news(1), "store");
   await until("it is at work", () => states.length === 1);
   await source.stop();
   expect([frames, inbox.first("m")]).toEqual([[], feed(1)]);
@@ -130,7 +130,16 @@ test("an error costs the feed it comes over, and the source goes on", async () =
     return doubled(...given);
   };
   const { inbox, frames } = running(throwing);
-  inbox.take(news(1, 2));
+  inbox.take(news(1, 2), "store");
   await until("both are told", () => frames.length === 2);
   expect(frames).toEqual(['1 {"discard":"modelFailed","reason":"no answer within 1500000 ms"}', told(2)]);
+});
+
+test("a store that was made anew is fed from its first feed on, whatever its ids", async () => {
+  const { inbox, frames } = running(doubled);
+  inbox.take(news(7, 8), "store");
+  await until("both are told", () => frames.length === 2);
+  inbox.take(news(3), "another");
+  await until("that of the other is told", () => frames.length === 3);
+  expect(frames[2]).toBe(told(3));
 });
