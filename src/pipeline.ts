@@ -121,6 +121,7 @@ export class Pipeline {
     }
     let wake = alarmMs === undefined ? undefined : this.#time.steadyMs(alarmMs);
     for (const [source, due] of this.#windows.due()) {
+      if (this.feeds.firstMs(source) < due) continue;
       const at = this.#watermarks.wakeMs(source, due, this.#time, this.#idleMs(source));
       wake = wake === undefined ? at : Math.min(wake, at);
     }
@@ -379,9 +380,10 @@ export class Pipeline {
 
   #advance(source: string, watermarkMs: number, output: PipelineOutput): void {
     if (!this.#compiled) return;
-    output.entries.push(
-      ...this.#windows.advance(source, watermarkMs, this.#time.nowMs, this.#compiled.context),
-    );
+    const { context } = this.#compiled;
+    // What waits for its result comes yet, however long the model or the box was away.
+    const upToMs = Math.min(watermarkMs, this.feeds.firstMs(source));
+    output.entries.push(...this.#windows.advance(source, upToMs, this.#time.nowMs, context));
   }
 
   #hasOwnTime(source: string): boolean {

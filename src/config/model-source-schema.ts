@@ -106,6 +106,6 @@ export const modelSource = z
       .describe("Channels of the results, and which element of an output each is"),
     idleMs: ms(100, day)
       .default(30_000)
-      .describe("How long windows of results wait for a result that is late"),
+      .describe("How long windows of results stay open when no feed waits any more"),
   })
   .describe("Results of a model over readings of another source");

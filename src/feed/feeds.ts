@@ -96,6 +96,11 @@ export class Feeds {
     return this.#fed.get(source)?.pending.settle(Number(origin));
   }
 
+  /** The time of the earliest feed of a source that waits for its result; without one, of no end. */
+  firstMs(source: string): number {
+    return this.#fed.get(source)?.pending.firstMs ?? Number.POSITIVE_INFINITY;
+  }
+
   /** Feeds that were not told yet. */
   takeNews(): FeedNews[] {
     const news: FeedNews[] = [];

@@ -63,6 +63,10 @@ export class Pending {
     return { source, waiting: this.#feeds.map(({ id }) => id), feeds };
   }
 
+  get firstMs(): number | undefined {
+    return this.#feeds[0]?.timeMs;
+  }
+
   list(): readonly Feed[] {
     return [...this.#feeds];
   }

@@ -295,6 +295,28 @@ test("windows of results wait for one that is late, and no longer; a tick is due
   expect(box.pipeline.wakeAtMs()).toBeUndefined();
 });
 
+test.each([
+  ["stamped on receipt", {}, (at: number) => ({ at })],
+  ["with times of their own", ownTime, (at: number) => ({ ts: t0 + at })],
+])("no result is late after a power cut longer than idleMs: readings %s", (_, more, time) => {
+  const sources = { s: jsonSource("s", more), m: model(ofValues(1, 1, "x"), { idleMs: 5_000 }) };
+  const before = feeding(fed({}, { sources }));
+  const feeds = before.feed(...[100, 200, 1_300].map((at) => reading(at, { ...time(at), x: at })));
+  const [first, second, third] = feeds;
+  if (!first || !second || !third) throw new Error("nothing was fed");
+  before.told(result(1_400, first, 1));
+  const box = feeding();
+  box.pipeline.restore(JSON.parse(JSON.stringify(before.pipeline.snapshot())));
+  // The first tick is an hour later, and nothing is due until a result comes.
+  const ofModel = (...entries: JournalEntry[]) => box.told(...entries).filter(({ source }) => source === "m");
+  expect(ofModel(tick(t0 + 3_600_000))).toEqual([]);
+  expect(box.pipeline.wakeAtMs()).toBeUndefined();
+  const results = [result(3_600_100, second, 2), result(3_600_200, third, 3)];
+  expect(ofModel(...results, tick(t0 + 3_700_000))).toMatchObject([{ count: 2 }, { count: 1 }]);
+  expect(box.account("m")).toMatchObject({ ingested: 2 });
+  expect(box.account("m")?.discards).toEqual({});
+});
+
 test("a model over the results of another is fed by them", () => {
   const sources = {
     s: jsonSource("s"),
