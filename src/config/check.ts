@@ -2,6 +2,7 @@ import type { z } from "zod";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import { decoding } from "./decoding.ts";
+import { feedNumbers, mostNumbers } from "./feed-numbers.ts";
 import { modelContradictions } from "./model-contradictions.ts";
 import { type Config, configSchema, localSections, type PipelineConfig } from "./schema.ts";
 import { textParts } from "./sentiment-texts.ts";
@@ -271,11 +272,13 @@ export function pipelineConfig({ config }: CheckedConfig): PipelineConfig {
       { ...decoding(source, config.sources), ...interval, ...silence, ...readings, ...texts },
     ] as const;
   });
+  const maxNumbers = feedNumbers(config);
+  const bound = maxNumbers < mostNumbers ? { maxNumbers } : {};
   const feeds = Object.entries(on(config.sources)).flatMap(([name, source]) => {
     if (source.type !== "model") return [];
     const { inputs, missing } = source;
     const ownTime = decoding(source, config.sources).decode.time ? { ownTime: true as const } : {};
-    return [[name, { inputs, missing, ...ownTime }] as const];
+    return [[name, { inputs, missing, ...ownTime, ...bound }] as const];
   });
   const parts = {
     gateway: config.gateway.name,

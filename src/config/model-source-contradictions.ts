@@ -1,4 +1,5 @@
 import type { Problem } from "../core/errors.ts";
+import { feedNumbers } from "./feed-numbers.ts";
 import type { Config, ModelSourceConfig } from "./schema.ts";
 
 /** As many numbers are fed at once at most; those that wait stand in each snapshot. */
@@ -17,6 +18,7 @@ export function modelSourceContradictions(
     ...missing(`${path}.inputs.source`, "source", inputs.source, config.sources),
     ...(inputs.from === "window" ? ofWindow(inputs, path, config) : []),
     ...ofNumbers(source, path),
+    ...ofStore(source, path, config),
   ];
   const loop = loopOf(name, config.sources);
   if (loop) {
@@ -99,6 +101,16 @@ function ofNumbers(source: ModelSourceConfig, path: string): Problem[] {
     problems.push({ path: `${path}.normalisation.${key}`, message, hint: "give each its own" });
   }
   return problems;
+}
+
+/** A run has to find room where those that wait do, a fifth of all. */
+function ofStore(source: ModelSourceConfig, path: string, config: Config): Problem[] {
+  const { rows, columns } = extentOf(source);
+  const room = Math.floor(feedNumbers(config) / 5);
+  if (rows * columns <= room) return [];
+  const message = `store.maxBytes (${config.store.maxBytes}) has room for runs of ${room} numbers, and these are ${rows * columns}`;
+  const hint = "feed fewer of them, have fewer sources of type model, or make the store larger";
+  return [{ path: `${path}.inputs`, message, hint }];
 }
 
 /** The way from a source back to itself, if its readings go one. */

@@ -243,6 +243,8 @@ export type ModelSourceConfig = Extract<SourceConfig, { type: "model" }>;
 export interface FeedConfig extends Pick<ModelSourceConfig, "inputs" | "missing"> {
   /** The times of its readings are the device's; absent where they are stamped on receipt. */
   readonly ownTime?: true;
+  /** What it keeps at most; absent where the store is large enough for the usual. */
+  readonly maxNumbers?: number;
 }
 /** A format of frames, whether the configuration names it or a source has it by itself. */
 export type DecodeConfig =

@@ -1,3 +1,4 @@
+import { mostNumbers } from "../config/feed-numbers.ts";
 import type { FeedConfig, PipelineConfig } from "../config/schema.ts";
 import { canonicalJson } from "../core/json.ts";
 import type { FrameDiscard, Measurement } from "../core/reading.ts";
@@ -45,15 +46,19 @@ export class Feeds {
   configure(config: PipelineConfig["feeds"] = {}): void {
     for (const [source, fed] of this.#fed) {
       const next = config[source];
-      if (next && canonicalJson(next) === canonicalJson(fed.config)) continue;
+      if (next && whatIsFed(next) === whatIsFed(fed.config)) continue;
       for (const _ of fed.pending.list()) this.#discard(source, "notScored");
       this.#fed.delete(source);
     }
     this.#byReadings = new Map();
     this.#byWindows = [];
     for (const [source, next] of Object.entries(config)) {
-      const fed = this.#fed.get(source) ?? fedBy(source, next);
+      const fed = { ...(this.#fed.get(source) ?? fedBy(source, next)), config: next };
       this.#fed.set(source, fed);
+      const { maxNumbers = mostNumbers } = next;
+      const ofPending = Math.floor(maxNumbers / 5);
+      fed.pending.bound(ofPending);
+      this.#forgotten(source, fed.rings?.bound(maxNumbers - ofPending));
       const { inputs } = next;
       if (!fed.rings) this.#byWindows.push(fed);
       else this.#byReadings.set(inputs.source, [...(this.#byReadings.get(inputs.source) ?? []), fed]);
@@ -68,7 +73,7 @@ export class Feeds {
       const { inputs } = fed.config;
       if (inputs.device !== undefined && inputs.device !== measurement.device) continue;
       const { due, forgotten } = fed.rings?.add(measurement) ?? {};
-      if (forgotten) this.#notes.push({ source: fed.source, note: "forgottenDevice" });
+      this.#forgotten(fed.source, forgotten);
       if (due) this.#feed(fed, measurement.device, measurement.timeMs, due, nowMs);
     }
   }
@@ -148,6 +153,10 @@ export class Feeds {
     for (let i = 0; i < dropped; i++) this.#discard(source, "notScored");
   }
 
+  #forgotten(source: string, devices = 0): void {
+    for (let i = 0; i < devices; i++) this.#notes.push({ source, note: "forgottenDevice" });
+  }
+
   #discard(source: string, discard: FrameDiscard): void {
     this.#notes.push({ source, discard });
   }
@@ -157,4 +166,9 @@ function fedBy(source: string, config: FeedConfig): Fed {
   const { inputs } = config;
   const rings = inputs.from === "values" ? new ReadingRings(inputs) : undefined;
   return { source, config, pending: new Pending(), rings };
+}
+
+/** Without the bounds, which follow from the store and the other sources. */
+function whatIsFed({ maxNumbers: _, ...config }: FeedConfig): string {
+  return canonicalJson(config);
 }

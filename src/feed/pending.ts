@@ -18,9 +18,10 @@ export interface FeedNews {
   readonly feeds: readonly Feed[];
 }
 
-/** They stand in each snapshot, and the model has to come after them. */
+/** The model has to come after them. */
 const maxFeeds = 1_024;
-const maxValues = 65_536;
+/** What stands beside the values of a feed in each snapshot, as so many of them. */
+const besides = 8;
 
 /** The earliest first, as models are fed. */
 const inOrder = (a: Feed, b: Feed): number => a.timeMs - b.timeMs || a.id - b.id;
@@ -28,20 +29,27 @@ const inOrder = (a: Feed, b: Feed): number => a.timeMs - b.timeMs || a.id - b.id
 /** The feeds of one source that no result was journaled for, the earliest first. */
 export class Pending {
   #feeds: Feed[] = [];
-  #values = 0;
+  /** Of all of them, with what stands beside. */
+  #numbers = 0;
+  #maxNumbers = Number.POSITIVE_INFINITY;
   /** At first, too: that there is none is news to who knows of others. */
   #hasNews = true;
   /** The newest that was told. */
   #toldId = 0;
 
+  /** From the next feed on. */
+  bound(maxNumbers: number): void {
+    this.#maxNumbers = maxNumbers;
+  }
+
   /** Returns how many older ones had to go, because they were too many. */
   add(feed: Feed): number {
     const behind = this.#feeds.findLastIndex((other) => inOrder(other, feed) < 0);
     this.#feeds.splice(behind + 1, 0, feed);
-    this.#values += feed.values.length;
+    this.#numbers += feed.values.length + besides;
     this.#hasNews = true;
     let dropped = 0;
-    while (this.#feeds.length > maxFeeds || (this.#feeds.length > 1 && this.#values > maxValues)) {
+    while (this.#feeds.length > maxFeeds || (this.#feeds.length > 1 && this.#numbers > this.#maxNumbers)) {
       this.#take(this.#leastMissed());
       dropped++;
     }
@@ -74,7 +82,7 @@ export class Pending {
   /** Into a new one: all of them are told again. */
   restore(feeds: readonly Feed[]): void {
     this.#feeds = feeds.toSorted(inOrder);
-    this.#values = feeds.reduce((sum, { values }) => sum + values.length, 0);
+    this.#numbers = feeds.reduce((sum, { values }) => sum + values.length + besides, 0);
   }
 
   /**
@@ -91,7 +99,8 @@ export class Pending {
 
   #take(at: number): Feed | false {
     const [feed] = this.#feeds.splice(at, 1);
-    this.#values -= feed?.values.length ?? 0;
-    return feed ?? false;
+    if (!feed) return false;
+    this.#numbers -= feed.values.length + besides;
+    return feed;
   }
 }

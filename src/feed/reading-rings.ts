@@ -4,14 +4,16 @@ import type { Measurement } from "../core/reading.ts";
 /** Of a device: its last readings, the oldest first, each with its value of every channel; null where there was none. */
 export type RingSnapshot = readonly [device: string, fresh: number, values: readonly (number | null)[]];
 
-/** Of all devices of a source together; they stand in each snapshot. */
-const maxValues = 262_144;
+/** What a device takes of memory beside its numbers, as so many of them. */
+const besides = 64;
 
 /** The last readings of each device, of the channels that a model takes. Pure: they follow from the readings alone. */
 export class ReadingRings {
   readonly #last: number;
   readonly #every: number;
   readonly #width: number;
+  /** Of all devices together; they stand in each snapshot. */
+  #maxNumbers = Number.POSITIVE_INFINITY;
   readonly #places: ReadonlyMap<string, number>;
   /** The device that was not heard for longest first. */
   readonly #rings = new Map<string, Ring>();
@@ -23,11 +25,17 @@ export class ReadingRings {
     this.#places = new Map(channels.map((channel, place) => [channel, place]));
   }
 
+  /** Returns of how many devices the readings had to go. */
+  bound(maxNumbers: number): number {
+    this.#maxNumbers = maxNumbers;
+    return this.#makeRoom(0);
+  }
+
   /**
    * The last values of each channel, one channel after the other, when it is time for a run; NaN where one is missing.
-   * `forgotten`: the readings of another device had to go.
+   * `forgotten`: the readings of so many other devices had to go.
    */
-  add({ device, values }: Measurement): { due?: number[]; forgotten: boolean } {
+  add({ device, values }: Measurement): { due?: number[]; forgotten: number } {
     const reading = new Float64Array(this.#width).fill(Number.NaN);
     let isEmpty = true;
     for (const { channel, value, quality } of values) {
@@ -36,11 +44,11 @@ export class ReadingRings {
       isEmpty = false;
       if (quality !== "bad") reading[place] = value;
     }
-    if (isEmpty) return { forgotten: false };
+    if (isEmpty) return { forgotten: 0 };
     const known = this.#rings.get(device);
     const ring = known ?? new Ring(this.#last, this.#width);
     this.#rings.delete(device);
-    const forgotten = !known && this.#makeRoom();
+    const forgotten = known ? 0 : this.#makeRoom(1);
     this.#rings.set(device, ring);
     ring.add(reading);
     if (!ring.isFull || ring.fresh < this.#every) return { forgotten };
@@ -62,10 +70,15 @@ export class ReadingRings {
     }
   }
 
-  #makeRoom(): boolean {
-    if ((this.#rings.size + 1) * this.#last * this.#width <= maxValues) return false;
-    for (const longest of this.#rings.keys()) return this.#rings.delete(longest);
-    return false;
+  #makeRoom(devices: number): number {
+    const most = this.#maxNumbers / (this.#last * this.#width + besides);
+    let forgotten = 0;
+    for (const longest of this.#rings.keys()) {
+      if (this.#rings.size + devices <= most) break;
+      this.#rings.delete(longest);
+      forgotten++;
+    }
+    return forgotten;
   }
 }
 

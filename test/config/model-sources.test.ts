@@ -112,3 +112,13 @@ test("what cannot be meant is told with its path", () => {
   ]);
   expect(at({ missing: "zero" })).toEqual(["sources.m.missing"]);
 });
+
+test("a run has to find room in a small store, which sources share", () => {
+  const wide = model({ ...series, last: 1_000 });
+  const small = { store: { maxBytes: 4_194_304 } };
+  expect(told({ m: wide }, small)).toEqual([]);
+  expect(told({ m: wide, n: model(window) }, small)).toEqual([
+    "sources.m.inputs: store.maxBytes (4194304) has room for runs of 1310 numbers, and these are 2000",
+  ]);
+  expect(told({ m: wide, n: model(window) })).toEqual([]);
+});

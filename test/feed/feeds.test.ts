@@ -198,7 +198,7 @@ test("of those that wait too long the first and the newest are kept, and the oth
   // Large ones fill less of the room by number.
   const large = feeding(fed(model(ofValues(16_384, 1, "x"))));
   const many = large.feed(...Array.from({ length: 16_384 + 9 }, (_, i) => values(i % 900, { x: i })));
-  expect(many).toHaveLength(4);
+  expect(many).toHaveLength(3);
 });
 
 test("a device that is fed more than others pushes out its own", () => {
@@ -241,14 +241,54 @@ test("other inputs begin anew; a change of anything else lets feeds wait and rea
 });
 
 test("readings of the devices that were not heard for longest are forgotten when there are too many", () => {
-  // 16 devices of 16,384 numbers are all that is kept.
+  // 15 devices of 16,384 numbers are all that is kept, with what else they take.
   const box = feeding(fed(model(ofValues(4_096, 1, "a", "b", "c", "d"), { missing: 0 })));
-  const devices = Array.from({ length: 17 }, (_, i) => `d${i}`);
+  const devices = Array.from({ length: 16 }, (_, i) => `d${i}`);
   const hear = (...heard: string[]) => box.feed(...heard.map((device) => values(1, { a: 1 }, device)));
-  hear(...devices.slice(0, 16), "d0", "d16");
+  hear(...devices.slice(0, 15), "d0", "d15");
   expect(box.account("m")?.notes).toEqual({ forgottenDevice: 1 });
   const rings = box.pipeline.snapshot().feeds?.sources[0]?.rings;
-  expect(rings?.map(([device]) => device)).toEqual([...devices.slice(2, 16), "d0", "d16"]);
+  expect(rings?.map(([device]) => device)).toEqual([...devices.slice(2, 15), "d0", "d15"]);
+});
+
+test("devices that are kept little of are bounded, too", () => {
+  const box = feeding(fed(model(ofValues(1, 9, "x"))));
+  box.feed(...Array.from({ length: 4_100 }, (_, i) => values(1, { x: 1 }, `d${i}`)));
+  expect(box.pipeline.snapshot().feeds?.sources[0]?.rings).toHaveLength(4_032);
+  expect(box.account("m")?.notes).toEqual({ forgottenDevice: 68 });
+});
+
+test("what models are fed with takes a sixteenth of a small store, also when there are more of them later", () => {
+  const maxBytes = 4_194_304;
+  const inputs = ofValues(8, 1, "x", "y");
+  const sections = (...names: string[]): JsonObject => ({
+    store: { maxBytes },
+    sources: {
+      s: jsonSource("s", { device: { field: "id" } }),
+      ...Object.fromEntries(names.map((name) => [name, model(inputs)])),
+    },
+  });
+  const box = feeding(fed({}, sections("m")));
+  const number = (i: number) => -0.123_456_789_012_345_6 / (1 + i);
+  const hear = (count: number) =>
+    box.feed(
+      ...Array.from({ length: count }, (_, i) =>
+        values(1, { x: number(i), y: number(i) }, `a-device-with-a-name-${Math.floor(i / 8) % 200}`),
+      ),
+    );
+  const bytes = () => JSON.stringify(box.pipeline.snapshot().feeds).length;
+  hear(1_600);
+  const alone = bytes();
+  expect(alone).toBeGreaterThan(maxBytes / 64);
+  expect(alone).toBeLessThan(maxBytes / 16);
+  const waiting = () => box.pipeline.snapshot().feeds?.sources[0]?.pending;
+  const before = waiting();
+  box.feed(fed({}, sections("m", "n"), 2));
+  // Others are no reason to begin anew.
+  expect(waiting()).toEqual(before);
+  expect(bytes()).toBeLessThan((3 / 4) * alone);
+  hear(1_600);
+  expect(bytes()).toBeLessThan(maxBytes / 16);
 });
 
 test.each([-3_600_000, 3_600_000])(
