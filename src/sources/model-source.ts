@@ -89,13 +89,13 @@ export class ModelSource extends LoopSource {
   async #answer(feed: Feed, signal: AbortSignal): Promise<boolean> {
     const result = await this.#score(feed, signal);
     if (!result || ("refusal" in result && this.#mayPass(result, feed))) return false;
-    // Another has taken its place, or the inputs have changed: it is in the books already.
-    if (!this.#inbox.isWaiting(this.#name, feed)) return true;
     const frame = frameOf(result, feed, this.#config);
     while (!this.#sink.hasRoom(frame.length)) {
       if (signal.aborted) return false;
       await this.#clock.sleep(lookMs, signal).catch(() => undefined);
     }
+    // Others have taken its place, or the inputs have changed: it is in the books already.
+    if (!this.#inbox.isWaiting(this.#name, feed)) return true;
     this.#failure = "refusal" in result ? result.message : undefined;
     this.#sink.frame(frame, String(feed.id));
     this.#inbox.done(this.#name, feed);

@@ -143,3 +143,20 @@ test("a store that was made anew is fed from its first feed on, whatever its ids
   await until("that of the other is told", () => frames.length === 3);
   expect(frames[2]).toBe(told(3));
 });
+
+test("what nobody waits for any more when there is room again is not told", async () => {
+  let asked = 0;
+  const counted: Scorer["score"] = (...given) => {
+    asked++;
+    return doubled(...given);
+  };
+  const { inbox, frames, box } = running(counted);
+  box.hasRoom = false;
+  inbox.take(news(1), "store");
+  await until("it is asked", () => asked === 1);
+  await systemClock.sleep(50);
+  inbox.take(news(2), "store");
+  box.hasRoom = true;
+  await until("the other is told", () => frames.length > 0);
+  expect(frames).toEqual([told(2)]);
+});
