@@ -127,8 +127,13 @@ export class ModelSource extends LoopSource {
 
   async #pause(signal: AbortSignal): Promise<void> {
     const awake = new AbortController();
-    const unwatch = this.#inbox.watch(this.#name, () => awake.abort());
-    await this.#clock.sleep(lookMs, AbortSignal.any([signal, awake.signal])).catch(() => undefined);
+    const wake = () => awake.abort();
+    const unwatch = this.#inbox.watch(this.#name, wake);
+    // No AbortSignal.any: the source's own signal would keep a trace of each pause.
+    signal.addEventListener("abort", wake);
+    if (signal.aborted) wake();
+    await this.#clock.sleep(lookMs, awake.signal).catch(() => undefined);
+    signal.removeEventListener("abort", wake);
     unwatch();
   }
 }

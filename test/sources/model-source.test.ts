@@ -1,3 +1,4 @@
+import { getEventListeners } from "node:events";
 import { expect, onTestFinished, test } from "vitest";
 import { systemClock } from "../../src/core/clock.ts";
 import type { Feed } from "../../src/feed/pending.ts";
@@ -159,4 +160,29 @@ test("what nobody waits for any more when there is room again is not told", asyn
   box.hasRoom = true;
   await until("the other is told", () => frames.length > 0);
   expect(frames).toEqual([told(2)]);
+});
+
+test("pauses leave nothing at the source's signal", async () => {
+  let looks = 0;
+  const signals: AbortSignal[] = [];
+  const busy: Scorer["score"] = async (_, __, signal) => {
+    signals.push(signal);
+    return refuse("busy", "later");
+  };
+  const { inbox, source } = running(busy, () => {
+    looks++;
+    return ready;
+  });
+  inbox.take(news(1), "store");
+  await until("it paused often", () => looks > 10);
+  const [signal] = signals;
+  if (!signal) throw new Error("it was not asked");
+  // Where Node keeps the signals that AbortSignal.any made of it.
+  const dependants = Object.getOwnPropertySymbols(signal)
+    .filter(({ description }) => description === "kDependantSignals")
+    .map((symbol) => (Reflect.get(signal, symbol) as Set<unknown> | undefined)?.size ?? 0);
+  expect(dependants.reduce((sum, size) => sum + size, 0)).toBe(0);
+  expect(getEventListeners(signal, "abort").length).toBeLessThan(4);
+  await source.stop();
+  expect(getEventListeners(signal, "abort")).toEqual([]);
 });
