@@ -184,6 +184,7 @@ export class Pipeline {
         return;
       }
       case "fault":
+        this.feeds.settle(entry.source, entry.origin ?? "");
         discardFrame(output.ledger, entry.source, "pipelineFault");
         return;
       case "key":

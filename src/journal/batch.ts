@@ -52,6 +52,8 @@ export type JournalEntry =
       /** A frame that a stage of the pipeline threw at, again and again; it is a discard. */
       readonly type: "fault";
       readonly source: string;
+      /** The beginning of the frame's; absent in journals of versions that fed no models. */
+      readonly origin?: string;
       readonly error: string;
       /** The beginning of the frame, base64. */
       readonly bytes: string;

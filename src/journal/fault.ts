@@ -14,6 +14,7 @@ export class PipelineFault extends Error {
 
 /** Of the bytes that a bug stumbled over, what is kept in the journal for whoever mends it. */
 const keptBytes = 4_096;
+const keptOrigin = 200;
 /** What cannot be laid at the door of a source. */
 export const noSource = "(tick)";
 
@@ -38,10 +39,12 @@ export function withoutEntries(
 }
 
 function faultOf(entry: Extract<JournalEntry, { type: "frame" | "tick" }>, error: string) {
-  const { source, bytes } = entry.type === "frame" ? entry : { source: noSource, bytes: new Uint8Array() };
+  const tick = { source: noSource, origin: "", bytes: new Uint8Array() };
+  const { source, origin, bytes } = entry.type === "frame" ? entry : tick;
   return {
     type: "fault" as const,
     source,
+    origin: origin.slice(0, keptOrigin),
     error: error.slice(0, 500),
     bytes: Buffer.from(bytes.subarray(0, keptBytes)).toString("base64"),
   };

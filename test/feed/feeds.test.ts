@@ -3,6 +3,7 @@ import { expect, test } from "vitest";
 import type { JsonObject } from "../../src/core/json.ts";
 import type { Feed } from "../../src/feed/pending.ts";
 import type { JournalEntry } from "../../src/journal/batch.ts";
+import { withoutEntries } from "../../src/journal/fault.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import { Pipeline } from "../../src/pipeline.ts";
 import { jsonSource } from "../config/pipelines.ts";
@@ -177,6 +178,16 @@ test("a run that gave nothing is counted, and nobody waits for another", () => {
   box.feed(frame("m", t0 + 1_100, failed, String(feed?.id)), frame("m", t0 + 1_200, failed, "12"));
   box.feed(frame("m", t0 + 1_300, "{}"));
   expect(box.discards()).toEqual({ modelFailed: 1, duplicate: 2 });
+  expect(box.pipeline.snapshot().feeds?.sources[0]?.pending).toEqual([]);
+});
+
+test("a result that a stage threw at is counted, and nobody waits for another", () => {
+  const box = feeding(fed(model(ofWindow("t.mean"))));
+  const [feed] = box.feed(values(1, { t: 1 }), tick(t0 + 1_000));
+  if (!feed) throw new Error("nothing was fed");
+  const batch = withoutEntries(batchOf([result(1_100, feed, 1)]), () => true, "a bug");
+  if (!batch) throw new Error("it cannot be taken out");
+  expect(box.pipeline.apply(batch).ledger.get("m")?.frameDiscards).toEqual({ pipelineFault: 1 });
   expect(box.pipeline.snapshot().feeds?.sources[0]?.pending).toEqual([]);
 });
 
