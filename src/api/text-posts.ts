@@ -1,5 +1,5 @@
 import type { PipelineConfig, SentimentTexts } from "../config/schema.ts";
-import type { Waiting } from "../sentiment/text-queue.ts";
+import { nothing, storedBytes, type WaitingInStore } from "../sentiment/text-queue.ts";
 import { postedText } from "../sentiment/text-stage.ts";
 import { ApiError, retryAfter } from "./api-error.ts";
 
@@ -15,15 +15,15 @@ export class TextPosts {
   /** Resolves when they are durable. */
   readonly #take: (source: string, frames: readonly Uint8Array[]) => Promise<void>;
   readonly #wait: (durable: Promise<void>) => Promise<void>;
-  readonly #waiting: () => Readonly<Record<string, Waiting>>;
+  readonly #waiting: () => Readonly<Record<string, WaitingInStore>>;
   #sources: ReadonlyMap<string, SentimentTexts> = new Map();
   /** Per source, what was taken and is not committed yet. */
-  readonly #coming = new Map<string, Waiting>();
+  readonly #coming = new Map<string, WaitingInStore>();
 
   constructor(
     take: (source: string, frames: readonly Uint8Array[]) => Promise<void>,
     wait: (durable: Promise<void>) => Promise<void>,
-    waiting: () => Readonly<Record<string, Waiting>>,
+    waiting: () => Readonly<Record<string, WaitingInStore>>,
   ) {
     this.#take = take;
     this.#wait = wait;
@@ -46,31 +46,39 @@ export class TextPosts {
         `there is no source ${JSON.stringify(source)} of type sentiment`,
       );
     const bytes = texts.reduce((sum, { text }) => sum + Buffer.byteLength(text), 0);
-    if (texts.length > bounds.maxTexts || bytes > bounds.maxBytes) {
-      const message = `more than may wait at all (maxTexts, maxBytes of ${source}); send fewer at a time`;
+    const stored = texts.reduce((sum, { text }) => sum + storedBytes(Buffer.byteLength(text)), 0);
+    if (texts.length > bounds.maxTexts || bytes > bounds.maxBytes || stored > bounds.storeBytes) {
+      const message = `more than may wait at all (maxTexts, maxBytes of ${source}, store.maxBytes of all); send fewer at a time`;
       throw new ApiError(413, "tooLarge", message);
     }
-    const waiting = this.#waiting()[source] ?? { texts: 0, bytes: 0 };
-    const coming = this.#coming.get(source) ?? { texts: 0, bytes: 0 };
+    const waiting = this.#waiting()[source] ?? nothing;
+    const coming = this.#coming.get(source) ?? nothing;
+    const all = [...Object.values(this.#waiting()), ...this.#coming.values()];
+    const storedByAll = all.reduce((sum, each) => sum + each.stored, 0);
     // What the pipeline has no room for it would discard, and the caller still has it.
     if (
       waiting.texts + coming.texts + texts.length > bounds.maxTexts ||
-      waiting.bytes + coming.bytes + bytes > bounds.maxBytes
+      waiting.bytes + coming.bytes + bytes > bounds.maxBytes ||
+      storedByAll + stored > bounds.storeBytes
     ) {
-      const message = `as many texts wait for their scores as may (maxTexts, maxBytes of ${source}); nothing was taken`;
+      const message = `as many texts wait for their scores as may (maxTexts, maxBytes of ${source}, store.maxBytes of all); nothing was taken`;
       throw new ApiError(503, "busy", message, retryAfter(60));
     }
     const frames = texts.map(({ text, device, language }) => postedText(text, device, language));
     const durable = this.#take(source, frames);
-    this.#come(source, texts.length, bytes);
+    this.#come(source, { texts: texts.length, bytes, stored });
     // Also when the caller is told to wait no longer: they are on their way.
-    const hasCome = () => this.#come(source, -texts.length, -bytes);
+    const hasCome = () => this.#come(source, { texts: -texts.length, bytes: -bytes, stored: -stored });
     durable.then(hasCome, hasCome);
     await this.#wait(durable);
   }
 
-  #come(source: string, texts: number, bytes: number): void {
-    const coming = this.#coming.get(source) ?? { texts: 0, bytes: 0 };
-    this.#coming.set(source, { texts: coming.texts + texts, bytes: coming.bytes + bytes });
+  #come(source: string, { texts, bytes, stored }: WaitingInStore): void {
+    const coming = this.#coming.get(source) ?? nothing;
+    this.#coming.set(source, {
+      texts: coming.texts + texts,
+      bytes: coming.bytes + bytes,
+      stored: coming.stored + stored,
+    });
   }
 }
