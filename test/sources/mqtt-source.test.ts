@@ -106,8 +106,16 @@ async function open(...arguments_: Parameters<typeof source>) {
   return made;
 }
 const numbers = (from: number, to: number) => Array.from({ length: to - from }, (_, i) => `${from + i}`);
-const discards = () =>
-  store.committed.flatMap((e) => (e.type === "discard" ? [`${e.reason} ${e.count} ${e.bytes}`] : []));
+/** Sums by reason, over however many commits they came in. */
+function discards(): string[] {
+  const sums = new Map<string, [count: number, bytes: number]>();
+  for (const entry of store.committed) {
+    if (entry.type !== "discard") continue;
+    const [count, bytes] = sums.get(entry.reason) ?? [0, 0];
+    sums.set(entry.reason, [count + entry.count, bytes + entry.bytes]);
+  }
+  return [...sums].map(([reason, [count, bytes]]) => `${reason} ${count} ${bytes}`);
+}
 /** Whatever was on its way has arrived once the broker is answered to something that came later. */
 const settled = () => new Promise((resolve) => setTimeout(resolve, 150));
 
