@@ -14,21 +14,14 @@ export async function within<T>(
   code: ErrorCode = "HUB_TIMEOUT",
 ): Promise<T> {
   let timer: NodeJS.Timeout | undefined;
-  let onAbort: (() => void) | undefined;
-  work.catch(() => undefined);
+  const late = new Promise<never>((_, reject) => {
+    timer = setTimeout(() => reject(new TransientError(code, `${what}: no answer within ${ms} ms`)), ms);
+  });
   try {
-    return await Promise.race([
-      work,
-      new Promise<never>((_, reject) => {
-        timer = setTimeout(() => reject(new TransientError(code, `${what}: no answer within ${ms} ms`)), ms);
-        onAbort = () => reject(signal?.reason);
-        if (signal?.aborted) onAbort();
-        signal?.addEventListener("abort", onAbort, { once: true });
-      }),
-    ]);
+    const inTime = Promise.race([work, late]);
+    return await (signal ? unlessAborted(inTime, signal) : inTime);
   } finally {
     clearTimeout(timer);
-    if (onAbort) signal?.removeEventListener("abort", onAbort);
   }
 }
 

@@ -1,6 +1,6 @@
 import type { Agent, IncomingMessage } from "node:http";
 import { messageOf, TransientError } from "../core/errors.ts";
-import { clientFor } from "../core/http.ts";
+import { clientFor, responseOf } from "../core/http.ts";
 import { isObject } from "../core/json.ts";
 import { readJsonBody } from "./json-body.ts";
 import { isRefusal, type Refusal, refuse } from "./refusal.ts";
@@ -86,16 +86,8 @@ export class ScorerConnection {
     });
     let response: IncomingMessage | undefined;
     try {
-      response = await new Promise<IncomingMessage>((resolve, reject) => {
-        request.once("response", resolve);
-        // Also what comes behind the end, which is of no interest, and must not be an unhandled event.
-        request.on("error", reject);
-        request.once("upgrade", (_, socket) => {
-          socket.destroy();
-          reject(new Error("it switches to another protocol"));
-        });
-        request.end(json);
-      });
+      request.end(json);
+      response = await responseOf(request, signal);
       return { response, body: await bodyOf(response) };
     } catch (error) {
       request.destroy();

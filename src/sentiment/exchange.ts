@@ -1,8 +1,7 @@
-import { once } from "node:events";
-import type { ClientRequest, IncomingMessage, RequestOptions } from "node:http";
+import type { ClientRequest, RequestOptions } from "node:http";
 import { within } from "../core/deadline.ts";
 import { TransientError } from "../core/errors.ts";
-import { request } from "../core/http.ts";
+import { clientFor, responseOf } from "../core/http.ts";
 
 export interface Reply {
   readonly status: number;
@@ -37,22 +36,17 @@ export async function exchange(
   timeoutMs: number,
   signal: AbortSignal,
 ): Promise<Reply> {
-  // Loaded when it is needed: most containers are a neighbour without TLS.
-  const make = url.startsWith("https:") ? process.getBuiltinModule("node:https").request : request;
-  const call = make(url, { ...options, agent: false });
-  // What comes after the deadline is of no interest, and must not be an unhandled event.
-  call.on("error", () => undefined);
+  const call = clientFor(url).request(url, { ...options, agent: false });
   try {
     call.end(body);
-    return await within(replyTo(call, body), timeoutMs, url, signal, "SENTIMENT_UNAVAILABLE");
+    return await within(replyTo(call, body, signal), timeoutMs, url, signal, "SENTIMENT_UNAVAILABLE");
   } finally {
     call.destroy();
   }
 }
 
-async function replyTo(call: ClientRequest, body: string | undefined): Promise<Reply> {
-  const [response]: IncomingMessage[] = await once(call, "response");
-  if (!response) throw new Error("no answer");
+async function replyTo(call: ClientRequest, body: string | undefined, signal: AbortSignal): Promise<Reply> {
+  const response = await responseOf(call, signal);
   const { statusCode: status = 0, headers } = response;
   const isWhole = status === 200 && body !== undefined;
   const maxBytes = isWhole ? maxBytesOf(body) : wordBytes;
