@@ -1,7 +1,6 @@
 /** Pictures of a real folder; the scores come from the test. */
 import { execFileSync } from "node:child_process";
 import {
-  appendFileSync,
   chmodSync,
   existsSync,
   mkdirSync,
@@ -16,7 +15,6 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { beforeEach, expect, onTestFinished, test } from "vitest";
-import { imageFolderSource } from "../../src/config/image-source-schema.ts";
 import type { PictureScores } from "../../src/infer/picture-scores.ts";
 import { ImageFolderSource } from "../../src/sources/image-folder-source.ts";
 import { PictureFolder } from "../../src/sources/picture-folder.ts";
@@ -24,6 +22,7 @@ import type { SourceStatus } from "../../src/sources/source.ts";
 import { ManualClock } from "../core/manual-clock.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { until } from "../support/until.ts";
+import { imageFolderConfig } from "./image-folder-config.ts";
 
 let folder: string;
 let clock: ManualClock;
@@ -32,15 +31,7 @@ beforeEach(() => {
   clock = new ManualClock();
 });
 
-const config = (more: object = {}) =>
-  imageFolderSource.parse({
-    type: "imageFolder",
-    device: "gate",
-    model: "zoo",
-    folder,
-    settleMs: 0,
-    ...more,
-  });
+const config = (more: object = {}) => imageFolderConfig(folder, more);
 const none: ReadonlySet<string> = new Set();
 const drop = (name: string, bytes: string | Uint8Array = "a picture") =>
   writeFileSync(join(folder, name), bytes);
@@ -95,26 +86,6 @@ function running(more: object = {}) {
   };
 }
 
-test("a file is whole when its size and its time stayed the same, and the oldest comes first", async () => {
-  const pictures = new PictureFolder(config({ settleMs: 1_000 }), clock);
-  drop("new.jpg");
-  drop("old.JPG");
-  utimesSync(join(folder, "old.JPG"), 1, 1);
-  drop("half.png", "half");
-  expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 1_000 });
-  await clock.advance(600);
-  appendFileSync(join(folder, "half.png"), " of it");
-  expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 400 });
-  await clock.advance(400);
-  const { whole, wholeInMs } = await pictures.look(none);
-  expect([whole.map(({ name }) => name), wholeInMs]).toEqual([["old.JPG", "new.jpg"], 600]);
-  const [old] = whole;
-  drop("old.JPG", "another one of the same name");
-  expect(old && (await pictures.read(old))).toBeUndefined();
-  if (old) await pictures.finish(old);
-  expect(names()).toContain("old.JPG");
-});
-
 test("other names, folders, pipes and links are left alone, and those that look like pictures are told", async () => {
   for (const name of ["notes.txt", ".hidden.jpg", "a.jpg.part", "jpg"]) drop(name);
   mkdirSync(join(folder, "folder.jpg"));
@@ -131,25 +102,6 @@ test("other names, folders, pipes and links are left alone, and those that look 
     [],
     [".hidden.jpg", "a.jpg.part", "folder.jpg", "jpg", "link.jpg", "loop.jpg", "notes.txt", "pipe.jpg"],
   ]);
-});
-
-test("a file that becomes a pipe or a link after it was looked at keeps nobody waiting, and is not followed", async () => {
-  const pictures = new PictureFolder(config(), clock);
-  const secret = join(folder, "secret");
-  for (const become of [
-    (path: string) => execFileSync("mkfifo", [path]),
-    (path: string) => symlinkSync(secret, path),
-  ]) {
-    drop("a.jpg");
-    renameSync(join(folder, "a.jpg"), secret);
-    drop("a.jpg");
-    for (const path of [secret, join(folder, "a.jpg")]) utimesSync(path, 1, 1);
-    const [picture] = (await pictures.look(none)).whole;
-    rmSync(join(folder, "a.jpg"));
-    become(join(folder, "a.jpg"));
-    expect(picture && (await pictures.read(picture))).toBeUndefined();
-    rmSync(join(folder, "a.jpg"));
-  }
 });
 
 test("a picture goes only when its reading is durable, and its frame tells which it was", async () => {
@@ -315,21 +267,6 @@ test("while the model fails at all pictures, they wait", async () => {
   box.answer = () => cat;
   await source.until("all are scored", () => names().length === 0);
   expect([box.frames.length, box.discards]).toEqual([40, []]);
-});
-
-test("a picture that may not be read is a discard", async (context) => {
-  if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
-  chmodSync(folder, 0o755);
-  drop("a.jpg");
-  chmodSync(join(folder, "a.jpg"), 0);
-  const pictures = new PictureFolder(config(), clock);
-  const [picture] = (await pictures.look(none)).whole;
-  process.seteuid(65_534);
-  try {
-    expect(picture && (await pictures.read(picture))).toBe("unreadable");
-  } finally {
-    process.seteuid(0);
-  }
 });
 
 test("where pictures cannot be moved to, none is scored before they can", async () => {

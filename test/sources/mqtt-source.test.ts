@@ -10,39 +10,14 @@ import { systemClock } from "../../src/core/clock.ts";
 import type { JsonObject } from "../../src/core/json.ts";
 import type { FrameDiscard } from "../../src/core/reading.ts";
 import { createServerCertificate } from "../../src/embedded-hub/certificates.ts";
-import { type JournalEntry, readBatch } from "../../src/journal/batch.ts";
 import { Intake } from "../../src/journal/intake.ts";
 import { MqttSource } from "../../src/sources/mqtt-source.ts";
 import type { SourceStatus, WaitingSink } from "../../src/sources/source.ts";
-import type { Commit } from "../../src/store/contract.ts";
 import { recordingLog } from "../core/recording-log.ts";
-import { defaults, emptyStatus } from "../journal/running-intake.ts";
+import { defaults } from "../journal/running-intake.ts";
 import { TestBroker } from "../support/test-broker.ts";
 import { until } from "../support/until.ts";
-
-/** Commits wait while it is held; what they hold is told the moment they are done. */
-class HeldStore {
-  held = false;
-  readonly committed: JournalEntry[] = [];
-  commits = 0;
-  #waiting: (() => void)[] = [];
-
-  async commit(commit: Commit) {
-    if (this.held) await new Promise<void>((resolve) => this.#waiting.push(resolve));
-    this.commits++;
-    this.committed.push(...readBatch(commit.batch.slice()));
-    return emptyStatus;
-  }
-
-  release(): void {
-    this.held = false;
-    for (const go of this.#waiting.splice(0)) go();
-  }
-
-  get frames(): string[] {
-    return this.committed.flatMap((e) => (e.type === "frame" ? [Buffer.from(e.bytes).toString()] : []));
-  }
-}
+import { HeldStore } from "./held-store.ts";
 
 let broker: TestBroker;
 let store: HeldStore;
