@@ -3,6 +3,7 @@ import { readFileSync, renameSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import type { SecretReference } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
+import { hasCode } from "../core/errors.ts";
 
 /** Where callers on the box find the token that was made for them. */
 export function tokenPath(storeFolder: string): string {
@@ -33,7 +34,7 @@ function readIfThere(path: string): string {
   try {
     return readFileSync(path, "utf8").trim();
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return "";
+    if (hasCode(error, "ENOENT")) return "";
     throw error;
   }
 }

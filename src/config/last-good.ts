@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { writeDurably } from "../core/durable-file.ts";
-import { messageOf, TransientError } from "../core/errors.ts";
+import { hasCode, messageOf, TransientError } from "../core/errors.ts";
 import { fingerprint, isObject, type JsonObject } from "../core/json.ts";
 import { version } from "../version.ts";
 import type { Move } from "./moved-hub.ts";
@@ -168,7 +168,7 @@ function load(path: string): { file: LastGoodFile; problem: string | undefined }
     }
     return { file: { starts: [] }, problem: `${path} is not what this program writes; it is ignored` };
   } catch (error) {
-    const missing = error instanceof Error && "code" in error && error.code === "ENOENT";
+    const missing = hasCode(error, "ENOENT");
     return {
       file: { starts: [] },
       problem: missing ? undefined : `${path} cannot be read: ${messageOf(error)}`,

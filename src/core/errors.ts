@@ -192,4 +192,8 @@ export class ConfigError extends HeadgateError {
   }
 }
 
+/** Whether it is one of these of the system or of Node, such as `ENOENT`. */
+export const hasCode = (error: unknown, ...codes: readonly string[]): boolean =>
+  error instanceof Error && "code" in error && codes.includes(String(error.code));
+
 export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error));

@@ -4,7 +4,7 @@ import { mkdir, open, readdir, rm, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as delay } from "node:timers/promises";
 import { renameDurably } from "../core/durable-file.ts";
-import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { hasCode, messageOf, PermanentError, TransientError } from "../core/errors.ts";
 
 /** Where a model is, and what it must be. */
 export interface ModelPlace {
@@ -57,7 +57,7 @@ export async function pruneModels(
 ): Promise<void> {
   const names = await readdir(folder).catch((error: unknown) => {
     // Nothing was fetched yet.
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return [];
+    if (hasCode(error, "ENOENT")) return [];
     throw error;
   });
   const kept = new Set(wanted.map((sha256) => `${sha256}.onnx`));

@@ -3,6 +3,7 @@ import { opendir, readFile, stat } from "node:fs/promises";
 import { join } from "node:path";
 import { BoundedFolder, type FolderBounds } from "../core/bounded-folder.ts";
 import type { Clock } from "../core/clock.ts";
+import { hasCode } from "../core/errors.ts";
 import { isObject, type JsonObject } from "../core/json.ts";
 
 /** A picture that is to be kept. */
@@ -139,7 +140,7 @@ async function unlessGone<T>(read: Promise<T>): Promise<T | undefined> {
   try {
     return await read;
   } catch (error) {
-    if (error instanceof Error && "code" in error && error.code === "ENOENT") return undefined;
+    if (hasCode(error, "ENOENT")) return undefined;
     throw error;
   }
 }

@@ -1,7 +1,7 @@
 import type { ImageFolderSourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
 import { unlessAborted } from "../core/deadline.ts";
-import { messageOf } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 import { KernelReads } from "./kernel-file.ts";
@@ -289,6 +289,5 @@ export class ImageFolderSource extends LoopSource {
 }
 
 function failure(what: string, error: unknown): SourceStatus {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return { state: code === "ENOENT" ? "absent" : "failed", reason: `${what}: ${messageOf(error)}` };
+  return { state: hasCode(error, "ENOENT") ? "absent" : "failed", reason: `${what}: ${messageOf(error)}` };
 }

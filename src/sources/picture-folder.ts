@@ -4,7 +4,7 @@ import { join } from "node:path";
 import type { ImageFolderSourceConfig } from "../config/schema.ts";
 import { BoundedFolder, stamped } from "../core/bounded-folder.ts";
 import type { Clock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import type { FrameDiscard } from "../core/reading.ts";
 
 /** A file as it was when it was looked at. */
@@ -116,8 +116,8 @@ export class PictureFolder {
         await file.close();
       }
     } catch (error) {
-      if (isOneOf(error, "ENOENT", "ELOOP", "ENXIO")) return undefined;
-      if (isOneOf(error, "EACCES", "EPERM")) return "unreadable";
+      if (hasCode(error, "ENOENT", "ELOOP", "ENXIO")) return undefined;
+      if (hasCode(error, "EACCES", "EPERM")) return "unreadable";
       throw error;
     }
   }
@@ -154,7 +154,7 @@ export class PictureFolder {
       if (!found.isFile()) return `${JSON.stringify(name)} is no plain file`;
       return { name, bytes: Number(found.size), modifiedNs: found.mtimeNs };
     } catch (error) {
-      if (isOneOf(error, "ENOENT"))
+      if (hasCode(error, "ENOENT"))
         return name.includes("\ufffd") ? `${JSON.stringify(name)} is a name that is not UTF-8` : undefined;
       return `${JSON.stringify(name)}: ${messageOf(error)}`;
     }
@@ -187,8 +187,4 @@ function isSame(
 function toldOf(odd: readonly string[], odds: number): string | undefined {
   if (odds === 0) return undefined;
   return `${odd.join("; ")}${odds > odd.length ? `, and ${odds - odd.length} more` : ""}`;
-}
-
-function isOneOf(error: unknown, ...codes: string[]): boolean {
-  return error instanceof Error && "code" in error && codes.includes(String(error.code));
 }

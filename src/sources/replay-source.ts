@@ -1,7 +1,7 @@
 import { type FileHandle, open } from "node:fs/promises";
 import type { ReplaySourceConfig } from "../config/schema.ts";
 import type { Clock } from "../core/clock.ts";
-import { messageOf } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import { expectPlainFile } from "../core/plain-file.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 import { isHeader, parseLine } from "./capture.ts";
@@ -145,6 +145,8 @@ export class ReplaySource extends LoopSource {
 }
 
 function failure(path: string, error: unknown): SourceStatus {
-  const code = error instanceof Error && "code" in error ? error.code : undefined;
-  return { state: code === "ENOENT" ? "absent" : "failed", reason: `capture ${path}: ${messageOf(error)}` };
+  return {
+    state: hasCode(error, "ENOENT") ? "absent" : "failed",
+    reason: `capture ${path}: ${messageOf(error)}`,
+  };
 }

@@ -3,7 +3,7 @@ import { lstat, unlink } from "node:fs/promises";
 import { connect, createServer, type Server, type Socket } from "node:net";
 import type { Clock } from "../core/clock.ts";
 import { aborted, within } from "../core/deadline.ts";
-import { messageOf } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import { backoffMs, type RetrySchedule } from "../core/retry.ts";
 import { LoopSource } from "./loop-source.ts";
 import { socketAddress } from "./socket-address.ts";
@@ -109,7 +109,7 @@ async function listening(server: Server, open: () => void): Promise<void> {
   await done;
 }
 
-const isInUse = (error: unknown) => error instanceof Error && "code" in error && error.code === "EADDRINUSE";
+const isInUse = (error: unknown) => hasCode(error, "EADDRINUSE");
 
 /**
  * A process that was killed leaves the file of its socket behind, and nobody could listen there again.
@@ -129,7 +129,7 @@ async function removeStale(path: string): Promise<void> {
       "SOCKET_UNAVAILABLE",
     );
   } catch (error) {
-    if (!(error instanceof Error && "code" in error && error.code === "ECONNREFUSED")) throw error;
+    if (!hasCode(error, "ECONNREFUSED")) throw error;
     await unlink(path);
     return;
   } finally {

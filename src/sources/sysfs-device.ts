@@ -1,7 +1,7 @@
 import { access, readdir, realpath } from "node:fs/promises";
 import { basename, dirname, join } from "node:path";
 import type { SysfsSourceConfig } from "../config/schema.ts";
-import { messageOf } from "../core/errors.ts";
+import { hasCode, messageOf } from "../core/errors.ts";
 import { besideRaw, longestText, sysfsFileNamed, sysfsFrameBytes } from "../drivers/sysfs-file.ts";
 import { KernelReads, readKernelFile } from "./kernel-file.ts";
 import type { PolledDevice } from "./polling-source.ts";
@@ -155,8 +155,7 @@ export async function placeOf(folder: string): Promise<string> {
 }
 
 const absent = (reason: string) => new Unavailable("SYSFS_UNAVAILABLE", "absent", reason);
-const isGone = (error: unknown) =>
-  error instanceof Error && "code" in error && ["ENOENT", "ENODEV", "ENXIO"].includes(String(error.code));
+const isGone = (error: unknown) => hasCode(error, "ENOENT", "ENODEV", "ENXIO");
 
 function unavailable(error: unknown): never {
   if (!isGone(error)) throw error;
