@@ -1,12 +1,8 @@
 /** Every driver of the catalogue in the whole daemon: the real binding, on buses of both usual speeds. */
-import { mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, describe, expect, test } from "vitest";
 import { i2cDrivers } from "../src/drivers/catalogue.ts";
-import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { optionsOf } from "./drivers/conversation.ts";
-import { RunningDaemon } from "./faults/running-daemon.ts";
+import { DaemonAtHub, tellsAll } from "./support/daemon-at-hub.ts";
 import { SimulatedBme280, SimulatedBmp280, SimulatedDs3231, SimulatedTsl2591 } from "./support/i2c/chips.ts";
 import { SimulatedBh1750, SimulatedScd41, SimulatedSht31 } from "./support/i2c/command-chips.ts";
 import { type Chip, RegisterChip, SimulatedBus } from "./support/i2c/simulated-bus.ts";
@@ -89,51 +85,21 @@ function wholeCatalogue() {
   });
 }
 
-let folder: string;
-let hub: EmbeddedHub;
+let box: DaemonAtHub;
 let bus: SimulatedBus | undefined;
-let daemon: RunningDaemon | undefined;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-i2c-drivers-"));
-  hub = await startEmbeddedHub();
+  box = await DaemonAtHub.prepare();
 });
 afterEach(async () => {
-  await daemon?.kill();
+  await box.remove();
   await bus?.stop();
-  [daemon, bus] = [undefined, undefined];
-  await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
+  bus = undefined;
 });
-
-function start(sources: object, { environment }: SimulatedBus): RunningDaemon {
-  const config = {
-    gateway: { name: "box" },
-    sources,
-    publish: { maxDelayMs: 0, readings: "all" },
-    clock: { maxHoldMs: 0 },
-    store: { path: join(folder, "store"), maxLossMs: 100 },
-    api: { state: "off" },
-    hub: { type: "edge" },
-  };
-  daemon = new RunningDaemon(folder, config, { ...hub.environment("gateway"), ...environment });
-  daemon.start();
-  return daemon;
-}
-
-interface Entry {
-  readonly kind: string;
-  readonly device: string;
-  readonly channels: Readonly<Record<string, object>>;
-}
-const readingsOf = (device: string) =>
-  hub.messages
-    .flatMap((message) => JSON.parse(message.body.toString("utf8")) as Entry[])
-    .filter((entry) => entry.device === device && entry.kind === "reading");
 
 describe.each([100_000, 400_000])("on a bus of %d Hz", (speedHz) => {
   test("every driver reads its chip, and all of its channels are at the hub", async () => {
-    bus = await new SimulatedBus(folder, speedHz).start();
+    bus = await new SimulatedBus(box.folder, speedHz).start();
     const all = wholeCatalogue();
     const sources: Record<string, object> = {};
     for (const { driver, address, chip, options = {} } of all) {
@@ -147,10 +113,10 @@ describe.each([100_000, 400_000])("on a bus of %d Hz", (speedHz) => {
         options,
       };
     }
-    const running = start(sources, bus);
+    box.start(sources, tellsAll, bus.environment);
     await until(
       "readings of all are at the hub",
-      () => all.every(({ driver }) => readingsOf(`a-${driver.name}`).length > 1),
+      () => all.every(({ driver }) => box.readingsOf(`a-${driver.name}`).length > 1),
       40_000,
     );
     for (const { driver, options, values } of all) {
@@ -165,10 +131,10 @@ describe.each([100_000, 400_000])("on a bus of %d Hz", (speedHz) => {
         );
         return [channel, { value: near, quality: "good", ...(unit === undefined ? {} : { unit }) }];
       });
-      for (const { channels } of readingsOf(`a-${driver.name}`))
+      for (const channels of box.readingsOf(`a-${driver.name}`))
         expect(channels, driver.name).toEqual(Object.fromEntries(expected));
     }
-    const status = await running.status();
+    const status = await box.status();
     for (const { driver } of all) {
       expect(status?.sources[driver.name]?.state, driver.name).toBe("open");
       expect(status?.store.books[driver.name]?.frameDiscards, driver.name).toEqual({});

@@ -1,7 +1,7 @@
 import type { IncomingMessage } from "node:http";
 import type { Config } from "../config/schema.ts";
 import { messageOf } from "../core/errors.ts";
-import { request as requestPlainly, responseOf } from "../core/http.ts";
+import { clientFor, responseOf } from "../core/http.ts";
 import type { Logger } from "../core/logger.ts";
 import type { KeptPictures } from "./kept-pictures.ts";
 
@@ -118,9 +118,7 @@ export class PictureUploads {
 async function put(url: URL, bytes: Uint8Array, type: string, signal: AbortSignal): Promise<IncomingMessage> {
   const headers = { "content-type": type, "content-length": bytes.length, "x-ms-blob-type": "BlockBlob" };
   const options = { method: "PUT", headers, signal, agent: false };
-  // Loaded when it is needed: most boxes never send a picture.
-  const request = url.protocol === "https:" ? (await import("node:https")).request : requestPlainly;
-  const response = await responseOf(request(url, options).end(bytes), signal);
+  const response = await responseOf(clientFor(url.href).request(url, options).end(bytes), signal);
   // Nobody reads what it says beyond its head.
   return response.on("error", () => undefined).resume();
 }

@@ -175,9 +175,14 @@ export class TextScoring {
       await this.#frame(text, { error: { code: "unscored", message } }, signal);
       return;
     }
-    const pauseMs = isAlone ? backoffMs(againSchedule, tries, 1) : 0;
+    const standsBackMs = isAlone ? backoffMs(againSchedule, tries, 1) : 0;
     this.#failing.delete(number);
-    this.#failing.set(number, { failures, tries: tries + 1, answered, dueMs: clock.monotonic() + pauseMs });
+    this.#failing.set(number, {
+      failures,
+      tries: tries + 1,
+      answered,
+      dueMs: clock.monotonic() + standsBackMs,
+    });
   }
 
   /** What is thrown is a bug, which these texts would find again after each restart: they fail by it, and others go on. */

@@ -1,11 +1,10 @@
 import { createHash } from "node:crypto";
 import type { IncomingMessage } from "node:http";
-import { get as getSecurely } from "node:https";
 import { imageFrameBytes } from "../config/image-source-schema.ts";
 import type { ImageUrlSourceConfig } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
 import { messageOf } from "../core/errors.ts";
-import { get, responseOf } from "../core/http.ts";
+import { clientFor, responseOf } from "../core/http.ts";
 import { readPlainFile } from "../core/plain-file.ts";
 import { type PicturePlace, PictureScoring, pictureFrame } from "./picture-scoring.ts";
 import type { PolledDevice } from "./polling-source.ts";
@@ -124,6 +123,6 @@ export class ImageUrlDevice implements PolledDevice {
   async #response(signal: AbortSignal): Promise<IncomingMessage> {
     const { url } = this.#config;
     const options = { ...this.#options, signal, agent: false };
-    return await responseOf(url.startsWith("https:") ? getSecurely(url, options) : get(url, options), signal);
+    return await responseOf(clientFor(url).request(url, options).end(), signal);
   }
 }
