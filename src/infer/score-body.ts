@@ -30,10 +30,13 @@ export function readScoreBody(body: Uint8Array, form: ScoreForm): Floats | Refus
   return floats;
 }
 
-/** Infinity and NaN times 0 are NaN, and stay so in a sum: one look at the end instead of one at each. */
+/**
+ * Infinity and NaN times 0 are NaN, and stay so in a sum: one look at the end instead of one at each. By index, because
+ * iterating an image takes ten times as long.
+ */
 function areFinite(data: Float32Array): boolean {
   let sum = 0;
-  for (const value of data) sum += value * 0;
+  for (let i = 0; i < data.length; i++) sum += (data[i] ?? 0) * 0;
   return sum === 0;
 }
 
