@@ -6,6 +6,7 @@ import { createServer } from "node:http";
 import { InferenceSession, Tensor } from "onnxruntime-node";
 
 const [file = "", threads = "1"] = process.argv.slice(2);
+process.env.ORT_DISABLE_TELEMETRY = "1";
 const session = await InferenceSession.create(file, { intraOpNumThreads: Number(threads) });
 const shape = [1, 3, 224, 224];
 const mean = [0.485, 0.456, 0.406];

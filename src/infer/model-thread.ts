@@ -77,6 +77,9 @@ export class ModelThread {
     this.#first = new Promise((resolve) => {
       this.#onFirst = resolve;
     });
+    // ONNX Runtime from 1.29 on keeps a device's number and tells Microsoft what it runs (microsoft/onnxruntime pull
+    // request 27379). Native code sees what this thread sets, and not what a worker does.
+    process.env.ORT_DISABLE_TELEMETRY = "1";
     const file = import.meta.url.endsWith(".ts") ? "./model-thread-entry.ts" : "./model-thread-entry.js";
     this.#worker = new Worker(new URL(file, import.meta.url), { name: "model", workerData: options });
     this.#worker.on("message", (message: FromThread) => {
