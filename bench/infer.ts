@@ -17,7 +17,8 @@ import { normalise, planesOf } from "../src/infer/normalisation.ts";
 import { scanNumbers } from "../src/infer/number-scanner.ts";
 import { Children } from "../test/faults/soak/children.ts";
 import { figuresOf } from "../test/faults/soak/process-figures.ts";
-import { randomFrom } from "../test/support/random.ts";
+import { sleep } from "../test/faults/time.ts";
+import { randomFrom, shuffled } from "../test/support/random.ts";
 import { type Call, send, sensorP99, throughput, timed } from "./infer/clients.ts";
 import { startBare, startGateway } from "./infer/scorers.ts";
 import { resNet } from "./onnx/resnet.ts";
@@ -66,6 +67,8 @@ function picture(wide: number, high: number): Uint8Array {
 }
 
 const size = 224;
+/** Short ones, often in turn: the machine's own speed changes within seconds. */
+const sliceMs = (seconds * 1_000) / 3;
 const mean = [0.485, 0.456, 0.406];
 const deviation = [0.229, 0.224, 0.225];
 const pixels = picture(size, size);
@@ -108,7 +111,11 @@ function measureParsing(): void {
   tell({ name: "JSON.parse of the same body, over that", value: ratio, unit: "×", atLeast: 1.5 });
 }
 
-async function measureRequests(model: string, url: string, bareUrl: string): Promise<void> {
+type Way = "bare" | "json" | "bareJson" | "binary" | "bareBinary" | "bareImage" | "image";
+type Times = Readonly<Record<Way, readonly number[]>>;
+
+/** How long single requests take, and bare calls of the runtime, in ms by round. */
+async function requestTimes(model: string, url: string, bareUrl: string, count: number): Promise<Times> {
   const session = await InferenceSession.create(model, { intraOpNumThreads: threads });
   const shape = [1, 3, size, size];
   const normalised = (data: Float32Array) =>
@@ -128,7 +135,7 @@ async function measureRequests(model: string, url: string, bareUrl: string): Pro
     return await run(new Tensor("float32", normalised(found), shape));
   };
   const agent = new Agent({ keepAlive: true });
-  const ways = {
+  const ways: Record<Way, () => Promise<unknown>> = {
     bare: () => run(tensor),
     json: () => send(agent, url, json),
     bareJson: () => send(agent, bareUrl, json),
@@ -137,29 +144,27 @@ async function measureRequests(model: string, url: string, bareUrl: string): Pro
     bareImage: bareClassify,
     image: () => send(agent, url, image),
   };
-  const order = Object.keys(ways) as (keyof typeof ways)[];
-  const times: Record<keyof typeof ways, number[]> = {
-    bare: [],
-    json: [],
-    bareJson: [],
-    binary: [],
-    bareBinary: [],
-    bareImage: [],
-    image: [],
-  };
-  // A single request is short, so that noise is large beside what is asked: five times the rounds. The first warm up.
-  for (let round = -2; round < 5 * rounds; round++) {
-    // Each begins as often as each other: what follows what has its own cost.
-    order.push(order.shift() as keyof typeof ways);
-    for (const way of order) {
+  const names = Object.keys(ways) as Way[];
+  const times = Object.fromEntries(names.map((way) => [way, [] as number[]])) as Record<Way, number[]>;
+  const random = randomFrom(2);
+  // The first warm up.
+  for (let round = -2; round < count; round++) {
+    // By chance, and after a rest: garbage that one leaves behind is collected beside what comes next.
+    for (const way of shuffled(names, random)) {
+      await sleep(50);
       const ms = await timed(ways[way]);
       if (round >= 0) times[way].push(ms);
     }
   }
   agent.destroy();
   await session.release();
-  const ratio = (a: keyof typeof ways, b: keyof typeof ways) =>
-    median(times[a].map((ms, i) => ms / (times[b][i] ?? Number.NaN)));
+  return times;
+}
+
+async function measureRequests(model: string, url: string, bareUrl: string): Promise<void> {
+  // A single request is short, so that noise is large beside what is asked: five times the rounds.
+  const times = await requestTimes(model, url, bareUrl, 5 * rounds);
+  const ratio = (a: Way, b: Way) => median(times[a].map((ms, i) => ms / (times[b][i] ?? Number.NaN)));
   tell({ name: "a bare run", value: median(times.bare), unit: "ms" });
   tell({ name: "/score with JSON, over that", value: ratio("json", "bare"), unit: "×", atMost: 1.25 });
   tell({ name: "/score with bytes, over that", value: ratio("binary", "bare"), unit: "×", atMost: 1.03 });
@@ -174,13 +179,33 @@ async function measureRequests(model: string, url: string, bareUrl: string): Pro
   });
 }
 
+/** What a request takes beside the run: of a model so small that the machine's noise in its run does not hide it. */
+async function measureOverhead(): Promise<void> {
+  const small = join(folder, "small.onnx");
+  writeModel(small, resNet({ width: 4, seed: 1 }));
+  const gateway = await startGateway(join(folder, "small"), { file: small, threads }, children);
+  const bare = await startBare(small, threads, children);
+  const times = await requestTimes(small, gateway.url, bare.url, 10 * rounds);
+  await Promise.all([gateway.stop(), bare.stop()]);
+  const more = (a: Way, b: Way) => median(times[a].map((ms, i) => ms - (times[b][i] ?? Number.NaN)));
+  tell({ name: "what /score with JSON takes beside the run", value: more("json", "bare"), unit: "ms" });
+  tell({ name: "  of a bare HTTP server", value: more("bareJson", "bare"), unit: "ms" });
+  tell({ name: "what /score with bytes takes beside the run", value: more("binary", "bare"), unit: "ms" });
+  tell({ name: "  of a bare HTTP server", value: more("bareBinary", "bare"), unit: "ms" });
+  tell({
+    name: "what /classify takes beside decoding and run",
+    value: more("image", "bareImage"),
+    unit: "ms",
+  });
+}
+
 async function measureThroughput(bare: string, gateway: string): Promise<void> {
   for (const clients of [1, 4, 16]) {
     const ratios: number[] = [];
     const rates: number[] = [];
-    for (let round = 0; round < Math.max(1, Math.floor(rounds / 3)); round++) {
-      const of = await throughput(bare, json, clients, seconds * 1_000);
-      const our = await throughput(gateway, json, clients, seconds * 1_000);
+    for (let round = 0; round < rounds; round++) {
+      const of = await throughput(bare, json, clients, sliceMs);
+      const our = await throughput(gateway, json, clients, sliceMs);
       rates.push(our);
       ratios.push(our / of);
     }
@@ -194,9 +219,9 @@ async function measureThroughput(bare: string, gateway: string): Promise<void> {
 async function measureBatching(plain: string, batching: string): Promise<void> {
   for (const clients of [4, 16]) {
     const ratios: number[] = [];
-    for (let round = 0; round < Math.max(1, Math.floor(rounds / 3)); round++) {
-      const alone = await throughput(plain, binary, clients, seconds * 1_000);
-      ratios.push((await throughput(batching, binary, clients, seconds * 1_000)) / alone);
+    for (let round = 0; round < rounds; round++) {
+      const alone = await throughput(plain, binary, clients, sliceMs);
+      ratios.push((await throughput(batching, binary, clients, sliceMs)) / alone);
     }
     const name = `requests/s with maxBatch 8 over those without, ${clients} clients`;
     tell({ name, value: median(ratios), unit: "×" });
@@ -217,9 +242,11 @@ async function measureSensors(url: string): Promise<void> {
   });
 }
 
+process.env.ORT_DISABLE_TELEMETRY = "1";
 const model = join(folder, "model.onnx");
 writeModel(model, resNet({ width, seed: 1 }));
 measureParsing();
+await measureOverhead();
 const empty = await startGateway(join(folder, "empty"), undefined, children);
 const emptyMb = figuresOf(empty.pid).rssBytes / 1e6;
 await empty.stop();
