@@ -1,6 +1,6 @@
 import { checkConfig } from "../config/check.ts";
 import { layersBelowTwin } from "../config/configuration.ts";
-import type { Config } from "../config/schema.ts";
+import type { Config, SecretReference } from "../config/schema.ts";
 import { resolveSecret } from "../config/secrets.ts";
 import { ConfigError, type Problem } from "../core/errors.ts";
 import { exitCode } from "./exit-code.ts";
@@ -36,24 +36,43 @@ function examine(file: string | undefined, environment: NodeJS.ProcessEnv): Exam
   }
 }
 
-function unreadableSecrets(
-  { hub, api, models, sentiment }: Config,
-  environment: NodeJS.ProcessEnv,
-): Problem[] {
-  try {
-    if (hub.type === "iothub") resolveSecret(hub.connectionString, "hub.connectionString", environment);
-    if (hub.type === "mqtt" && hub.password) resolveSecret(hub.password, "hub.password", environment);
-    if (api.state === "on" && api.token) resolveSecret(api.token, "api.token", environment);
-    for (const [name, { state, remote }] of Object.entries(models))
-      if (state === "on" && remote?.token)
-        resolveSecret(remote.token, `models.${name}.remote.token`, environment);
-    if (sentiment.state === "on" && sentiment.url !== undefined && sentiment.key)
-      resolveSecret(sentiment.key, "sentiment.key", environment);
-    return [];
-  } catch (error) {
-    if (!(error instanceof ConfigError)) throw error;
-    return [...error.problems];
-  }
+function unreadableSecrets(config: Config, environment: NodeJS.ProcessEnv): Problem[] {
+  return secretsOf(config).flatMap(([path, reference]) => {
+    try {
+      if (reference) resolveSecret(reference, path, environment);
+      return [];
+    } catch (error) {
+      if (!(error instanceof ConfigError)) throw error;
+      return error.problems;
+    }
+  });
+}
+
+/** What is read of each when it is used, by path. */
+function secretsOf({
+  hub,
+  api,
+  sources,
+  models,
+  sentiment,
+}: Config): (readonly [string, SecretReference | undefined])[] {
+  return [
+    ["hub.connectionString", hub.type === "iothub" ? hub.connectionString : undefined],
+    ["hub.password", hub.type === "mqtt" ? hub.password : undefined],
+    ["api.token", api.state === "on" ? api.token : undefined],
+    ...Object.entries(sources).map(
+      ([name, source]) =>
+        [
+          `sources.${name}.password`,
+          source.state === "on" && "password" in source ? source.password : undefined,
+        ] as const,
+    ),
+    ...Object.entries(models).map(
+      ([name, { state, remote }]) =>
+        [`models.${name}.remote.token`, state === "on" ? remote?.token : undefined] as const,
+    ),
+    ["sentiment.key", sentiment.state === "on" && sentiment.url !== undefined ? sentiment.key : undefined],
+  ];
 }
 
 /** The last good configuration lies beside the store; a broken file cannot say where that is. */

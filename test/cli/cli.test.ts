@@ -138,16 +138,35 @@ test("a secret that is missing is found by check, and never shown by it", async 
   });
   const missing = await run(["check", path]);
   expect(missing).toMatchObject({ code: 78, out: expect.stringContaining("hub.connectionString") });
-  const api = file("api.json", { hub: { type: "edge" }, api: { token: { file: join(folder, "none") } } });
-  expect(await run(["check", api])).toMatchObject({ code: 78, out: expect.stringContaining("api.token") });
-  const sentiment = file("sentiment-secret.json", {
+  const none = { file: join(folder, "none") };
+  const mqtt = {
+    type: "mqtt",
+    url: "mqtt://127.0.0.1",
+    username: "u",
+    password: none,
+    topic: "a",
+    decode: { format: "json" },
+    device: { topicLevel: 0 },
+  };
+  const several = file("secrets.json", {
+    sources: {
+      broker: mqtt,
+      off: { ...mqtt, state: "off" },
+    },
     hub: { type: "edge" },
+    api: { token: none },
+    models: { away: { remote: { url: "http://scorer:8000", protocol: "score", token: none } } },
     sentiment: { url: "http://sentiment:5000", key: { env: "NO_SUCH_KEY" } },
   });
-  expect(await run(["check", sentiment])).toMatchObject({
-    code: 78,
-    out: expect.stringContaining("sentiment.key"),
-  });
+  const { out, code } = await run(["check", several, "--json"]);
+  expect(code).toBe(78);
+  const paths = (JSON.parse(out) as { problems: { path: string }[] }).problems.map(({ path }) => path);
+  expect(paths).toEqual([
+    "api.token",
+    "sources.broker.password",
+    "models.away.remote.token",
+    "sentiment.key",
+  ]);
   const there = await run(["check", path, "--json"], {
     HEADGATE_TEST_CONNECTION: "HostName=x;SharedAccessKey=abc",
   });
