@@ -90,9 +90,10 @@ function collectKinds(kinds: readonly Kind[], path: string, rows: string[]): voi
 
 const allTags = (tags: Kind["tags"]) => `[${tags.map(([key, value]) => `${key}=${value}`).join(",")}]`;
 
-/** Nothing when it is all of them; `[type=serial,mqtt]` for whole families; each by itself otherwise. */
+/** Nothing when it is all of them or they have no names; `[type=serial,mqtt]` for whole families; each by itself otherwise. */
 function labelOf(some: readonly Kind[], all: readonly Kind[]): string {
-  if (some.length === all.length) return "";
+  // Kinds without a name differ by the members themselves.
+  if (some.length === all.length || some.every(({ tags }) => tags.length === 0)) return "";
   const family = ({ tags }: Kind) => tags[0]?.[1];
   const isWhole = (kind: Kind) =>
     all.filter((other) => family(other) === family(kind)).every((other) => some.includes(other));
