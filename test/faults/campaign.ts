@@ -16,6 +16,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { randomFrom } from "../support/random.ts";
+import stripSources, { nodeOptions } from "../support/strip-sources.ts";
 import { damage } from "./damage.ts";
 import { decoders } from "./decoders/decoders.ts";
 import { kills } from "./kills/kills.ts";
@@ -116,6 +117,11 @@ async function main(): Promise<number> {
   if (values.planted) {
     say(`seed ${seed}`);
     return (await runPlanted(seed, say)) ? 0 : 1;
+  }
+  if (values.short) {
+    // Most of what a start costs; long campaigns start as anybody does.
+    stripSources();
+    process.env.NODE_OPTIONS = nodeOptions;
   }
   const chosen = parts.filter(({ name }) => values.only?.includes(name) ?? true);
   const unknown = values.only?.find((name) => !parts.some((part) => part.name === name));

@@ -1,0 +1,34 @@
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  statSync,
+  writeFileSync,
+} from "node:fs";
+import { stripTypeScriptTypes } from "node:module";
+import { join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { strippedFile, strippedFolder } from "./stripped-file.js";
+
+const project = fileURLToPath(new URL("../..", import.meta.url));
+
+/** What processes that are started from here take, so that they load stripped sources. */
+export const nodeOptions = `--import=${new URL("./stripped-preload.js", import.meta.url).href}`;
+
+/** Takes the types out of the sources that changed since the last time. */
+export default function stripSources(): void {
+  mkdirSync(strippedFolder, { recursive: true });
+  for (const folder of ["src", "test"].map((name) => join(project, name))) {
+    for (const name of readdirSync(folder, { recursive: true, encoding: "utf8" })) {
+      if (!name.endsWith(".ts") || /\.(d|test)\.ts$/.test(name)) continue;
+      const file = join(folder, name);
+      const stripped = strippedFile(file, statSync(file));
+      if (existsSync(stripped)) continue;
+      // A process that loads it meanwhile finds all of it or nothing.
+      writeFileSync(`${stripped}.${process.pid}`, stripTypeScriptTypes(readFileSync(file, "utf8")));
+      renameSync(`${stripped}.${process.pid}`, stripped);
+    }
+  }
+}
