@@ -26,9 +26,7 @@ const liveRate = 1_000;
 const fillRate = 20_000;
 
 interface Entry {
-  readonly kind: string;
   readonly time: string;
-  readonly backfill?: true;
 }
 
 /** The hub is away until so many readings wait; then it comes back, while a thousand a second go on coming in. */
@@ -63,6 +61,8 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
     // What is older than this is backlog (`publish.backfill.afterMs`).
     await sleep(31_000);
   }
+  // What came in before is the backlog, also the few messages that were composed before they grew old.
+  const returnMs = Date.now();
   const hubFolder = join(folder, "hub");
   mkdirSync(hubFolder);
   const hubBroker = await startMosquitto(hubFolder, children, hubPort);
@@ -74,11 +74,12 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   hub.on("message", (_topic, payload) => {
     const wallMs = Date.now();
     firstMs ??= monotonicMs();
-    for (const { backfill, time } of JSON.parse(payload.toString("utf8")) as Entry[]) {
-      if (backfill) {
+    for (const { time } of JSON.parse(payload.toString("utf8")) as Entry[]) {
+      const receivedMs = Date.parse(time);
+      if (receivedMs < returnMs) {
         drained++;
         lastMs = monotonicMs();
-      } else live.push(wallMs - Date.parse(time));
+      } else live.push(wallMs - receivedMs);
     }
   });
   await hub.subscribeAsync(`${outPrefix}/#`, { qos: 1 });
