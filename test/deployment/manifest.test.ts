@@ -5,6 +5,7 @@ import { configSchema, localSections } from "../../src/config/schema.ts";
 import { checkDeployment } from "../../src/deployment/check.ts";
 import { createOptionsPieces, generateDeployment } from "../../src/deployment/manifest.ts";
 import { matchRoutes, parseRoute, type RouteDefinition } from "../../src/embedded-hub/routes.ts";
+import { headersOf } from "../../src/outbox/message-body.ts";
 import {
   environment,
   generate,
@@ -192,25 +193,30 @@ describe("the template", () => {
     for (const section of localSections) expect(desired).not.toHaveProperty(section);
   });
 
-  it("sends both outputs upstream, alarms first", () => {
+  it("sends what the gateway publishes upstream, alarms first", () => {
     const definitions = manifest.modulesContent.$edgeHub["properties.desired"].routes as Record<
       string,
       RouteDefinition
     >;
     const routes = Object.entries(definitions).map(([name, definition]) => parseRoute(name, definition));
-    const sent = (output: string) =>
+    const sent = (output: string, properties: Record<string, string> = {}) =>
       matchRoutes(routes, {
         kind: "telemetry",
         message: {
           deviceId: "box",
           moduleId: "gateway",
           output,
-          properties: {},
+          properties,
           systemProperties: {},
         } as Loose,
       });
-    expect(sent("alarms")).toMatchObject([{ endpoint: { kind: "upstream" }, priority: 0 }]);
-    expect(sent(desired.publish.output)).toMatchObject([{ endpoint: { kind: "upstream" }, priority: 5 }]);
+    const { output } = desired.publish;
+    const propertiesOf = (of: "alarm" | "live" | "backfill") =>
+      headersOf({ class: of, format: "array" }, false).properties;
+    const upstream = { endpoint: { kind: "upstream" } };
+    expect(sent(output, propertiesOf("alarm"))).toMatchObject([{ ...upstream, priority: 0 }]);
+    for (const of of ["live", "backfill"] as const)
+      expect(sent(output, propertiesOf(of))).toMatchObject([{ ...upstream, priority: 5 }]);
     expect(sent("other")).toEqual([]);
   });
 
