@@ -2,8 +2,10 @@ import type { IncomingMessage } from "node:http";
 
 type Headers = Readonly<Record<string, string>>;
 
+/** Where the JSON of a V2 message ends, and binary tensors begin. */
+const tensorsHeader = "inference-header-content-length";
 /** What a page may send along: the token, what the body is, the key of a request, and what a binary tensor is. */
-const allowedHeaders = "authorization, content-type, idempotency-key, tensor-shape, tensor-type";
+const allowedHeaders = `authorization, content-type, idempotency-key, tensor-shape, tensor-type, ${tensorsHeader}`;
 /** How long a browser need not ask again; Chromium's limit is 7,200 s. */
 const maxAgeS = "600";
 
@@ -27,7 +29,7 @@ export class Cors {
     return {
       ...vary,
       "access-control-allow-origin": origin,
-      "access-control-expose-headers": "retry-after",
+      "access-control-expose-headers": `retry-after, ${tensorsHeader}`,
     };
   }
 

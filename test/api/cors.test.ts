@@ -33,7 +33,7 @@ test("a page that is named may ask without the token, and call with it", async (
   expect(asked.header("access-control-allow-origin")).toBe(page);
   expect(asked.header("access-control-allow-methods")).toBe("POST");
   expect(asked.header("access-control-allow-headers")).toBe(
-    "authorization, content-type, idempotency-key, tensor-shape, tensor-type",
+    "authorization, content-type, idempotency-key, tensor-shape, tensor-type, inference-header-content-length",
   );
   expect(asked.header("vary")).toBe("origin");
   expect(asked.header("access-control-allow-private-network")).toBeNull();
@@ -42,6 +42,9 @@ test("a page that is named may ask without the token, and call with it", async (
   const stored = await post(reading(), { origin: page });
   expect(stored.status).toBe(200);
   expect(stored.headers.get("access-control-allow-origin")).toBe(page);
+  expect(stored.headers.get("access-control-expose-headers")).toBe(
+    "retry-after, inference-header-content-length",
+  );
   expect(ingested()).toBe(1);
   // Or the page could not read why.
   const refused = await get("/api/status", { origin: page, authorization: "Bearer wrong" });
