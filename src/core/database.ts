@@ -119,6 +119,24 @@ export function isDiskFull(error: unknown): boolean {
   return code === "SQLITE_FULL" || code === "ENOSPC" || (cause instanceof Error && isDiskFull(cause));
 }
 
+/**
+ * Merges the write-ahead log into the file when `bytes` of it wait for that. It takes two syncs, which the commit that
+ * would merge them by itself (`boundLog`) had to wait for.
+ */
+export function mergeLog(database: Database, bytes: number): void {
+  const { log, checkpointed } = checkpoint(database, "NOOP");
+  if ((log - checkpointed) * figure(database, "page_size") >= bytes) checkpoint(database, "PASSIVE");
+}
+
+/** Pages of the log, and how many of them are merged (https://www.sqlite.org/pragma.html#pragma_wal_checkpoint). */
+function checkpoint(
+  database: Database,
+  mode: "NOOP" | "PASSIVE",
+): { readonly log: number; readonly checkpointed: number } {
+  const [row] = database.pragma(`wal_checkpoint(${mode})`) as { log: number; checkpointed: number }[];
+  return row ?? { log: 0, checkpointed: 0 };
+}
+
 /** Merges the write-ahead log into the file, so that it is written over from its beginning and need not grow. */
 export function restartLog(database: Database): void {
   database.pragma("wal_checkpoint(RESTART)");

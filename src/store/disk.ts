@@ -1,20 +1,29 @@
 import { mkdirSync } from "node:fs";
 import { join } from "node:path";
-import { boundLog, type Database, openDatabase, type Statement, storeError } from "../core/database.ts";
+import {
+  boundLog,
+  type Database,
+  mergeLog,
+  openDatabase,
+  type Statement,
+  storeError,
+} from "../core/database.ts";
 import { messageOf, TransientError } from "../core/errors.ts";
 import { Journal, pack, unpack } from "../journal/journal.ts";
 import { DeadLetters } from "../outbox/dead-letters.ts";
 import type { PipelineSnapshot } from "../pipeline-contract.ts";
 import { LedgerCopy } from "./ledger-copy.ts";
 import { Reserve } from "./reserve.ts";
-import { logBytes, reserveBytes } from "./room.ts";
+import { logBytes, mergedLogBytes, reserveBytes } from "./room.ts";
 import { prepareSchema, refuseNewer } from "./schema.ts";
 import { type State, StateRow } from "./state.ts";
 import { Suspects } from "./suspects.ts";
 import { Texts } from "./texts.ts";
 import { Witness } from "./witness.ts";
 
-/** The books are copied with each snapshot, and where those are rare, this often. */
+/** The books are copied with a snapshot, no more often than this, */
+const copySpacingMs = 60_000;
+/** and where those are rare, this often. */
 const copyEveryMs = 600_000;
 
 /** The store's open file, table by table, and the small files beside it. */
@@ -32,6 +41,8 @@ export class Disk {
   readonly reserve: Reserve;
   /** Monotonic. */
   #copiedMs: number | undefined;
+  #isCopyDue = false;
+  #mergedLogBytes = 0;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
 
@@ -65,15 +76,32 @@ export class Disk {
   }
 
   bound(maxBytes: number): void {
+    this.#mergedLogBytes = mergedLogBytes(maxBytes);
     boundLog(this.database, logBytes(maxBytes));
   }
 
-  /** Behind a commit, beside the file: how far it came, and now and then the books. */
-  noteCommit(state: State, monotonicMs: number, isCopyDue: boolean): void {
+  /** Behind a commit, beside the file: how far it came, and with the last one the books. */
+  noteCommit(
+    state: State,
+    monotonicMs: number,
+    { hasSnapshot, isLast }: { readonly hasSnapshot: boolean; readonly isLast: boolean },
+  ): void {
     this.witness.write(this.storeId, state.position);
     const age = Math.abs(monotonicMs - (this.#copiedMs ?? Number.POSITIVE_INFINITY));
-    if (age < copyEveryMs && !isCopyDue) return;
-    this.#copiedMs = monotonicMs;
+    this.#isCopyDue ||= age >= copyEveryMs || (hasSnapshot && age >= copySpacingMs) || isLast;
+    if (this.#isCopyDue) this.#copiedMs = monotonicMs;
+    if (isLast) this.#copyBooks(state);
+  }
+
+  /** What takes syncs of its own: a commit that did it would keep its callers waiting for them. */
+  tidy(state: State): void {
+    this.#copyBooks(state);
+    mergeLog(this.database, this.#mergedLogBytes);
+  }
+
+  #copyBooks(state: State): void {
+    if (!this.#isCopyDue) return;
+    this.#isCopyDue = false;
     this.copy.write(state);
     this.reserve.keep();
   }

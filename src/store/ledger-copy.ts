@@ -5,7 +5,7 @@ import { writeDurably } from "../core/durable-file.ts";
 import { isObject } from "../core/json.ts";
 import { parseState, type State } from "./state.ts";
 
-/** A second file for the state, written with each snapshot: when the store's own copy is damaged, something knows. */
+/** A second file for the state, written behind snapshots: when the store's own copy is damaged, something knows. */
 export class LedgerCopy {
   readonly #path: string;
 
@@ -18,7 +18,7 @@ export class LedgerCopy {
     return existsSync(this.#path);
   }
 
-  /** A disk that does not take it costs the copy's freshness and nothing else: the next snapshot writes it again. */
+  /** A disk that does not take it costs the copy's freshness and nothing else: a later snapshot writes it again. */
   write(state: State): string | undefined {
     const text = JSON.stringify(state);
     try {

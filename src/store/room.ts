@@ -15,6 +15,8 @@ export interface Retention {
 
 /** Of `maxBytes`, what the write-ahead log may take beside the database. */
 export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
+/** How full the log is when it is merged, before a commit has to. */
+export const mergedLogBytes = (maxBytes: number): number => (logBytes(maxBytes) * 7) / 8;
 /** What makes room may take this much beyond the bound. */
 const reliefBytes = (maxBytes: number): number => Math.min(1_048_576, maxBytes / 16);
 /** What the reserve takes: room for the log to be merged into a file that has to grow by it, and for an eviction. */
@@ -24,6 +26,9 @@ export const reserveBytes = (maxBytes: number): number =>
 const freedPart = 0.05;
 /** And no more than this, because all of it goes through the log in one transaction. */
 const freedBytes = 4_194_304;
+
+/** A batch brings forth entries, and rewrites some pages whatever its size. */
+export const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 
 export interface RoomContext {
   readonly database: Database;

@@ -81,6 +81,15 @@ export class StoreKeeper {
     return this.#use((store) => store.commit(commit));
   }
 
+  /** Behind commits; what does not succeed is done behind one of the next. */
+  tidy(): void {
+    try {
+      this.#store?.tidy();
+    } catch {
+      // A disk that is full or gone tells the commit that meets it.
+    }
+  }
+
   /** As of the last commit; undefined while no store is open. */
   get status(): StoreStatus | undefined {
     return this.#store?.isBroken ? undefined : this.#store?.status();

@@ -27,6 +27,7 @@ port.on("message", (request: RequestMessage) => {
     }
   }
   port.postMessage(reply, transfer);
+  if (request.name === "commit") store?.tidy();
 });
 
 function serve(request: RequestMessage) {

@@ -18,14 +18,11 @@ import { Disk } from "./disk.ts";
 import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
-import { logBytes, makeRoom } from "./room.ts";
+import { logBytes, makeRoom, neededBytes } from "./room.ts";
 import { isRelief, lossOf, withoutTexts } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
-
-/** A batch brings forth entries, and rewrites some pages whatever its size. */
-const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 
 /** A commit, or a part of one: without `compose` no message is made. */
 type Transaction = Omit<Commit, "compose"> & { readonly compose?: ComposeSettings };
@@ -119,9 +116,14 @@ export class Store {
     // Whatever fails from here on must not make the caller repeat what is committed.
     const { state, sinceSnapshot, pipeline } = this.#memory;
     const hasSnapshot = sinceSnapshot === 0 && commit.batch.length > 0;
-    this.#disk.noteCommit(state, commit.monotonicMs, commit.last === true || hasSnapshot);
+    this.#disk.noteCommit(state, commit.monotonicMs, { hasSnapshot, isLast: commit.last === true });
     const alarms = this.#memory.outbox.messagesFrom("alarm", nextMessage);
     return { ...this.status(), alarms, ...this.#told, feeds: pipeline.feeds.takeNews() };
+  }
+
+  /** What is due behind commits, and nobody has to wait for. */
+  tidy(): void {
+    this.#disk.tidy(this.#memory.state);
   }
 
   /** The next message to be sent. @throws PermanentError STORE_CORRUPT */

@@ -1,0 +1,65 @@
+/** What takes syncs beside those of a commit is done behind it, and not in it. */
+import { existsSync, rmSync, statSync } from "node:fs";
+import { join } from "node:path";
+import { expect, test } from "vitest";
+import { LedgerCopy } from "../../src/store/ledger-copy.ts";
+import { type Store, storeFile } from "../../src/store/store.ts";
+import { temporaryFolder } from "../core/temporary-folder.ts";
+import { commitOf, configuration, openStore, reading, t0 } from "./stores.ts";
+
+const file = (folder: string) => join(folder, `${storeFile}.ledger`);
+const position = (folder: string) => new LedgerCopy(folder, storeFile).read()?.position;
+
+/** One reading, which is enough for a snapshot, at so many seconds. */
+function commit(store: Store, second: number, more: { readonly last?: boolean } = {}): void {
+  const [first, at] = [second === 0 ? [configuration(0)] : [], second * 1_000];
+  const commit = commitOf([...first, reading(at, { v: second })], t0 + at, more);
+  store.commit({ ...commit, monotonicMs: at });
+}
+
+test("the books are copied behind a commit, with a snapshot, no more often than once a minute", () => {
+  const folder = temporaryFolder();
+  const { store } = openStore(folder, { snapshotEvery: 1 });
+  commit(store, 0);
+  expect(existsSync(file(folder))).toBe(false);
+  store.tidy();
+  expect(position(folder)).toBe(1);
+  for (const second of [1, 59]) {
+    commit(store, second);
+    store.tidy();
+    expect(position(folder)).toBe(1);
+  }
+  commit(store, 60);
+  store.tidy();
+  expect(position(folder)).toBe(4);
+});
+
+test("where snapshots are rare the books are copied every ten minutes, and with the last commit at once", () => {
+  const folder = temporaryFolder();
+  const { store } = openStore(folder, { snapshotEvery: 1_000_000 });
+  for (const second of [0, 599, 600]) {
+    commit(store, second);
+    store.tidy();
+  }
+  expect(position(folder)).toBe(3);
+  rmSync(file(folder));
+  commit(store, 601, { last: true });
+  expect(position(folder)).toBe(4);
+});
+
+test("the write-ahead log is merged behind commits before it reaches its bound, and begins anew", () => {
+  const folder = temporaryFolder();
+  const maxBytes = 8_388_608;
+  const { store } = openStore(folder, { maxBytes, snapshotEvery: 1_000_000 });
+  const log = () => statSync(join(folder, `${storeFile}-wal`)).size;
+  const sizes: number[] = [];
+  for (let second = 0; second < 400; second++) {
+    commit(store, second);
+    store.tidy();
+    sizes.push(log());
+  }
+  // It stands where it was merged: what is written from its beginning does not make it longer.
+  expect(sizes.at(-1)).toBeLessThan(maxBytes / 8);
+  expect(sizes.at(-1)).toBe(sizes[300]);
+  expect(Math.max(...sizes)).toBeGreaterThan((maxBytes / 8) * 0.8);
+});
