@@ -55,26 +55,26 @@ export class Reduction {
 
   /**
    * Merges the oldest entries of a source that were not merged before, until `bytes` are freed: all of it goes through
-   * the log in one transaction. Returns the bytes that this freed; 0 when there is nothing left to merge.
+   * the log in one transaction. Looks at no more than `thinnedRows` of a lane, whether there is something to merge among
+   * them or not: raw readings are never merged, and a full store of them takes half a minute to read.
+   * Returns the bytes that this freed; undefined when there is nothing left to merge.
    */
-  thin(source: string, bytes = Number.POSITIVE_INFINITY): number {
+  thin(source: string, bytes = Number.POSITIVE_INFINITY): number | undefined {
     for (const lane of this.#lanes()) {
-      for (;;) {
-        const rows = this.#rows(lane, source, this.#thinnedBelow, thinnedRows);
-        const last = rows.at(-1);
-        if (!last) break;
-        let freed = 0;
-        let next = last.entry + 1;
-        for (const group of groupsOf(rows, (row) => this.#composed.spanAt(row.entry) !== undefined)) {
-          if (freed < bytes) freed += this.#merge(source, group);
-          // A single one has nobody to be merged with among those that were read.
-          else if (group.length > 1) next = Math.min(next, group[0]?.entry ?? next);
-        }
-        this.#thinnedBelow.set(`${lane} ${source}`, next);
-        if (freed > 0) return freed;
+      const rows = this.#rows(lane, source, this.#thinnedBelow, thinnedRows);
+      const last = rows.at(-1);
+      if (!last) continue;
+      let freed = 0;
+      let next = last.entry + 1;
+      for (const group of groupsOf(rows, (row) => this.#composed.spanAt(row.entry) !== undefined)) {
+        if (freed < bytes) freed += this.#merge(source, group);
+        // A single one has nobody to be merged with among those that were read.
+        else if (group.length > 1) next = Math.min(next, group[0]?.entry ?? next);
       }
+      this.#thinnedBelow.set(`${lane} ${source}`, next);
+      if (freed > 0 || rows.length === thinnedRows) return freed;
     }
-    return 0;
+    return undefined;
   }
 
   /** Gives up the oldest entries of a source until `bytes` are freed or none is left; undefined when there was none. */

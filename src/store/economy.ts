@@ -34,8 +34,8 @@ export class Economy {
     this.#isMerging ||= looseBytes() - this.#mergedBytes > 2 * maxMessageBytes;
     if (!this.#isMerging) return;
     // A message's worth at a time, and the next commit goes on.
-    const freed = sources.reduce((sum, source) => sum + reduction.thin(source, maxMessageBytes), 0);
-    if (freed > 0) return;
+    const merged = sources.map((source) => reduction.thin(source, maxMessageBytes));
+    if (merged.some((bytes) => bytes !== undefined)) return;
     this.#isMerging = false;
     this.#mergedBytes = looseBytes();
   }

@@ -30,6 +30,9 @@ const freedBytes = 4_194_304;
 /** A batch brings forth entries, and rewrites some pages whatever its size. */
 export const neededBytes = (batchBytes: number): number => 2 * batchBytes + 65_536;
 
+/** How often what is to be merged is looked for in one commit, which everything waits for. */
+const thinningLooks = 4;
+
 export interface RoomContext {
   readonly database: Database;
   readonly counters: OutboxCounters;
@@ -65,6 +68,7 @@ export function makeRoom(
   // Counted in rows: pages come free only when all rows of one are gone, which those of other sources may prevent.
   let wanted = usedBytes(database) + bytes - budget + Math.min(budget * freedPart, freedBytes);
   let freed = 0;
+  let looks = thinningLooks;
   for (const source of candidates(context, budget)) {
     const { counters, reduction, retention } = context;
     const { share } = retention[source] ?? gone;
@@ -74,7 +78,12 @@ export function makeRoom(
       wanted -= what;
       return what;
     };
-    while (excess() > 0 && less(reduction.thin(source, excess())) > 0);
+    for (; looks > 0 && excess() > 0; looks--) {
+      const merged = reduction.thin(source, excess());
+      // Where there was nothing in so many rows, what comes next is no better, and room is wanted now.
+      if (!merged) break;
+      less(merged);
+    }
     for (let more = excess(); more > 0; more = excess()) {
       const what = reduction.evict(source, more);
       if (!what) break;

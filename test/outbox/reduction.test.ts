@@ -54,7 +54,7 @@ test("little by little the same is merged as in one go, each window once, and no
   whole.reduction.thin("s");
   const parts = full();
   let calls = 0;
-  for (let freed = parts.reduction.thin("s", 1); freed > 0; freed = parts.reduction.thin("s", 1)) {
+  for (let freed = parts.reduction.thin("s", 1); freed; freed = parts.reduction.thin("s", 1)) {
     calls++;
     // One group at a time.
     expect(freed).toBeLessThan(before / 5);
@@ -68,6 +68,33 @@ test("little by little the same is merged as in one go, each window once, and no
   expect(parts.counters).toMatchObject({ entries: 8, bytes: whole.counters.bytes });
   whole.database.close();
   parts.database.close();
+});
+
+test("where nothing can be merged, no more than a bounded number of rows is looked at in one go", () => {
+  const { database, outbox, reduction, bodies } = full();
+  const reading = (index: number) => ({
+    kind: "reading" as const,
+    source: "s",
+    readyMs: t0,
+    body: JSON.stringify({ kind: "reading", time: new Date(t0 + index).toISOString() }),
+    accounts: { s: 1 },
+  });
+  reduction.thin("s");
+  outbox.insert(Array.from({ length: 45_000 }, (_, index) => reading(index)));
+  outbox.insert(
+    Array.from({ length: 10 }, (_, index) => ({
+      kind: "window" as const,
+      source: "s",
+      readyMs: t0,
+      body: JSON.stringify(windowOf("c", index)),
+      accounts: { s: 3 },
+    })),
+  );
+  expect([reduction.thin("s"), reduction.thin("s")]).toEqual([0, 0]);
+  expect(reduction.thin("s")).toBeGreaterThan(0);
+  expect(bodies().filter(({ kind, device }) => kind === "window" && device === "c")).toHaveLength(1);
+  expect(reduction.thin("s")).toBeUndefined();
+  database.close();
 });
 
 test("raw readings are given up by so many bytes, the oldest first, and windows among them stay", () => {
