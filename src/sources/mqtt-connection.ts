@@ -240,6 +240,8 @@ export class MqttConnection {
     this.#withheldCount -= messageIds.length;
     if (this.#state === "closed" || !this.#client?.connected) return;
     this.#client.stream.write(pubacks(messageIds));
+    // Messages prove the link as well as the answer to a ping, which may stand behind many of them.
+    this.#client.reschedulePing(true);
   }
 
   #end(reason: string): void {

@@ -117,6 +117,34 @@ test("while messages wait for room the broker hears from us, and its silence is 
   await until("it is taken", () => inbox.taken.length === 1);
 });
 
+test("under more than can be taken the answer to a ping stands behind messages, which is no loss either", async () => {
+  const inbox = new (class extends Inbox {
+    places = 1;
+    override take(topic: string, payload: Uint8Array, waits: boolean): boolean {
+      this.room = this.places > 0;
+      const isTaken = super.take(topic, payload, waits);
+      if (isTaken) this.places--;
+      return isTaken;
+    }
+  })();
+  const subject = connect(inbox, { keepaliveS: 1 });
+  await subject.open(never);
+  let gone: string | undefined;
+  subject.gone.then((reason) => {
+    gone = reason;
+  });
+  for (let i = 0; i < 12; i++) await broker.publish("a/b", `${i}`);
+  // One message with each commit, 300 ms apart: none waits as long as a ping may.
+  for (let taken = 1; taken <= 12; taken++) {
+    await until("one more is taken", () => inbox.taken.length === taken);
+    await new Promise((resolve) => setTimeout(resolve, 300));
+    inbox.places = 1;
+    inbox.commit();
+  }
+  expect(gone).toBe(undefined);
+  expect(inbox.taken).toHaveLength(12);
+});
+
 test("what comes during a close is neither taken nor answered; what was taken before is answered", async () => {
   const inbox = new Inbox();
   const subject = connect(inbox, { closeTimeoutMs: 10_000 });
