@@ -1,6 +1,8 @@
 import { mkdirSync, rmSync } from "node:fs";
 import { join } from "node:path";
 import mqtt from "mqtt";
+import { askStatus } from "../src/api/status-socket.ts";
+import type { GatewayStatus } from "../src/gateway-status.ts";
 import { figuresOf } from "../test/faults/soak/process-figures.ts";
 import { freePort } from "../test/faults/start-time/measured-start.ts";
 import { monotonicMs, sleep } from "../test/faults/time.ts";
@@ -57,7 +59,13 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   if (backlog > 0) {
     const filling = new Devices({ target, rate: fillRate, devices: 10 }, children);
     while ((await filling.progress()).acked < backlog) await sleep(500);
-    await filling.stop();
+    const { acked } = await filling.stop();
+    // The broker has what the gateway could not take as fast.
+    const ingested = async () =>
+      ((await askStatus(join(place, "store"), 5_000)) as unknown as GatewayStatus).store.books.plant
+        ?.ingested ?? 0;
+    for (const until = monotonicMs() + 120_000; (await ingested()) < acked && monotonicMs() < until; )
+      await sleep(500);
     // What is older than this is backlog (`publish.backfill.afterMs`).
     await sleep(31_000);
   }
