@@ -5,7 +5,7 @@ export default defineConfig({
   test: {
     include: ["test/**/*.test.ts"],
     // Half of the time goes into waiting for real processes, ports and deadlines.
-    maxWorkers: 3,
+    maxWorkers: 4,
     // Processes that tests start need not take out types at each start.
     globalSetup: "test/support/strip-sources.ts",
     env: {
