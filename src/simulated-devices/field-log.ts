@@ -1,4 +1,5 @@
 import { closeSync, fsyncSync, openSync, writeSync } from "node:fs";
+import { hasCode } from "../core/errors.ts";
 import type { EnvironmentValues, Garbling } from "./environment-readings.ts";
 import type { DropReason } from "./serial-line.ts";
 
@@ -75,7 +76,7 @@ export class FieldLog {
       fsyncSync(file);
     } catch (error) {
       // A pipe or /dev/null cannot be synced, and holds nothing to sync.
-      if (!(error instanceof Error && "code" in error && error.code === "EINVAL")) this.#failure ??= error;
+      if (!hasCode(error, "EINVAL")) this.#failure ??= error;
     } finally {
       closeSync(file);
     }

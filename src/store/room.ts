@@ -76,7 +76,6 @@ export function makeRoom(
     const less = (what: number) => {
       freed += what;
       wanted -= what;
-      return what;
     };
     for (; looks > 0 && excess() > 0; looks--) {
       const merged = reduction.thin(source, excess());

@@ -2,7 +2,6 @@ import { type Database, fileBytes, isDiskFull, restartLog, storeError } from "..
 import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { enterPhase } from "../core/phase.ts";
 import { raisedIn } from "../detect/raised-alarms.ts";
-import { BatchWriter } from "../journal/batch.ts";
 import { PipelineFault } from "../journal/fault.ts";
 import { accountOf, type Balance, balances, countDiscard, mergeLedger } from "../ledger/ledger.ts";
 import type { ComposeSettings } from "../outbox/composer.ts";
@@ -13,13 +12,14 @@ import type { OutboxMessage, OutboxStatus } from "../outbox/outbox.ts";
 import type { Evicted } from "../outbox/reduction.ts";
 import { Pipeline } from "../pipeline.ts";
 import type { TakenText } from "../sentiment/text-stage.ts";
+import { closingBatch } from "./closing-batch.ts";
 import type { Commit, Opened, Retired, StoreSettings, StoreStatus } from "./contract.ts";
 import { Disk } from "./disk.ts";
 import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
 import { logBytes, makeRoom, neededBytes } from "./room.ts";
-import { isRelief, lossOf, withoutTexts } from "./texts.ts";
+import { isRelief, lossOf } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
 export const storeFile = "headgate.db";
@@ -168,11 +168,7 @@ export class Store {
   retire(): Retired {
     const { pipeline, state } = this.#memory;
     if (pipeline.config) {
-      const writer = new BatchWriter();
-      const config = { ...withoutTexts(pipeline.config), windows: {}, feeds: {}, clock: { maxHoldMs: 0 } };
-      writer.rare({ type: "configuration", wallMs: state.committedMs, config });
-      const nothing = { acknowledged: [], rejected: [] };
-      this.#commit({ batch: writer.take(), ...nothing, nowMs: state.committedMs, monotonicMs: 0 });
+      this.#commitPending(closingBatch(pipeline.config, state.committedMs));
     }
     const { ledger, outbox } = this.#memory;
     return { storeId: this.#disk.storeId, ledger, entries: outbox.entries() };

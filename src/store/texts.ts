@@ -1,5 +1,4 @@
 import { crc32 } from "node:zlib";
-import type { PipelineConfig } from "../config/schema.ts";
 import type { Database, Statement } from "../core/database.ts";
 import { BatchWriter, readBatch } from "../journal/batch.ts";
 import { corrupt } from "../outbox/checksum.ts";
@@ -105,10 +104,4 @@ export function isRelief(batch: Uint8Array, texts: Pick<TextStage, "isOutcome">)
     if (entry.type === "frame" && texts.isOutcome(entry)) return true;
   }
   return false;
-}
-
-/** A configuration in which no text waits: of a file that is to end, they are counted as discarded. */
-export function withoutTexts(config: PipelineConfig): PipelineConfig {
-  const sources = Object.entries(config.sources).filter(([, { sentiment }]) => !sentiment);
-  return { ...config, sources: Object.fromEntries(sources) };
 }
