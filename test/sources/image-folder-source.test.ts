@@ -14,28 +14,17 @@ import {
   writeFileSync,
 } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, expect, onTestFinished, test } from "vitest";
+import { expect, onTestFinished, test } from "vitest";
 import type { PictureScores } from "../../src/infer/picture-scores.ts";
 import { ImageFolderSource } from "../../src/sources/image-folder-source.ts";
 import { PictureFolder } from "../../src/sources/picture-folder.ts";
 import type { SourceStatus } from "../../src/sources/source.ts";
-import { ManualClock } from "../core/manual-clock.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
 import { until } from "../support/until.ts";
-import { imageFolderConfig } from "./image-folder-config.ts";
+import { dropFolder } from "./drop-folder.ts";
 
-let folder: string;
-let clock: ManualClock;
-beforeEach(() => {
-  folder = temporaryFolder();
-  clock = new ManualClock();
-});
-
-const config = (more: object = {}) => imageFolderConfig(folder, more);
+const { place, config, drop, names } = dropFolder();
 const none: ReadonlySet<string> = new Set();
-const drop = (name: string, bytes: string | Uint8Array = "a picture") =>
-  writeFileSync(join(folder, name), bytes);
-const names = (within = ".") => readdirSync(join(folder, within)).sort();
 const cat: PictureScores = { kind: "scored", scores: [["cat", 0.75]], missing: [] };
 
 /** A source at work, whose scores, room and commits the test decides. */
@@ -71,7 +60,7 @@ function running(more: object = {}) {
     },
   };
   const kept = { keep: async () => undefined };
-  const source = new ImageFolderSource("gate", config(more), sink, clock, { scorer, kept });
+  const source = new ImageFolderSource("gate", config(more), sink, place.clock, { scorer, kept });
   onTestFinished(() => source.stop());
   source.start();
   return {
@@ -80,7 +69,7 @@ function running(more: object = {}) {
     /** While time passes. */
     until: (what: string, condition: () => boolean) =>
       until(what, async () => {
-        await clock.advance(200);
+        await place.clock.advance(200);
         return condition();
       }),
   };
@@ -88,10 +77,10 @@ function running(more: object = {}) {
 
 test("other names, folders, pipes and links are left alone, and those that look like pictures are told", async () => {
   for (const name of ["notes.txt", ".hidden.jpg", "a.jpg.part", "jpg"]) drop(name);
-  mkdirSync(join(folder, "folder.jpg"));
-  execFileSync("mkfifo", [join(folder, "pipe.jpg")]);
-  symlinkSync("loop.jpg", join(folder, "loop.jpg"));
-  symlinkSync("/etc/hostname", join(folder, "link.jpg"));
+  mkdirSync(join(place.folder, "folder.jpg"));
+  execFileSync("mkfifo", [join(place.folder, "pipe.jpg")]);
+  symlinkSync("loop.jpg", join(place.folder, "loop.jpg"));
+  symlinkSync("/etc/hostname", join(place.folder, "link.jpg"));
   drop("a.jpg");
   const { box, ...source } = running();
   await source.until("the picture", () => box.frames.length === 1);
@@ -111,7 +100,7 @@ test("a picture goes only when its reading is durable, and its frame tells which
   drop("a.jpg");
   await source.until("the frame", () => box.frames.length === 1);
   expect(box.frames[0]).toEqual({ cat: 0.75, $picture: expect.stringMatching(/^a\.jpg 9 \d{15,}$/) });
-  await clock.advance(5_000);
+  await place.clock.advance(5_000);
   expect(names()).toEqual(["a.jpg"]);
   commit();
   await source.until("it is gone", () => names().length === 0);
@@ -171,7 +160,7 @@ test("without room for its reading a picture waits", async () => {
   box.hasRoom = false;
   drop("a.jpg");
   await source.until("it was scored", () => box.scored === 1);
-  await clock.advance(2_000);
+  await place.clock.advance(2_000);
   expect([box.frames, names()]).toEqual([[], ["a.jpg"]]);
   box.hasRoom = true;
   await source.until("it is gone", () => names().length === 0);
@@ -179,7 +168,7 @@ test("without room for its reading a picture waits", async () => {
 });
 
 test("what is no picture is a discard with its reason, kept within bounds, and the next one is scored", async () => {
-  mkdirSync(join(folder, "rejected"));
+  mkdirSync(join(place.folder, "rejected"));
   drop("rejected/19700101T000000.000Z-of-an-earlier-process.jpg");
   const { box, ...source } = running({ maxBytes: 1_024, rejected: { maxFiles: 2 } });
   box.answer = () => ({ kind: "discard", reason: "badImage", message: "no image" });
@@ -199,14 +188,14 @@ test("what is no picture is a discard with its reason, kept within bounds, and t
 test("a link in place of `rejected` costs no file where it leads, and holds up no other picture", async () => {
   const elsewhere = temporaryFolder();
   for (const name of ["headgate.db", "19700101T000000.000Z-a.jpg"]) writeFileSync(join(elsewhere, name), "1");
-  symlinkSync(elsewhere, join(folder, "rejected"));
+  symlinkSync(elsewhere, join(place.folder, "rejected"));
   const { box, ...source } = running({ rejected: { maxFiles: 0 } });
   box.answer = (bytes) =>
     bytes.length > 9 ? cat : { kind: "discard", reason: "badImage", message: "no image" };
   drop("a.jpg", "no image");
   await source.until("it says so", () => box.status.reason?.includes("but a link") === true);
   drop("b.jpg", "a good picture");
-  await source.until("the other is gone", () => !existsSync(join(folder, "b.jpg")));
+  await source.until("the other is gone", () => !existsSync(join(place.folder, "b.jpg")));
   expect([names(), readdirSync(elsewhere).length]).toEqual([["a.jpg", "rejected"], 2]);
   expect([box.frames.length, box.discards]).toEqual([1, ["badImage 8"]]);
 });
@@ -235,7 +224,7 @@ test("many pictures at which the model fails, older than all others, hold up non
   box.answer = (bytes) => (fails(bytes) ? { kind: "failed", message: "no number" } : cat);
   for (let i = 0; i < 40; i++) {
     drop(`${i}.jpg`, "poison");
-    utimesSync(join(folder, `${i}.jpg`), 1, 1);
+    utimesSync(join(place.folder, `${i}.jpg`), 1, 1);
   }
   for (let i = 0; i < 3; i++) drop(`good-${i}.jpg`);
   await source.until("the others", () => box.frames.length === 3);
@@ -250,7 +239,7 @@ test("a picture at which the model is busy each time holds up no other, and is n
   const isBusy = (bytes: Uint8Array) => Buffer.from(bytes).toString().includes("busy");
   box.answer = (bytes) => (isBusy(bytes) ? { kind: "wait", isPassing: true, message: "answers 503" } : cat);
   drop("a.jpg", "busy");
-  utimesSync(join(folder, "a.jpg"), 1, 1);
+  utimesSync(join(place.folder, "a.jpg"), 1, 1);
   for (let i = 0; i < 20; i++) drop(`${i}.jpg`);
   await source.until("the others", () => box.frames.length === 20);
   const { scored } = box;
@@ -270,13 +259,13 @@ test("while the model fails at all pictures, they wait", async () => {
 });
 
 test("where pictures cannot be moved to, none is scored before they can", async () => {
-  const done = join(folder, "..", `${folder.split("/").at(-1)}-done`);
+  const done = join(place.folder, "..", `${place.folder.split("/").at(-1)}-done`);
   onTestFinished(() => rmSync(done, { recursive: true, force: true }));
   writeFileSync(done, "in the way");
   const { box, ...source } = running({ afterwards: "move", moveTo: done });
   drop("a.jpg");
   await source.until("it says so", () => box.status.reason?.includes(done) === true);
-  await clock.advance(10_000);
+  await place.clock.advance(10_000);
   expect([box.status.state, box.scored, names()]).toEqual(["failed", 0, ["a.jpg"]]);
   rmSync(done);
   await source.until("it is moved", () => existsSync(done) && readdirSync(done).length === 1);
@@ -287,7 +276,7 @@ test("where pictures cannot be moved to, none is scored before they can", async 
 
 test("a folder of another file system is none to move pictures to", async (context) => {
   const other = "/dev/shm";
-  if (!existsSync(other) || statSync(other).dev === statSync(folder).dev) return context.skip();
+  if (!existsSync(other) || statSync(other).dev === statSync(place.folder).dev) return context.skip();
   const moveTo = mkdtempSync(join(other, "headgate-done-"));
   onTestFinished(() => rmSync(moveTo, { recursive: true }));
   const { box, ...source } = running({ afterwards: "move", moveTo });
@@ -299,7 +288,7 @@ test("a folder of another file system is none to move pictures to", async (conte
 test("a picture that cannot be removed is not scored again, holds up no other, and goes when it can", async (context) => {
   if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
   // Of others' files in a sticky folder everybody may make new ones and read all, and delete none (Linux, inode(7)).
-  chmodSync(folder, 0o1777);
+  chmodSync(place.folder, 0o1777);
   drop("a.jpg");
   process.seteuid(65_534);
   try {
@@ -308,7 +297,7 @@ test("a picture that cannot be removed is not scored again, holds up no other, a
     expect(box.status.state).toBe("failed");
     drop("b.jpg");
     await source.until("the other", () => box.frames.length === 2 && names().join() === "a.jpg");
-    await clock.advance(40_000);
+    await place.clock.advance(40_000);
     expect(box.scored).toBe(2);
     process.seteuid(0);
     await source.until("it is gone", () => names().length === 0);
@@ -321,13 +310,13 @@ test("a picture that cannot be removed is not scored again, holds up no other, a
 
 test("of pictures that cannot be removed no more than a few dozen are scored", async (context) => {
   if (!process.seteuid || process.geteuid?.() !== 0) return context.skip();
-  chmodSync(folder, 0o1777);
+  chmodSync(place.folder, 0o1777);
   for (let i = 0; i < 100; i++) drop(`${i}.jpg`);
   process.seteuid(65_534);
   try {
     const { box, ...source } = running();
     await source.until("it says so", () => box.status.reason?.includes("cannot be removed (64)") === true);
-    await clock.advance(40_000);
+    await place.clock.advance(40_000);
     expect([box.scored, box.frames.length, names().length]).toEqual([64, 64, 100]);
     process.seteuid(0);
     await source.until("all are gone", () => names().length === 0);
@@ -340,17 +329,17 @@ test("of pictures that cannot be removed no more than a few dozen are scored", a
 test("a folder that goes is absent, and is read when it comes back", async () => {
   const { box, ...source } = running();
   await source.until("it is open", () => box.status.state === "open");
-  const away = `${folder}-away`;
-  renameSync(folder, away);
+  const away = `${place.folder}-away`;
+  renameSync(place.folder, away);
   await source.until("it is absent", () => box.status.state === "absent");
   writeFileSync(join(away, "a.jpg"), "a picture");
-  renameSync(away, folder);
+  renameSync(away, place.folder);
   await source.until("the picture", () => box.frames.length === 1);
 });
 
 test("of a folder of many files no more than a thousand are looked at in one go, and all are scored", async () => {
   for (let i = 0; i < 1_200; i++) drop(`${i}.jpg`);
-  const { whole, isAll } = await new PictureFolder(config(), clock).look(none);
+  const { whole, isAll } = await new PictureFolder(config(), place.clock).look(none);
   expect([whole.length, isAll]).toEqual([1_000, false]);
   const { box, ...source } = running({ lookMs: 3_600_000 });
   await source.until("all are gone", () => names().length === 0);

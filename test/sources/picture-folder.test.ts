@@ -1,46 +1,25 @@
 /** What is a picture in a real folder, and how it is read. */
 import { execFileSync } from "node:child_process";
-import {
-  appendFileSync,
-  chmodSync,
-  readdirSync,
-  renameSync,
-  rmSync,
-  symlinkSync,
-  utimesSync,
-  writeFileSync,
-} from "node:fs";
+import { appendFileSync, chmodSync, renameSync, rmSync, symlinkSync, utimesSync } from "node:fs";
 import { join } from "node:path";
-import { beforeEach, expect, test } from "vitest";
+import { expect, test } from "vitest";
 import { PictureFolder } from "../../src/sources/picture-folder.ts";
-import { ManualClock } from "../core/manual-clock.ts";
-import { temporaryFolder } from "../core/temporary-folder.ts";
-import { imageFolderConfig } from "./image-folder-config.ts";
+import { dropFolder } from "./drop-folder.ts";
 
-let folder: string;
-let clock: ManualClock;
-beforeEach(() => {
-  folder = temporaryFolder();
-  clock = new ManualClock();
-});
-
-const config = (more: object = {}) => imageFolderConfig(folder, more);
+const { place, config, drop, names } = dropFolder();
 const none: ReadonlySet<string> = new Set();
-const drop = (name: string, bytes: string | Uint8Array = "a picture") =>
-  writeFileSync(join(folder, name), bytes);
-const names = (within = ".") => readdirSync(join(folder, within)).sort();
 
 test("a file is whole when its size and its time stayed the same, and the oldest comes first", async () => {
-  const pictures = new PictureFolder(config({ settleMs: 1_000 }), clock);
+  const pictures = new PictureFolder(config({ settleMs: 1_000 }), place.clock);
   drop("new.jpg");
   drop("old.JPG");
-  utimesSync(join(folder, "old.JPG"), 1, 1);
+  utimesSync(join(place.folder, "old.JPG"), 1, 1);
   drop("half.png", "half");
   expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 1_000 });
-  await clock.advance(600);
-  appendFileSync(join(folder, "half.png"), " of it");
+  await place.clock.advance(600);
+  appendFileSync(join(place.folder, "half.png"), " of it");
   expect(await pictures.look(none)).toMatchObject({ whole: [], wholeInMs: 400 });
-  await clock.advance(400);
+  await place.clock.advance(400);
   const { whole, wholeInMs } = await pictures.look(none);
   expect([whole.map(({ name }) => name), wholeInMs]).toEqual([["old.JPG", "new.jpg"], 600]);
   const [old] = whole;
@@ -51,29 +30,29 @@ test("a file is whole when its size and its time stayed the same, and the oldest
 });
 
 test("a file that becomes a pipe or a link after it was looked at keeps nobody waiting, and is not followed", async () => {
-  const pictures = new PictureFolder(config(), clock);
-  const secret = join(folder, "secret");
+  const pictures = new PictureFolder(config(), place.clock);
+  const secret = join(place.folder, "secret");
   for (const become of [
     (path: string) => execFileSync("mkfifo", [path]),
     (path: string) => symlinkSync(secret, path),
   ]) {
     drop("a.jpg");
-    renameSync(join(folder, "a.jpg"), secret);
+    renameSync(join(place.folder, "a.jpg"), secret);
     drop("a.jpg");
-    for (const path of [secret, join(folder, "a.jpg")]) utimesSync(path, 1, 1);
+    for (const path of [secret, join(place.folder, "a.jpg")]) utimesSync(path, 1, 1);
     const [picture] = (await pictures.look(none)).whole;
-    rmSync(join(folder, "a.jpg"));
-    become(join(folder, "a.jpg"));
+    rmSync(join(place.folder, "a.jpg"));
+    become(join(place.folder, "a.jpg"));
     expect(picture && (await pictures.read(picture))).toBeUndefined();
-    rmSync(join(folder, "a.jpg"));
+    rmSync(join(place.folder, "a.jpg"));
   }
 });
 
 test("a picture that may not be read is a discard", async () => {
-  chmodSync(folder, 0o755);
+  chmodSync(place.folder, 0o755);
   drop("a.jpg");
-  chmodSync(join(folder, "a.jpg"), 0);
-  const pictures = new PictureFolder(config(), clock);
+  chmodSync(join(place.folder, "a.jpg"), 0);
+  const pictures = new PictureFolder(config(), place.clock);
   const [picture] = (await pictures.look(none)).whole;
   // Who is not root may not read it as it is.
   const isRoot = process.geteuid?.() === 0;
