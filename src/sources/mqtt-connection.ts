@@ -1,9 +1,11 @@
-import mqtt, { type IClientOptions, type IPublishPacket, type MqttClient } from "mqtt";
+import { type IClientOptions, MqttClient, type StreamBuilder } from "mqtt";
 import type { Clock } from "../core/clock.ts";
 import { within } from "../core/deadline.ts";
-import { InvariantError, messageOf, PermanentError, TransientError } from "../core/errors.ts";
+import { messageOf, PermanentError, TransientError } from "../core/errors.ts";
 import { readPlainFile } from "../core/plain-file.ts";
-import { catchPubacks } from "../core/pubacks.ts";
+import { type Certificates, openBroker } from "./broker-socket.ts";
+import { CoalescedStream } from "./coalesced-stream.ts";
+import { type Publish, PublishSieve } from "./publish-sieve.ts";
 
 export interface MqttConnectionOptions {
   readonly url: string;
@@ -42,9 +44,9 @@ const serverUnavailable = 3;
 /**
  * One connection to a broker with a session that it keeps (MQTT 3.1.1, clean session false).
  *
- * A message of QoS 1 is answered (PUBACK) only after the commit that holds it. `mqtt` handles one packet after the
- * other, and would wait for the answer before it looks at the next: so each packet is let through at once, and
- * its PUBACK is caught on the way out, and sent later, in the order of the messages (MQTT 3.1.1 section 4.6).
+ * A message of QoS 1 is answered (PUBACK) only after the commit that holds it, in the order of the messages (MQTT 3.1.1
+ * section 4.6). `mqtt` keeps the connection and never sees a message: it handles one after the other, each behind the
+ * answer to the one before.
  * What is not answered when the connection ends is forgotten here; the broker sends those messages again.
  */
 export class MqttConnection {
@@ -61,9 +63,7 @@ export class MqttConnection {
   #withheld: Withheld | undefined;
   #withheldCount = 0;
   #answered: Promise<void> = Promise.resolve();
-  /** Of the packet in hand: whether its PUBACK is to be sent one day, and whether it came by. */
-  #keepsPuback = false;
-  #sawPuback = false;
+  #stream: CoalescedStream | undefined;
   #holding = false;
   #closing: Promise<void> | undefined;
 
@@ -83,15 +83,14 @@ export class MqttConnection {
    */
   async open(signal: AbortSignal): Promise<number> {
     const { url, topic, qos, connectTimeoutMs } = this.#options;
-    const options = await this.#clientOptions();
+    const certificates = await this.#certificates();
+    const options = this.#clientOptions();
     signal.throwIfAborted();
-    const client = mqtt.connect(url, options);
+    const sieve = new PublishSieve((message) => this.#receive(message));
+    const stream = new CoalescedStream((received) => openBroker(url, certificates, received), sieve);
+    this.#stream = stream;
+    const client = new MqttClient(() => stream as ReturnType<StreamBuilder>, options);
     this.#client = client;
-    catchPubacks(client, (messageId) => {
-      this.#sawPuback = true;
-      if (this.#keepsPuback && messageId !== undefined) this.#withhold(messageId);
-    });
-    client.handleMessage = (packet, done) => this.#receive(packet, done);
     let failure: Error | undefined;
     const connected = new Promise<void>((resolve, reject) => {
       client.on("connect", () => resolve());
@@ -145,12 +144,16 @@ export class MqttConnection {
     this.#end("closed");
   }
 
-  async #clientOptions(): Promise<IClientOptions> {
-    const { clientId, username, password, caFile, certFile, keyFile, keepaliveS, connectTimeoutMs } =
-      this.#options;
+  async #certificates(): Promise<Certificates> {
+    const { caFile, certFile, keyFile } = this.#options;
     const read = async (file: string | undefined) =>
       file === undefined ? undefined : await readPlainFile(file);
     const [ca, cert, key] = await Promise.all([read(caFile), read(certFile), read(keyFile)]);
+    return { ...(ca ? { ca } : {}), ...(cert ? { cert } : {}), ...(key ? { key } : {}) };
+  }
+
+  #clientOptions(): IClientOptions {
+    const { clientId, username, password, keepaliveS, connectTimeoutMs } = this.#options;
     return {
       protocolVersion: 4,
       clientId,
@@ -166,48 +169,34 @@ export class MqttConnection {
       manualConnect: true,
       ...(username === undefined ? {} : { username }),
       ...(password === undefined ? {} : { password: password() }),
-      ...(ca ? { ca } : {}),
-      ...(cert ? { cert } : {}),
-      ...(key ? { key } : {}),
     };
   }
 
-  #receive(packet: IPublishPacket, done: (error?: Error) => void): void {
-    if (this.#state === "running" && !this.#take(packet)) void this.#hold(packet, done);
-    else this.#pass(packet, done, this.#state === "running");
-  }
-
-  #take(packet: IPublishPacket): boolean {
-    const waits = packet.qos > 0;
-    if (waits && this.#withheldCount >= maxWithheld) return false;
-    return this.#inbox.take(packet.topic, bytesOf(packet.payload), waits);
-  }
-
-  /** Lets the next packet come. What was not taken gets no answer, so that the broker sends it again. */
-  #pass(packet: IPublishPacket, done: (error?: Error) => void, taken: boolean): void {
-    this.#keepsPuback = taken;
-    this.#sawPuback = false;
-    done();
-    if (packet.qos === 1 && !this.#sawPuback)
-      throw new InvariantError("this version of mqtt acknowledges in a way that cannot be held back");
+  /** False when there is no room. What comes after the end is not taken, and the broker sends it again. */
+  #receive({ topic, qos, messageId, payload }: Publish): boolean {
+    if (this.#state !== "running") return true;
+    const waits = qos > 0;
+    const isTaken = !(waits && this.#withheldCount >= maxWithheld) && this.#inbox.take(topic, payload, waits);
+    if (isTaken && waits) this.#withhold(messageId);
+    if (!isTaken && !this.#holding) void this.#hold();
+    return isTaken;
   }
 
   /** Reads nothing more until there is room. The broker and the network hold what comes behind. */
-  async #hold(packet: IPublishPacket, done: (error?: Error) => void): Promise<void> {
+  async #hold(): Promise<void> {
     this.#holding = true;
     // What is not read is no answer to a ping either: we ping without expecting one.
     const pingMs = (this.#options.keepaliveS * 1_000) / 3;
     let pingedMs = this.#clock.monotonic();
-    while (this.#state === "running") {
+    for (;;) {
       await this.#nextCommit(pingMs);
-      if (this.#state !== "running" || this.#take(packet)) break;
+      if (this.#state === "closed" || this.#stream?.goOn()) break;
       if (this.#clock.monotonic() - pingedMs < pingMs) continue;
       pingedMs = this.#clock.monotonic();
       this.#client?.sendPing();
       this.#client?.reschedulePing(true);
     }
     this.#holding = false;
-    if (this.#state !== "closed") this.#pass(packet, done, this.#state === "running");
   }
 
   /** Ends with the next commit, and after `longestMs` in any case. */
@@ -258,10 +247,6 @@ function pubacks(messageIds: readonly number[]): Buffer {
   for (const messageId of messageIds)
     at = packets.writeUInt16BE(messageId, packets.writeUInt16BE(0x4002, at));
   return packets;
-}
-
-function bytesOf(payload: string | Buffer): Uint8Array {
-  return typeof payload === "string" ? Buffer.from(payload, "utf8") : payload;
 }
 
 /**
