@@ -7,9 +7,12 @@
  *
  * A cell is named by its beginning: `cost` runs all cells of that name. In each round all that a cell compares is
  * measured one after the other; what is told is the median of the rounds' ratios. Finished rounds are kept in
- * `bench/results/`, and a call that was ended goes on with the rounds that are missing; a change of the gateway's code
- * begins anew. `--report` measures nothing, and writes what was measured last into docs/performance.md. Exit code 0 when everything was measured, whether it meets its target or not.
+ * `bench/rounds/`, quick ones in `bench/results/`, and a call that was ended goes on with the rounds that are missing; a
+ * change of the gateway's code begins anew. `--report` measures nothing, and writes what was measured last, but not
+ * quickly, into docs/performance.md. Exit code 0 when everything was measured, whether it meets its target or not.
  */
+import { cpus, totalmem } from "node:os";
+import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
 import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
@@ -17,7 +20,7 @@ import { cells } from "./cells.ts";
 import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
 import { writeReport } from "./report.ts";
-import { keyOf, Results, type Round } from "./results.ts";
+import { keyOf, Results, type Round, resultsFolder, roundsFolder } from "./results.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -52,9 +55,14 @@ async function measure(cell: Cell, rounds: number, key: string, results: Results
       runs[name] = await run(setting);
       say(`  round ${done + 1}, ${name}: ${describe(runs[name])}`);
     }
-    results.add({ cell: cell.name, key, at: new Date().toISOString(), runs });
+    results.add({ cell: cell.name, key, at: new Date().toISOString(), machine: thisMachine(), runs });
   }
   return summaryOf(cell, results.rounds(cell.name, key) as Round<Figures & Record<string, unknown>>[]);
+}
+
+function thisMachine(): string {
+  const [cpu] = cpus();
+  return `${cpus().length} × ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB, Node ${process.version}`;
 }
 
 function describe({ problems, ...figures }: Figures): string {
@@ -82,7 +90,7 @@ async function main(): Promise<number> {
     return 0;
   }
   if (values.report) {
-    say(`docs/performance.md tells of ${writeReport(cells, new Results()).join(", ")}`);
+    say(`docs/performance.md tells of ${writeReport(cells, new Results(roundsFolder)).join(", ")}`);
     return 0;
   }
   const from = values.from === "sources" ? "sources" : "build";
@@ -92,7 +100,7 @@ async function main(): Promise<number> {
   buildHeadgate();
   // The build is the same as the sources, and names them.
   const key = keyOf(buildFolder, { quick: values.quick, from, node: process.version });
-  const results = new Results();
+  const results = new Results(values.quick ? join(resultsFolder, "rounds") : roundsFolder);
   const summaries: Summary[] = [];
   for (const cell of asked) {
     const summary = await measure(cell, rounds, key, results, setting);

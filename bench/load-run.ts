@@ -23,6 +23,8 @@ export interface Load {
   readonly windowMs?: number;
   /** What tells that nothing is missing: the windows that arrive, or what the program itself counts. */
   readonly counted?: "windows" | "frames";
+  /** Ends with the first window that is late, or reading that is not sent: it does not count then. */
+  readonly endsWhenLate?: boolean;
 }
 
 /** A program, and where its devices send to when that is not the broker. */
@@ -117,6 +119,9 @@ export async function runLoad(
     for (const endMs = first.progress.atMs + load.measuredMs; monotonicMs() < endMs; ) {
       rss.push(figuresOf(running.child.pid ?? 0).rssBytes);
       await Promise.race([sleep(sampleMs), ended]);
+      if (!load.endsWhenLate) continue;
+      const late = arrivals.lateness(first.progress.atMs, Number.POSITIVE_INFINITY).at(-1) ?? 0;
+      if (late > onTimeMs || (await devices.progress()).skipped > 0) break;
     }
     const last = await look();
     const total = await devices.stop();

@@ -1,5 +1,4 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
-import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { type Cell, type Figures, type Summary, summaryOf } from "./cell.ts";
@@ -73,7 +72,7 @@ export function writeReport(cells: readonly Cell[], results: Results): string[] 
   const [before, after] = [text.split(begin)[0], text.split(end)[1]];
   if (after === undefined) throw new Error(`${file} has no place for the results`);
   const parts = [
-    machine(),
+    machines(measured),
     targets(measured.map(({ summary }) => summary)),
     ...plots(measured),
     ...measured.map(({ cell, rounds, summary }) => table(cell, rounds, summary)),
@@ -88,9 +87,9 @@ interface Measured {
   readonly summary: Summary;
 }
 
-function machine(): string {
-  const [cpu] = cpus();
-  return `Machine: ${cpus().length} × ${cpu?.model.trim()}, ${Math.round(totalmem() / 1e9)} GB, Node ${process.version}, ${new Date().toISOString().slice(0, 10)}.`;
+function machines(measured: readonly Measured[]): string {
+  const found = new Set(measured.flatMap(({ rounds }) => rounds.flatMap(({ machine }) => machine ?? [])));
+  return `Measured on: ${[...found].join("; ")}.`;
 }
 
 function targets(summaries: readonly Summary[]): string {

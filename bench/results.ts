@@ -3,7 +3,10 @@ import { appendFileSync, existsSync, mkdirSync, readdirSync, readFileSync } from
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 
+/** What programs need, and what was measured quickly; git ignores it. */
 export const resultsFolder = fileURLToPath(new URL("./results", import.meta.url));
+/** What docs/performance.md is made of, so it is kept with it. */
+export const roundsFolder = fileURLToPath(new URL("./rounds", import.meta.url));
 
 /** One round of a cell: each of its programs once, one after the other. */
 export interface Round<Run = unknown> {
@@ -11,6 +14,8 @@ export interface Round<Run = unknown> {
   /** What was measured and how; a round of anything else is not one of this cell's. */
   readonly key: string;
   readonly at: string;
+  /** Processor, memory and Node. */
+  readonly machine?: string;
   readonly runs: Readonly<Record<string, Run>>;
 }
 
@@ -21,7 +26,7 @@ export interface Round<Run = unknown> {
 export class Results {
   readonly #folder: string;
 
-  constructor(folder = join(resultsFolder, "rounds")) {
+  constructor(folder: string) {
     this.#folder = folder;
     mkdirSync(folder, { recursive: true });
   }

@@ -20,7 +20,11 @@ export async function sustainedRate(program: Program, devices: number, setting: 
   const hold = { warmUpMs: 3_000, measuredMs: setting.quick ? 10_000 : 60_000 };
   let limitedBy = "the bound of this benchmark";
   const holds = async (rate: number, span: Pick<Load, "warmUpMs" | "measuredMs">): Promise<boolean> => {
-    const { problems } = await runLoad(program, { rate, devices, qos: 1, ...span }, setting.children);
+    const { problems } = await runLoad(
+      program,
+      { rate, devices, qos: 1, ...span, endsWhenLate: true },
+      setting.children,
+    );
     setting.say(`    ${program.name} at ${rate}/s: ${problems[0] ?? "in time"}`);
     limitedBy = problems[0] ?? limitedBy;
     return problems.length === 0;

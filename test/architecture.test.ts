@@ -104,7 +104,11 @@ test("each package that touches the outside world is imported by one file", () =
     "sources/mqtt-connection.ts",
   ]);
   expect(packages(/^re2js$/)).toEqual(["core/linear-pattern.ts"]);
-  expect(packages(/^ws$/)).toEqual(["embedded-hub/listener.ts", "hub/direct-stream.ts"]);
+  expect(packages(/^ws$/)).toEqual([
+    "embedded-hub/listener.ts",
+    "hub/direct-stream.ts",
+    "sources/broker-socket.ts",
+  ]);
   expect(packages(/^onnxruntime-(node|web)$/)).toEqual(["infer/engine.ts"]);
   expect(packages(/^sharp$/)).toEqual(["infer/images.ts"]);
   expect(packages(/^koffi$/)).toEqual([
