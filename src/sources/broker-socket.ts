@@ -1,5 +1,6 @@
 import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from "node:net";
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
+import { domainToASCII } from "node:url";
 import { createWebSocketStream, WebSocket } from "ws";
 import type { Connection } from "./coalesced-stream.ts";
 
@@ -26,8 +27,9 @@ export function openBroker(
   if (protocol.startsWith("ws"))
     return openWebSocket(hasOwn ? url.replace(/^ws:/, "wss:") : url, certificates, received);
   const isSecure = hasOwn || protocol === "mqtts:";
-  // A URL writes an address of IPv6 in brackets, a connection takes it without.
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
+  // A URL writes an address of IPv6 in brackets, a connection takes it without; of `mqtt:` it leaves a name as it is.
+  const address = hostname.replace(/^\[(.*)\]$/, "$1");
+  const host = isIP(address) > 0 ? address : domainToASCII(decodeURIComponent(address));
   const onread: OnReadOpts = {
     buffer: Buffer.allocUnsafeSlow(readBytes),
     callback: (count, buffer) => {
@@ -38,7 +40,8 @@ export function openBroker(
   const to = { host, port: Number(port) || (isSecure ? 8_883 : 1_883), onread };
   if (!isSecure) return ofSocket(connectTcp(to));
   // An address is no server name (RFC 6066 section 3). Its types leave `onread` out.
-  const secure = { ...to, ...certificates, ...(isIP(host) === 0 ? { servername: host } : {}) };
+  const servername = isIP(host) === 0 ? { servername: host } : {};
+  const secure = { ...to, ...certificates, ...servername, rejectUnauthorized: true };
   return ofSocket(connectTls(secure as ConnectionOptions));
 }
 
@@ -49,7 +52,8 @@ function openWebSocket(
   certificates: Certificates,
   received: (bytes: Buffer) => void,
 ): Connection {
-  const socket = new WebSocket(url, ["mqtt"], { ...certificates, perMessageDeflate: false });
+  const options = { ...certificates, perMessageDeflate: false, rejectUnauthorized: true };
+  const socket = new WebSocket(url.replace(/#.*/, ""), ["mqtt"], options);
   const stream = createWebSocketStream(socket);
   let isWanted = false;
   const readOn = () => {
@@ -60,5 +64,7 @@ function openWebSocket(
   stream.on("readable", () => {
     if (isWanted) readOn();
   });
+  // Its socket may be gone, for whose end it would wait.
+  stream.on("end", () => stream.destroy());
   return { stream, readOn };
 }

@@ -1,4 +1,5 @@
 import { Duplex } from "node:stream";
+import { PacketError } from "./publish-sieve.ts";
 
 /** From one read to the next. */
 const spacingMs = 5;
@@ -7,6 +8,7 @@ const streamingBytes = 16_384;
 
 /** What waits here while nothing can be taken; so far it is read, to notice the end of the connection. */
 const waitingBytes = 65_536;
+const nothing = Buffer.alloc(0);
 
 /** A connection, and what reads its next piece. */
 export interface Connection {
@@ -16,7 +18,7 @@ export interface Connection {
 
 /** Looks at what comes in before it is handed on. */
 export interface Sieve {
-  /** Returns what is handed on. @throws what the stream ends with, when it has a `code`; anything else is ours */
+  /** Returns what is handed on. @throws PacketError, with which the stream ends */
   sift(bytes: Buffer): Buffer;
   /** It can take nothing more, until it is offered again what it has. */
   readonly isHeld: boolean;
@@ -37,6 +39,7 @@ export class CoalescedStream extends Duplex {
   #delivery: NodeJS.Immediate | undefined;
   #rest: NodeJS.Timeout | undefined;
   #isWanted = false;
+  #hasEnded = false;
 
   /** `open` makes a connection that hands over its next piece when it is told to; it need not stand yet. */
   constructor(open: (received: (bytes: Buffer) => void) => Connection, sieve: Sieve) {
@@ -52,6 +55,8 @@ export class CoalescedStream extends Duplex {
     stream.on("error", (error) => this.destroy(error));
     stream.on("end", () => {
       this.#deliver();
+      // What is held now gets no answer any more, and comes again.
+      this.#hasEnded = true;
       this.push(null);
     });
     stream.on("close", () => {
@@ -62,7 +67,8 @@ export class CoalescedStream extends Duplex {
 
   /** Offers again what the sieve held. Returns whether it goes on. */
   goOn(): boolean {
-    this.#sift();
+    this.#offer(nothing);
+    if (!this.#sieve.isHeld) this.#sift();
     this.#resume();
     return !this.#sieve.isHeld;
   }
@@ -84,13 +90,21 @@ export class CoalescedStream extends Duplex {
     const bytes = Buffer.concat(this.#pieces);
     this.#pieces = [];
     this.#bytes = 0;
+    this.#offer(bytes);
+  }
+
+  #offer(bytes: Buffer): void {
+    if (this.#hasEnded) return;
+    let passed: Buffer;
     try {
-      const passed = this.#sieve.sift(bytes);
-      if (passed.length > 0) this.#isWanted = this.push(passed);
+      passed = this.#sieve.sift(bytes);
     } catch (error) {
-      if (!(error instanceof Error && "code" in error)) throw error;
+      if (!(error instanceof PacketError)) throw error;
+      this.#hasEnded = true;
       this.destroy(error);
+      return;
     }
+    if (passed.length > 0) this.#isWanted = this.push(passed);
   }
 
   #resume(): void {
@@ -121,6 +135,7 @@ export class CoalescedStream extends Duplex {
   }
 
   override _destroy(error: Error | null, done: (error: Error | null) => void): void {
+    this.#hasEnded = true;
     clearImmediate(this.#delivery);
     clearTimeout(this.#rest);
     this.#inner.destroy();

@@ -81,8 +81,11 @@ function sizeOf(bytes: Buffer, at: number): { readonly bodyAt: number; readonly 
 /** Section 3.3. @throws PacketError */
 function messageOf(first: number, bytes: Buffer, bodyAt: number, end: number): Publish {
   const qos = (first >> 1) & 3;
-  // Section 3.8.4: no more than was granted. Another program may have used the client id, and subscribed.
-  if (qos > 1) throw new PacketError(`the broker sends a message at QoS ${qos}, which was not asked for`);
+  // Section 3.8.4: no more than was granted.
+  if (qos > 1)
+    throw new PacketError(
+      `the broker sends a message at QoS ${qos}, for which another program must have subscribed with this clientId: choose another one`,
+    );
   const topicAt = bodyAt + 2;
   const topicEnd = topicAt + (end >= topicAt ? bytes.readUInt16BE(bodyAt) : 0);
   const payloadAt = topicEnd + 2 * qos;

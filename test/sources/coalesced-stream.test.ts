@@ -8,9 +8,11 @@ import { setTimeout as sleep } from "node:timers/promises";
 import { createServer as createTlsServer } from "node:tls";
 import { afterEach, describe, expect, test } from "vitest";
 import { createWebSocketStream, WebSocketServer } from "ws";
+import { InvariantError } from "../../src/core/errors.ts";
 import { createServerCertificate } from "../../src/embedded-hub/certificates.ts";
 import { openBroker } from "../../src/sources/broker-socket.ts";
 import { CoalescedStream } from "../../src/sources/coalesced-stream.ts";
+import { PacketError } from "../../src/sources/publish-sieve.ts";
 import { until } from "../support/until.ts";
 
 const { caPem, certificatePem: cert, privateKeyPem: key } = await createServerCertificate(["localhost"], []);
@@ -128,6 +130,8 @@ describe.each(["mqtt:", "mqtts:", "ws:", "wss:"] as const)("%s", (protocol) => {
     const reasons: unknown[] = [];
     stream.on("error", ({ code }: NodeJS.ErrnoException) => reasons.push(code));
     stream.resume();
+    // It was quiet for a moment: what is read next is the end.
+    await sleep(30);
     cut();
     await until("it is closed", () => stream.closed);
     expect(reasons).toEqual(protocol.startsWith("ws") ? [] : ["ECONNRESET"]);
@@ -144,11 +148,10 @@ test("a certificate that is not trusted is an error with its code", async () => 
 test("while the sieve is held a little more is read, and then goes on where it was", async () => {
   const { made, url } = await listening("mqtt:");
   const came = once(made, "connection");
-  let isHeld = false;
-  let sifted = 0;
+  let [isHeld, hasRoom, sifted] = [false, false, 0];
   const sieve = {
     sift: (bytes: Buffer) => {
-      isHeld = sifted === 0;
+      isHeld = !hasRoom;
       sifted += bytes.length;
       return bytes;
     },
@@ -167,7 +170,59 @@ test("while the sieve is held a little more is read, and then goes on where it w
     isSent = true;
   });
   await sleep(200);
+  for (let i = 0; i < 100; i++) {
+    expect(holding.goOn()).toBe(false);
+    if (i % 10 === 0) await sleep(10);
+  }
   expect({ sifted, isSent }).toEqual({ sifted: 3, isSent: false });
+  hasRoom = true;
   expect(holding.goOn()).toBe(true);
   await until("it came", () => sifted === 30_000_003);
+});
+
+test.each([
+  ["what the protocol forbids ends it", new PacketError("nonsense"), ["nonsense"]],
+  ["a fault of ours does not: it is thrown", new InvariantError("ours"), []],
+])("%s", async (_what, thrown, told) => {
+  const { made, url } = await listening("mqtt:");
+  const came = once(made, "connection");
+  const fails = {
+    sift: (): Buffer => {
+      throw thrown;
+    },
+    isHeld: true,
+  };
+  const failing = new CoalescedStream((received) => openBroker(url, {}, received), fails);
+  stream = failing;
+  const reasons: string[] = [];
+  failing.on("error", (error) => reasons.push(error.message));
+  await came;
+  const offer = () => failing.goOn();
+  if (told.length > 0) expect(offer()).toBe(false);
+  else expect(offer).toThrow("ours");
+  await sleep(10);
+  expect(reasons).toEqual(told);
+});
+
+test("what is held when the connection ends is not taken any more", async () => {
+  const { made, url } = await listening("mqtt:");
+  const came = once(made, "connection");
+  let sifted = 0;
+  const sieve = {
+    sift: (bytes: Buffer) => {
+      sifted++;
+      return bytes.length > 0 ? Buffer.alloc(0) : Buffer.from("behind it");
+    },
+    isHeld: true,
+  };
+  const holding = new CoalescedStream((received) => openBroker(url, {}, received), sieve);
+  stream = holding;
+  holding.on("error", (error) => expect.unreachable(error.message));
+  const ended = once(holding, "end");
+  holding.resume();
+  const [peer] = (await came) as [Socket];
+  peer.end("held");
+  await ended;
+  holding.goOn();
+  expect(sifted).toBe(0);
 });

@@ -81,7 +81,7 @@ test.each([
   ["no room for the length of a topic", "300100", "ends too early"],
   ["a topic that ends behind the packet", "30040005aabb", "ends too early"],
   ["no identifier at QoS 1", "32030001aa", "ends too early"],
-  ["QoS 2", "34050001aa0001", "QoS 2, which was not asked for"],
+  ["QoS 2", "34050001aa0001", "QoS 2, for which another program must have subscribed"],
 ])("%s is an error", (_what, hex, reason) => {
   const { sieve } = new Taken();
   expect(() => sieve.sift(Buffer.from(hex, "hex"))).toThrow(reason);
