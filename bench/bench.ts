@@ -74,8 +74,8 @@ function describe({ problems, ...figures }: Figures): string {
 function tell({ rounds, ratios, verdicts, problems }: Summary): void {
   say(`  medians of ${rounds} rounds:`);
   for (const [name, value] of Object.entries(ratios)) say(`    ${name} ${short(value)}`);
-  for (const { name, value, target, isMet } of verdicts) {
-    const told = value === undefined ? "no round counts" : short(value);
+  for (const { name, value, target, isMet, missing } of verdicts) {
+    const told = value === undefined ? `no round of ${missing.join(" and ")} counts` : short(value);
     say(
       `    ${isMet === undefined ? "UNKNOWN" : isMet ? "met" : "MISSED"}: ${name} ${told}, target ${target}`,
     );

@@ -56,6 +56,8 @@ export interface Verdict {
   readonly rounds: number;
   readonly value: number | undefined;
   readonly isMet: boolean | undefined;
+  /** Those of whom no round counts: most often they did not keep up. */
+  readonly missing: readonly string[];
 }
 
 export interface Summary {
@@ -90,7 +92,7 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
   const verdicts: Verdict[] = [];
   const judge = (
     name: string,
-    counting: number,
+    compared: readonly (readonly [member: string, figure: string])[],
     value: number | undefined,
     atMost?: number,
     atLeast?: number,
@@ -99,20 +101,22 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
     const target = atMost === undefined ? `≥ ${atLeast}` : `≤ ${atMost}`;
     const isMet =
       value === undefined ? undefined : atMost === undefined ? value >= (atLeast ?? 0) : value <= atMost;
-    verdicts.push({ name, target, rounds: counting, value, isMet });
+    const counts =
+      (round: AnyRound) =>
+      ([member, figure]: readonly [string, string]) =>
+        figureOf(member, figure)(round) !== undefined;
+    const counting = rounds.filter((round) => compared.every(counts(round))).length;
+    const missing = compared.filter((of) => !rounds.some((round) => counts(round)(of)));
+    verdicts.push({ name, target, rounds: counting, value, isMet, missing: missing.map(([of]) => of) });
   };
   for (const { name, figure, of, to, atMost, atLeast } of cell.ratios) {
-    const [numerator, denominator] = [figureOf(of, figure), figureOf(to, figure)];
-    const value = medianRatio(rounds, numerator, denominator);
+    const value = medianRatio(rounds, figureOf(of, figure), figureOf(to, figure));
     if (value !== undefined) ratios[name] = value;
-    const counting = rounds.filter(
-      (round) => numerator(round) !== undefined && denominator(round) !== undefined,
-    );
-    judge(name, counting.length, value, atMost, atLeast);
+    const compared = [of, to].map((member) => [member, figure] as const);
+    judge(name, compared, value, atMost, atLeast);
   }
   for (const { figure, of, atMost } of cell.bounds ?? []) {
-    const counting = rounds.filter((round) => figureOf(of, figure)(round) !== undefined);
-    judge(`${of} ${figure}`, counting.length, figures[of]?.[figure], atMost);
+    judge(`${of} ${figure}`, [[of, figure]], figures[of]?.[figure], atMost);
   }
   return { cell: cell.name, rounds: rounds.length, figures, ratios, verdicts, problems };
 }

@@ -94,9 +94,14 @@ function machines(measured: readonly Measured[]): string {
 
 function targets(summaries: readonly Summary[]): string {
   const rows = summaries.flatMap(({ cell, verdicts }) =>
-    verdicts.map(({ name, value, target, rounds, isMet }) => {
+    verdicts.map(({ name, value, target, rounds, isMet, missing }) => {
       const told = value === undefined ? "" : short(value);
-      const verdict = isMet === undefined ? "unknown: no round counts" : isMet ? "met" : "**missed**";
+      const verdict =
+        isMet === undefined
+          ? `unknown: no round of ${missing.join(" and ")} counts`
+          : isMet
+            ? "met"
+            : "**missed**";
       return `| ${cell} | ${name} | ${target} | ${told} | ${rounds} | ${verdict} |`;
     }),
   );

@@ -76,7 +76,13 @@ describe("the summary of a cell", () => {
 
   test("a target that no round says anything of is told as unknown", () => {
     const { verdicts } = summaryOf(cell, [round(1, 1, ["late", "and lost"])]);
-    expect(verdicts[0]).toMatchObject({ name: "ratio", rounds: 0, value: undefined, isMet: undefined });
+    expect(verdicts[0]).toMatchObject({
+      name: "ratio",
+      rounds: 0,
+      value: undefined,
+      isMet: undefined,
+      missing: ["x"],
+    });
   });
 });
 
