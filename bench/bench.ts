@@ -15,7 +15,7 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
-import { type Cell, type Figures, type Setting, type Summary, summaryOf } from "./cell.ts";
+import { type Cell, type Figures, type Setting, type Summary, summaryOf, whyUnknown } from "./cell.ts";
 import { cells } from "./cells.ts";
 import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
@@ -74,8 +74,9 @@ function describe({ problems, ...figures }: Figures): string {
 function tell({ rounds, ratios, verdicts, problems }: Summary): void {
   say(`  medians of ${rounds} rounds:`);
   for (const [name, value] of Object.entries(ratios)) say(`    ${name} ${short(value)}`);
-  for (const { name, value, target, isMet, missing } of verdicts) {
-    const told = value === undefined ? `no round of ${missing.join(" and ")} counts` : short(value);
+  for (const verdict of verdicts) {
+    const { name, value, target, isMet } = verdict;
+    const told = value === undefined ? whyUnknown(verdict) : short(value);
     say(
       `    ${isMet === undefined ? "UNKNOWN" : isMet ? "met" : "MISSED"}: ${name} ${told}, target ${target}`,
     );

@@ -101,12 +101,10 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
     const target = atMost === undefined ? `≥ ${atLeast}` : `≤ ${atMost}`;
     const isMet =
       value === undefined ? undefined : atMost === undefined ? value >= (atLeast ?? 0) : value <= atMost;
-    const counts =
-      (round: AnyRound) =>
-      ([member, figure]: readonly [string, string]) =>
-        figureOf(member, figure)(round) !== undefined;
-    const counting = rounds.filter((round) => compared.every(counts(round))).length;
-    const missing = compared.filter((of) => !rounds.some((round) => counts(round)(of)));
+    const counts = (round: AnyRound, [member, figure]: (typeof compared)[number]) =>
+      figureOf(member, figure)(round) !== undefined;
+    const counting = rounds.filter((round) => compared.every((of) => counts(round, of))).length;
+    const missing = compared.filter((of) => !rounds.some((round) => counts(round, of)));
     verdicts.push({ name, target, rounds: counting, value, isMet, missing: missing.map(([of]) => of) });
   };
   for (const { name, figure, of, to, atMost, atLeast } of cell.ratios) {
@@ -120,6 +118,10 @@ export function summaryOf(cell: Cell, rounds: readonly AnyRound[]): Summary {
   }
   return { cell: cell.name, rounds: rounds.length, figures, ratios, verdicts, problems };
 }
+
+/** Why nothing is known. Those that are compared may each have rounds that count, and none together. */
+export const whyUnknown = ({ missing }: Verdict): string =>
+  missing.length > 0 ? `no round of ${missing.join(" and ")} counts` : "no round counts";
 
 /** A number of a member's run, of a round in which that run counts. */
 function figureOf(member: string, figure: string): (round: AnyRound) => number | undefined {

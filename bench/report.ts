@@ -1,7 +1,7 @@
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
-import { type Cell, type Figures, type Summary, summaryOf } from "./cell.ts";
+import { type Cell, type Figures, type Summary, summaryOf, whyUnknown } from "./cell.ts";
 import { barPlot, growthPlot, short } from "./plot.ts";
 import type { Results, Round } from "./results.ts";
 
@@ -94,15 +94,12 @@ function machines(measured: readonly Measured[]): string {
 
 function targets(summaries: readonly Summary[]): string {
   const rows = summaries.flatMap(({ cell, verdicts }) =>
-    verdicts.map(({ name, value, target, rounds, isMet, missing }) => {
+    verdicts.map((verdict) => {
+      const { name, value, target, rounds, isMet } = verdict;
       const told = value === undefined ? "" : short(value);
-      const verdict =
-        isMet === undefined
-          ? `unknown: no round of ${missing.join(" and ")} counts`
-          : isMet
-            ? "met"
-            : "**missed**";
-      return `| ${cell} | ${name} | ${target} | ${told} | ${rounds} | ${verdict} |`;
+      const known = isMet ? "met" : "**missed**";
+      const judged = isMet === undefined ? `unknown: ${whyUnknown(verdict)}` : known;
+      return `| ${cell} | ${name} | ${target} | ${told} | ${rounds} | ${judged} |`;
     }),
   );
   return [

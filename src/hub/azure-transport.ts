@@ -4,8 +4,8 @@ import type { DeviceClientOptions } from "azure-iot-device";
 import { Mqtt } from "azure-iot-device-mqtt";
 import { MqttBase } from "azure-iot-mqtt-base";
 import { isObject } from "../core/json.ts";
-import { catchPubacks } from "../core/pubacks.ts";
 import { TwinStatusError } from "./failures.ts";
+import { catchPubacks } from "./pubacks.ts";
 
 /**
  * The SDK's MQTT transport with what it leaves open closed, through the injection points of its constructors only:

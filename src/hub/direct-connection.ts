@@ -2,7 +2,7 @@ import type { Duplex } from "node:stream";
 import type mqtt from "mqtt";
 import { MqttClient } from "mqtt";
 import { within } from "../core/deadline.ts";
-import { catchPubacks } from "../core/pubacks.ts";
+import { catchPubacks } from "./pubacks.ts";
 import { unpooled } from "./unpooled.ts";
 
 export interface DirectConnectionOptions {

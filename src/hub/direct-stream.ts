@@ -5,6 +5,7 @@ import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
 import { createWebSocketStream, WebSocket } from "ws";
 import { request as httpRequest } from "../core/http.ts";
+import { hostOf } from "../core/url-host.ts";
 
 /** Why an HTTP proxy did not open a tunnel. */
 const proxySays = (status: number | undefined) => new Error(`the proxy answered CONNECT with ${status}`);
@@ -26,9 +27,8 @@ const defaultPorts: Readonly<Record<HubTransport, number>> = { mqtt: 8_883, webs
 
 /** Host and port of `host` or `host:port`. @throws TypeError when it is neither */
 export function addressOf(dial: string, transport: HubTransport): { host: string; port: number } {
-  const { hostname, port } = new URL(`mqtts://${dial}`);
-  const host = hostname.replace(/^\[(.*)\]$/, "$1");
-  return { host, port: port === "" ? defaultPorts[transport] : Number(port) };
+  const url = new URL(`mqtts://${dial}`);
+  return { host: hostOf(url), port: url.port === "" ? defaultPorts[transport] : Number(url.port) };
 }
 
 /**
@@ -91,8 +91,7 @@ async function openTunnel(proxy: URL, host: string, port: number, signal: AbortS
   const target = `${host.includes(":") ? `[${host}]` : host}:${port}`;
   const request = proxy.protocol === "https:" ? httpsRequest : httpRequest;
   const outgoing = request({
-    // A URL writes an address of IPv6 in brackets, a connection takes it without.
-    hostname: proxy.hostname.replace(/^\[(.*)\]$/, "$1"),
+    hostname: hostOf(proxy),
     port: proxy.port,
     method: "CONNECT",
     path: target,

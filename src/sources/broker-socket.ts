@@ -2,6 +2,7 @@ import { connect as connectTcp, isIP, type OnReadOpts, type Socket } from "node:
 import { type ConnectionOptions, connect as connectTls } from "node:tls";
 import { domainToASCII } from "node:url";
 import { createWebSocketStream, WebSocket } from "ws";
+import { hostOf } from "../core/url-host.ts";
 import type { Connection } from "./coalesced-stream.ts";
 
 const readBytes = 65_536;
@@ -22,13 +23,13 @@ export function openBroker(
   certificates: Certificates,
   received: (bytes: Buffer) => void,
 ): Connection {
-  const { protocol, hostname, port } = new URL(url);
+  const target = new URL(url);
   const hasOwn = certificates.cert !== undefined && certificates.key !== undefined;
-  if (protocol.startsWith("ws"))
+  if (target.protocol.startsWith("ws"))
     return openWebSocket(hasOwn ? url.replace(/^ws:/, "wss:") : url, certificates, received);
-  const isSecure = hasOwn || protocol === "mqtts:";
-  // A URL writes an address of IPv6 in brackets, a connection takes it without; of `mqtt:` it leaves a name as it is.
-  const address = hostname.replace(/^\[(.*)\]$/, "$1");
+  const isSecure = hasOwn || target.protocol === "mqtts:";
+  const address = hostOf(target);
+  // What is no scheme of the web, such as `mqtt:`, leaves a name of other letters as it is.
   const host = isIP(address) > 0 ? address : domainToASCII(decodeURIComponent(address));
   const onread: OnReadOpts = {
     buffer: Buffer.allocUnsafeSlow(readBytes),
@@ -37,7 +38,7 @@ export function openBroker(
       return false;
     },
   };
-  const to = { host, port: Number(port) || (isSecure ? 8_883 : 1_883), onread };
+  const to = { host, port: Number(target.port) || (isSecure ? 8_883 : 1_883), onread };
   if (!isSecure) return ofSocket(connectTcp(to));
   // An address is no server name (RFC 6066 section 3). Its types leave `onread` out.
   const servername = isIP(host) === 0 ? { servername: host } : {};

@@ -163,8 +163,6 @@ export class MqttConnection {
       resubscribe: false,
       // The library would make a table of all 65,536 numbers of two bytes: 11 MB.
       writeCache: false,
-      // It describes each packet to a log in a dozen lines, which costs as much where nobody reads them.
-      log: () => undefined,
       connectTimeout: connectTimeoutMs,
       manualConnect: true,
       ...(username === undefined ? {} : { username }),
@@ -182,7 +180,7 @@ export class MqttConnection {
     return isTaken;
   }
 
-  /** Reads nothing more until there is room. The broker and the network hold what comes behind. */
+  /** Nothing more is taken until there is room. The broker and the network hold what comes behind. */
   async #hold(): Promise<void> {
     this.#holding = true;
     // What is not read is no answer to a ping either: we ping without expecting one.

@@ -2,7 +2,7 @@ import { appendFileSync, mkdtempSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, describe, expect, test } from "vitest";
-import { type Cell, summaryOf } from "../../bench/cell.ts";
+import { type Cell, summaryOf, whyUnknown } from "../../bench/cell.ts";
 import { noisyDigits, readingText } from "../../bench/reading.ts";
 import { keyOf, Results } from "../../bench/results.ts";
 import { medianOf, medianRatio } from "../../bench/statistics.ts";
@@ -83,6 +83,16 @@ describe("the summary of a cell", () => {
       isMet: undefined,
       missing: ["x"],
     });
+  });
+
+  test("an unknown target tells whose rounds do not count, or that none has both", () => {
+    const late = round(1, 1, ["late"]);
+    const { x, y } = late.runs;
+    const other = { ...late, runs: { x: { ...x, problems: [] }, y: { ...y, problems: ["late"] } } };
+    const why = (...rounds: Parameters<typeof summaryOf>[1]) =>
+      summaryOf(cell, rounds).verdicts.slice(0, 1).map(whyUnknown);
+    expect(why(late)).toEqual(["no round of x counts"]);
+    expect(why(late, other)).toEqual(["no round counts"]);
   });
 });
 
