@@ -15,7 +15,15 @@ import { cpus, totalmem } from "node:os";
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { Children } from "../test/faults/soak/children.ts";
-import { type Cell, type Figures, type Setting, type Summary, summaryOf, whyUnknown } from "./cell.ts";
+import {
+  type Cell,
+  type Figures,
+  type Member,
+  type Setting,
+  type Summary,
+  summaryOf,
+  whyUnknown,
+} from "./cell.ts";
 import { cells } from "./cells.ts";
 import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
@@ -49,12 +57,19 @@ function chosen(): Cell[] {
 
 async function measure(cell: Cell, rounds: number, key: string, results: Results, setting: Setting) {
   say(`${cell.name}: ${cell.title}`);
-  for (let done = results.rounds(cell.name, key).length; done < rounds; done++) {
+  for (
+    let done = results.rounds(cell.name, key);
+    done.length < rounds;
+    done = results.rounds(cell.name, key)
+  ) {
+    const before = done.at(-1)?.runs as Readonly<Record<string, Figures>> | undefined;
     const runs: Record<string, Figures> = {};
-    for (const { name, run } of cell.members) {
-      runs[name] = await run(setting);
-      say(`  round ${done + 1}, ${name}: ${describe(runs[name])}`);
-    }
+    const runOne = async ({ name, run }: Member) => {
+      runs[name] = await run(setting, before?.[name]);
+      say(`  round ${done.length + 1}, ${name}: ${describe(runs[name])}`);
+    };
+    if (cell.isTogether) await Promise.all(cell.members.map(runOne));
+    else for (const member of cell.members) await runOne(member);
     results.add({ cell: cell.name, key, at: new Date().toISOString(), machine: thisMachine(), runs });
   }
   return summaryOf(cell, results.rounds(cell.name, key) as Round<Figures & Record<string, unknown>>[]);

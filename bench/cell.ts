@@ -19,7 +19,8 @@ export interface Figures {
 /** One of those that are measured one after the other. */
 export interface Member {
   readonly name: string;
-  readonly run: (setting: Setting) => Promise<Figures>;
+  /** `before` is what it came to in the round before, if there was one: where a search may begin. */
+  readonly run: (setting: Setting, before?: Figures) => Promise<Figures>;
 }
 
 /** A comparison inside each round, of which the median over the rounds is told. */
@@ -45,6 +46,8 @@ export interface Cell {
   readonly name: string;
   readonly title: string;
   readonly members: readonly Member[];
+  /** They are measured at the same time, and not one after the other: what they do does not depend on the machine's speed. */
+  readonly isTogether?: true;
   readonly ratios: readonly Ratio[];
   readonly bounds?: readonly Bound[];
 }

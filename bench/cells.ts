@@ -12,7 +12,7 @@ import { nodeRed } from "./programs/node-red.ts";
 import { parser } from "./programs/parser.ts";
 import type { Program } from "./programs/program.ts";
 import { bareImport, measureIdle, measureStart } from "./start.ts";
-import { sustainedRate } from "./sustained.ts";
+import { type Sustained, sustainedRate } from "./sustained.ts";
 import { gatewayOf, type Way } from "./ways.ts";
 
 const ceiling: Member = {
@@ -83,10 +83,10 @@ function cost(rate: number, devices: number): Cell {
 /** The highest rate that is held for a minute, every window in time. */
 function sustained(devices: number): Cell {
   const measured = peers.map(({ name, program }): Member => {
-    const run: Member["run"] = async (setting) => {
+    const run: Member["run"] = async (setting, before) => {
       const made = program(setting);
       await made.prepare();
-      return await sustainedRate(made, devices, setting);
+      return await sustainedRate(made, devices, setting, before as Sustained | undefined);
     };
     return { name, run };
   });
@@ -133,6 +133,7 @@ const diskFast: Cell = {
 const diskSlow: Cell = {
   name: "disk-20",
   title: "bytes written at 20 readings/s, windows of a minute",
+  isTogether: true,
   members: [200, 1_000, 5_000, 10_000].map((maxLossMs) => ({
     name: `maxLoss${maxLossMs}`,
     run: (setting: Setting) =>

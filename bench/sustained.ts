@@ -14,8 +14,16 @@ const stepDown = 5_000;
 /** Beyond it the devices and the broker have no time left on two cores. */
 const highest = 100_000;
 
-/** The highest rate at which every window of a minute is in time: upwards in short tries, then down until one holds. */
-export async function sustainedRate(program: Program, devices: number, setting: Setting): Promise<Sustained> {
+/**
+ * The highest rate at which every window of a minute is in time: upwards in short tries, then down until one holds.
+ * They begin at what the round before came to; lower ones would only take their time.
+ */
+export async function sustainedRate(
+  program: Program,
+  devices: number,
+  setting: Setting,
+  before?: Sustained,
+): Promise<Sustained> {
   const trial = { warmUpMs: 3_000, measuredMs: 5_000 };
   const hold = { warmUpMs: 3_000, measuredMs: setting.quick ? 10_000 : 60_000 };
   let limitedBy = "the bound of this benchmark";
@@ -29,7 +37,7 @@ export async function sustainedRate(program: Program, devices: number, setting: 
     limitedBy = problems[0] ?? limitedBy;
     return problems.length === 0;
   };
-  let rate = stepUp;
+  let rate = before?.sustainedPerSecond || stepUp;
   while (rate < highest && (await holds(rate, trial))) rate += stepUp;
   for (rate -= stepDown; rate > 0; rate -= stepDown) {
     if (await holds(rate, hold)) return { sustainedPerSecond: rate, limitedBy, problems: [] };
