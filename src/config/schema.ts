@@ -140,7 +140,9 @@ export const configSchema = z
           .min(10)
           .max(1_000_000)
           .default(10_000)
-          .describe("Frames between snapshots of the open windows: what a start has to replay at most"),
+          .describe(
+            "Frames between snapshots of the open windows, which a start has to replay; up to ten times as many where a snapshot is large",
+          ),
         replayBytes: z
           .int()
           .min(0)

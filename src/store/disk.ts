@@ -26,6 +26,12 @@ const copySpacingMs = 60_000;
 /** and where those are rare, this often. */
 const copyEveryMs = 600_000;
 
+/** A large snapshot, as many devices make it, may cost so many bytes for each frame since the last one, */
+const snapshotBytesPerFrame = 20;
+const largeSnapshotBytes = 65_536;
+/** and waits for that up to so many times as long: a start has to replay what came meanwhile. */
+const longestWait = 10;
+
 /** The store's open file, table by table, and the small files beside it. */
 export class Disk {
   readonly folder: string;
@@ -43,6 +49,8 @@ export class Disk {
   #copiedMs: number | undefined;
   #isCopyDue = false;
   #mergedLogBytes = 0;
+  /** Compressed, of the last one. */
+  #snapshotBytes = 0;
   readonly #writeSnapshot: Statement<[number, number, Uint8Array]>;
   readonly #readSnapshot: Statement<[], { position: number; checksum: number; snapshot: Buffer }>;
 
@@ -109,6 +117,14 @@ export class Disk {
   writeSnapshot(position: number, snapshot: PipelineSnapshot): void {
     const { bytes, checksum } = pack(Buffer.from(JSON.stringify(snapshot)));
     this.#writeSnapshot.run(position, checksum, bytes);
+    this.#snapshotBytes = bytes.length;
+  }
+
+  /** Whether one is due after so many frames. */
+  isSnapshotDue(frames: number, every: number): boolean {
+    const bytes = this.#snapshotBytes;
+    const isDear = bytes > largeSnapshotBytes && bytes > frames * snapshotBytesPerFrame;
+    return frames >= (isDear ? longestWait * every : every);
   }
 
   /** @throws PermanentError STORE_CORRUPT */
@@ -116,6 +132,7 @@ export class Disk {
     const row = this.#readSnapshot.get();
     if (!row) return undefined;
     const plain = unpack(row.snapshot, row.checksum, `snapshot at position ${row.position}`);
+    this.#snapshotBytes = row.snapshot.length;
     const snapshot = JSON.parse(Buffer.from(plain).toString("utf8")) as PipelineSnapshot;
     return { position: row.position, snapshot };
   }

@@ -1,8 +1,10 @@
-import { existsSync, rmSync, statfsSync, writeFileSync } from "node:fs";
+import { closeSync, existsSync, openSync, rmSync, statfsSync, statSync, writeSync } from "node:fs";
 import { join } from "node:path";
 
 /** It is kept only where it is no burden. */
 const plenty = 4;
+/** It is written in pieces: all of it at once would stand in memory. */
+const pieceBytes = 1_048_576;
 
 /**
  * A file that holds nothing but room: when the disk is full it is given up, so that what makes room can be written.
@@ -25,9 +27,19 @@ export class Reserve {
   }
 
   keep(): void {
-    if (existsSync(this.#path) || this.#freeBytes() < plenty * this.#bytes) return;
+    if (this.#freeBytes() < plenty * this.#bytes) return;
     try {
-      writeFileSync(this.#path, Buffer.alloc(this.#bytes));
+      // One of an earlier version, or of another bound, may be smaller.
+      const there = statSync(this.#path, { throwIfNoEntry: false })?.size ?? 0;
+      if (there >= this.#bytes) return;
+      const file = openSync(this.#path, "w");
+      try {
+        const piece = Buffer.alloc(Math.min(pieceBytes, this.#bytes));
+        for (let at = 0; at < this.#bytes; )
+          at += writeSync(file, piece, 0, Math.min(piece.length, this.#bytes - at));
+      } finally {
+        closeSync(file);
+      }
     } catch {
       // A disk that does not take it needs the room that it took so far.
       this.release();

@@ -13,8 +13,14 @@ export interface Retention {
   readonly whenFull: "evict" | "keep";
 }
 
-/** Of `maxBytes`, what the write-ahead log may take beside the database. */
-export const logBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
+/**
+ * Of `maxBytes`, what the write-ahead log may take beside the database. What comes in while it is merged waits for two
+ * syncs more, so that a longer log makes fewer alarms wait; a shorter one leaves a small store more room.
+ */
+export const logBytes = (maxBytes: number): number =>
+  Math.max(Math.min(4_194_304, maxBytes / 8), Math.min(16_777_216, maxBytes / 64));
+/** What one commit may compose of what waits: everything behind it waits as well. */
+export const composedBytes = (maxBytes: number): number => Math.min(4_194_304, maxBytes / 8);
 /** How full the log is when it is merged, before a commit has to. */
 export const mergedLogBytes = (maxBytes: number): number => (logBytes(maxBytes) * 7) / 8;
 /** What makes room may take this much beyond the bound. */

@@ -18,7 +18,7 @@ import { Disk } from "./disk.ts";
 import { type GiveUpReason, giveUp } from "./eviction-notes.ts";
 import { heldOf, type Memory, type PipelineFactory, recall } from "./memory.ts";
 import { recover, withoutFault } from "./recovery.ts";
-import { logBytes, makeRoom, neededBytes } from "./room.ts";
+import { composedBytes, makeRoom, neededBytes } from "./room.ts";
 import { isRelief, lossOf } from "./texts.ts";
 
 /** Name of the store's file in its folder. */
@@ -337,7 +337,7 @@ export class Store {
         pipeline.time.steadyMs(commit.monotonicMs),
         commit.compose,
         commit.demand,
-        logBytes(this.#settings.maxBytes),
+        composedBytes(this.#settings.maxBytes),
         commit.nowMs,
       );
     if (commit.compose && this.#memory.composer.isShort(commit.compose, commit.nowMs, commit.demand))
@@ -346,8 +346,8 @@ export class Store {
         this.#giveUp("budget", commit),
       );
     // Not while frames are held back: each snapshot would hold all of them again.
-    const isDue = this.#memory.sinceSnapshot >= this.#settings.snapshotEvery && !pipeline.time.isHolding;
-    if (isDue || commit.last) this.#snapshot(this.#settings.replayBytes);
+    const isDue = this.#disk.isSnapshotDue(this.#memory.sinceSnapshot, this.#settings.snapshotEvery);
+    if ((isDue && !pipeline.time.isHolding) || commit.last) this.#snapshot(this.#settings.replayBytes);
     state.clean = commit.last ?? false;
     if (commit.last) delete state.uncleanSinceMs;
     state.committedMs = commit.nowMs;

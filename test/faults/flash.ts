@@ -6,7 +6,7 @@
  *
  *     npm run test:flash -- [--minutes 12] [--json]
  *
- * Snapshots come every 10,000 readings (500 s), checkpoints of the log every 4 MiB: a shorter run has none of them.
+ * Snapshots come every 10,000 readings (500 s), checkpoints of the log every 16 MB: a shorter run has none of them.
  */
 import { mkdirSync, mkdtempSync, realpathSync, rmSync, statSync } from "node:fs";
 import { tmpdir } from "node:os";

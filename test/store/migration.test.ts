@@ -38,6 +38,10 @@ describe.each([1, 2, 3])("a store of schema %i", (schema) => {
     expect(messagesOf(store)).toMatchObject(said.messages);
     const before = truth(store, opened.status);
     close();
+    const file = new Sqlite(join(folder, "headgate.db"));
+    // What a new one would have it cannot be given in place.
+    expect(file.pragma("page_size", { simple: true })).toBe(4_096);
+    file.close();
     const again = openStore(folder);
     expect(truth(again.store, again.opened.status)).toEqual(before);
   });

@@ -1,5 +1,5 @@
 /** What takes syncs beside those of a commit is done behind it, and not in it. */
-import { existsSync, rmSync, statSync } from "node:fs";
+import { existsSync, readFileSync, rmSync, statSync } from "node:fs";
 import { join } from "node:path";
 import { expect, test } from "vitest";
 import { LedgerCopy } from "../../src/store/ledger-copy.ts";
@@ -52,6 +52,8 @@ test("the write-ahead log is merged behind commits before it reaches its bound, 
   const maxBytes = 8_388_608;
   const { store } = openStore(folder, { maxBytes, snapshotEvery: 1_000_000 });
   const log = () => statSync(join(folder, `${storeFile}-wal`)).size;
+  // The size of its pages stands in the log's header (https://www.sqlite.org/fileformat2.html section 4.1).
+  expect(readFileSync(join(folder, `${storeFile}-wal`)).readUInt32BE(8)).toBe(2_048);
   const sizes: number[] = [];
   for (let second = 0; second < 400; second++) {
     commit(store, second);

@@ -1,9 +1,9 @@
+import { pageBytes } from "../../../src/core/database.ts";
 import type { DiskOperation } from "./op-log.ts";
 
-/** A frame of a write-ahead log: its header, and the size of the pages (https://www.sqlite.org/fileformat2.html section 4.1). */
+/** A frame of a write-ahead log has a header before its page (https://www.sqlite.org/fileformat2.html section 4.1). */
 const walHeaderBytes = 32;
 const frameHeaderBytes = 24;
-const pageBytes = 4096;
 
 export interface CommitOnDisk {
   /** Index of the operation that wrote the last byte of the commit. */
