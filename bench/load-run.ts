@@ -155,7 +155,8 @@ export async function runLoad(
     const lateness = arrivals.lateness(fromMs, toMs);
     const problems: string[] = [];
     if (total.acked !== total.sent) problems.push(`${total.acked} of ${total.sent} readings were taken`);
-    if (!isLate && arrived !== total.acked) problems.push(`${arrived} of ${total.acked} readings are in ${counted}`);
+    if (!isLate && arrived !== total.acked)
+      problems.push(`${arrived} of ${total.acked} readings are in ${counted}`);
     if (total.skipped > 0) problems.push(`the devices could not send ${total.skipped} readings in time`);
     if (behindMs > onTimeMs) problems.push(`windows were ${Math.round(behindMs)} ms behind`);
     const latestMs = lateness.at(-1);

@@ -5,6 +5,7 @@ import { expect, test } from "vitest";
 import { LedgerCopy } from "../../src/store/ledger-copy.ts";
 import { type Store, storeFile } from "../../src/store/store.ts";
 import { temporaryFolder } from "../core/temporary-folder.ts";
+import { readWalPages } from "../faults/flash/wal-pages.ts";
 import { commitOf, configuration, openStore, reading, t0 } from "./stores.ts";
 
 const file = (folder: string) => join(folder, `${storeFile}.ledger`);
@@ -62,6 +63,19 @@ test("the write-ahead log is merged behind commits before it reaches its bound, 
   }
   // It stands where it was merged: what is written from its beginning does not make it longer.
   expect(sizes.at(-1)).toBeLessThan(maxBytes / 8);
-  expect(sizes.at(-1)).toBe(sizes[300]);
+  // The commit at which it is merged may be a few pages longer than that of the round before.
+  expect((sizes.at(-1) ?? 0) - (sizes[300] ?? 0)).toBeLessThan(32_768);
   expect(Math.max(...sizes)).toBeGreaterThan((maxBytes / 8) * 0.8);
+});
+
+test("a commit writes no page of a table in which nothing changes", () => {
+  const folder = temporaryFolder();
+  const { store } = openStore(folder);
+  const written = () => readWalPages(folder).byTable;
+  commit(store, 0);
+  const before = written();
+  for (let second = 1; second <= 10; second++) commit(store, second);
+  const after = written();
+  const more = Object.keys(after).filter((table) => (after[table] ?? 0) > (before[table] ?? 0));
+  expect(more.sort()).toEqual(["journal", "message", "outbox", "sqlite_schema", "state"]);
 });
