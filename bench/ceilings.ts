@@ -3,11 +3,13 @@ import { join } from "node:path";
 import Database from "better-sqlite3";
 import type { Children } from "../test/faults/soak/children.ts";
 import { monotonicMs, sleep } from "../test/faults/time.ts";
+import type { Figures } from "./cell.ts";
 import { Answering, Devices } from "./devices.ts";
 import { workFolder } from "./load-run.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import type { RawProgress } from "./processes/raw-subscriber.ts";
 import { inFilter } from "./reading.ts";
+import { quantile } from "./statistics.ts";
 
 /** What the machine gives at most, whoever asks. */
 export interface Ceilings {
@@ -41,6 +43,34 @@ export async function measureCeilings(ms: number, children: Children): Promise<C
   } finally {
     rmSync(folder, { recursive: true, force: true });
   }
+}
+
+export interface SyncTimes extends Figures {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+}
+
+/** What the disk takes for a sync now and then: some pages appended ten times a second, and nothing else. */
+export async function measureSyncs(ms: number): Promise<SyncTimes> {
+  const folder = workFolder();
+  const file = openSync(join(folder, "synced"), "w");
+  const pages = Buffer.alloc(16_384, 1);
+  const times: number[] = [];
+  for (const untilMs = monotonicMs() + ms; monotonicMs() < untilMs; await sleep(100)) {
+    const beganMs = monotonicMs();
+    writeSync(file, pages);
+    fdatasyncSync(file);
+    times.push(monotonicMs() - beganMs);
+  }
+  closeSync(file);
+  rmSync(folder, { recursive: true, force: true });
+  return {
+    p50Ms: quantile(times, 0.5),
+    p99Ms: quantile(times, 0.99),
+    p999Ms: quantile(times, 0.999),
+    problems: [],
+  };
 }
 
 function syncRate(folder: string, ms: number): number {

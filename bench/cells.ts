@@ -1,4 +1,4 @@
-import { measureCeilings } from "./ceilings.ts";
+import { measureCeilings, measureSyncs } from "./ceilings.ts";
 import type { Cell, Member, Ratio, Setting } from "./cell.ts";
 import { decodeMembers } from "./decode.ts";
 import { measureDrain } from "./drain.ts";
@@ -283,10 +283,13 @@ const delays = [0, 50, 500];
 const latency = (rate: number): Cell => ({
   name: `latency-${rate}`,
   title: `an alarm, from a serial line to the hub's acknowledgement, ${rate === 0 ? "idle" : `beside ${rate.toLocaleString("en")} readings/s`}`,
-  members: delays.map((syncDelayMs) => ({
-    name: `sync${syncDelayMs}`,
-    run: (setting) => measureLatency({ rate, syncDelayMs }, setting),
-  })),
+  members: [
+    { name: "ceiling", run: ({ quick }) => measureSyncs(quick ? 5_000 : 30_000) },
+    ...delays.map((syncDelayMs) => ({
+      name: `sync${syncDelayMs}`,
+      run: (setting: Setting) => measureLatency({ rate, syncDelayMs }, setting),
+    })),
+  ],
   ratios: [],
   bounds: delays.map((delay) => ({ figure: "p99BeyondTwoSyncsMs", of: `sync${delay}`, atMost: 10 })),
 });

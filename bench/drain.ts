@@ -12,6 +12,7 @@ import { workFolder } from "./load-run.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import { headgate } from "./programs/headgate.ts";
 import { inFilter, outPrefix } from "./reading.ts";
+import { quantile } from "./statistics.ts";
 
 export interface DrainFigures extends Figures {
   readonly backlog: number;
@@ -108,14 +109,12 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   await broker.stop();
   const problems = drained < backlog ? [`${drained} of ${backlog} readings of the backlog arrived`] : [];
   if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
-  live.sort((a, b) => a - b);
-  const at = (part: number) => live[Math.floor(live.length * part)] ?? Number.NaN;
   return {
     backlog: drained,
     drainSeconds: firstMs === undefined || drained === 0 ? 0 : (lastMs - firstMs) / 1_000,
     drainCpuSeconds: backlog === 0 ? 0 : drainCpuMs / 1_000,
-    liveP50Ms: at(0.5),
-    liveP99Ms: at(0.99),
+    liveP50Ms: quantile(live, 0.5),
+    liveP99Ms: quantile(live, 0.99),
     problems,
   };
 }

@@ -11,6 +11,7 @@ import { workFolder } from "./load-run.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import { headgate } from "./programs/headgate.ts";
 import { inFilter, outPrefix } from "./reading.ts";
+import { quantile } from "./statistics.ts";
 
 export interface LatencyFigures extends Figures {
   readonly alarms: number;
@@ -119,9 +120,6 @@ export async function measureLatency(
   await hub.endAsync(true);
   await broker.stop();
   await Promise.all(devices.map((device) => device.stop()));
-  latencies.sort((a, b) => a - b);
-  const at = (part: number) =>
-    latencies[Math.min(latencies.length - 1, Math.floor(latencies.length * part))] ?? Number.NaN;
   const problems: string[] = [];
   if (latencies.length !== sent) problems.push(`${latencies.length} of ${sent} alarms arrived`);
   if (total && total.skipped > 0)
@@ -129,10 +127,10 @@ export async function measureLatency(
   if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
   return {
     alarms: latencies.length,
-    p50Ms: at(0.5),
-    p99Ms: at(0.99),
-    p999Ms: at(0.999),
-    p99BeyondTwoSyncsMs: at(0.99) - 2 * syncDelayMs,
+    p50Ms: quantile(latencies, 0.5),
+    p99Ms: quantile(latencies, 0.99),
+    p999Ms: quantile(latencies, 0.999),
+    p99BeyondTwoSyncsMs: quantile(latencies, 0.99) - 2 * syncDelayMs,
     problems,
   };
 }

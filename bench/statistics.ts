@@ -19,3 +19,9 @@ export function medianOf<T>(rounds: readonly T[], of: (round: T) => number | und
   const numbers = rounds.map(of).filter((number) => number !== undefined);
   return numbers.length > 0 ? median(numbers) : undefined;
 }
+
+/** Below which a part of them lies; NaN of none. */
+export function quantile(numbers: readonly number[], part: number): number {
+  const sorted = [...numbers].sort((a, b) => a - b);
+  return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN;
+}
