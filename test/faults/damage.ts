@@ -3,6 +3,7 @@
  * What must hold: it opens every time and takes data, its books add up, it names exactly what is missing or says that
  * it does not know, and no id and revision comes with two contents.
  */
+
 import {
   copyFileSync,
   existsSync,
@@ -14,6 +15,7 @@ import {
 } from "node:fs";
 import { join } from "node:path";
 import { checkConfig, pipelineConfig } from "../../src/config/check.ts";
+import { pageBytes } from "../../src/core/database.ts";
 import { BatchWriter } from "../../src/journal/batch.ts";
 import { imbalances } from "../../src/ledger/ledger.ts";
 import type { Done } from "../../src/outbox/message-body.ts";
@@ -154,8 +156,8 @@ function flip(path: string, times: number, random: () => number): void {
 
 function overwrite(path: string, random: () => number): void {
   const bytes = readFileSync(path);
-  const page = Math.floor((random() * bytes.length) / 4_096);
-  bytes.fill(Math.floor(random() * 256), page * 4_096, (page + 1) * 4_096);
+  const page = Math.floor((random() * bytes.length) / pageBytes);
+  bytes.fill(Math.floor(random() * 256), page * pageBytes, (page + 1) * pageBytes);
   writeFileSync(path, bytes);
 }
 
