@@ -28,7 +28,7 @@ import { cells } from "./cells.ts";
 import { short } from "./plot.ts";
 import { buildFolder, buildHeadgate } from "./programs/headgate.ts";
 import { writeReport } from "./report.ts";
-import { keyOf, Results, type Round, resultsFolder, roundsFolder } from "./results.ts";
+import { keyOf, Results, resultsFolder, roundsFolder } from "./results.ts";
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,
@@ -57,12 +57,9 @@ function chosen(): Cell[] {
 
 async function measure(cell: Cell, rounds: number, key: string, results: Results, setting: Setting) {
   say(`${cell.name}: ${cell.title}`);
-  for (
-    let done = results.rounds(cell.name, key);
-    done.length < rounds;
-    done = results.rounds(cell.name, key)
-  ) {
-    const before = done.at(-1)?.runs as Readonly<Record<string, Figures>> | undefined;
+  const finished = () => results.rounds<Figures & Record<string, unknown>>(cell.name, key);
+  for (let done = finished(); done.length < rounds; done = finished()) {
+    const before = done.at(-1)?.runs;
     const runs: Record<string, Figures> = {};
     const runOne = async ({ name, run }: Member) => {
       runs[name] = await run(setting, before?.[name]);
@@ -72,7 +69,7 @@ async function measure(cell: Cell, rounds: number, key: string, results: Results
     else for (const member of cell.members) await runOne(member);
     results.add({ cell: cell.name, key, at: new Date().toISOString(), machine: thisMachine(), runs });
   }
-  return summaryOf(cell, results.rounds(cell.name, key) as Round<Figures & Record<string, unknown>>[]);
+  return summaryOf(cell, finished());
 }
 
 function thisMachine(): string {

@@ -9,7 +9,7 @@ import { workFolder } from "./load-run.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import type { RawProgress } from "./processes/raw-subscriber.ts";
 import { inFilter } from "./reading.ts";
-import { quantile } from "./statistics.ts";
+import { type Percentiles, percentiles } from "./statistics.ts";
 
 /** What the machine gives at most, whoever asks. */
 export interface Ceilings {
@@ -45,14 +45,8 @@ export async function measureCeilings(ms: number, children: Children): Promise<C
   }
 }
 
-export interface SyncTimes extends Figures {
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
-}
-
 /** What the disk takes for a sync now and then: some pages appended ten times a second, and nothing else. */
-export async function measureSyncs(ms: number): Promise<SyncTimes> {
+export async function measureSyncs(ms: number): Promise<Figures & Percentiles> {
   const folder = workFolder();
   const file = openSync(join(folder, "synced"), "w");
   const pages = Buffer.alloc(16_384, 1);
@@ -65,12 +59,7 @@ export async function measureSyncs(ms: number): Promise<SyncTimes> {
   }
   closeSync(file);
   rmSync(folder, { recursive: true, force: true });
-  return {
-    p50Ms: quantile(times, 0.5),
-    p99Ms: quantile(times, 0.99),
-    p999Ms: quantile(times, 0.999),
-    problems: [],
-  };
+  return { ...percentiles(times), problems: [] };
 }
 
 function syncRate(folder: string, ms: number): number {

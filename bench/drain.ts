@@ -96,6 +96,7 @@ export async function measureDrain(backlog: number, setting: Setting): Promise<D
   // How long it takes until the gateway tries to connect again is not asked here.
   while (backlog > 0 && firstMs === undefined && monotonicMs() < giveUpMs) await sleep(10);
   const devices = new Devices({ target, rate: liveRate, devices: 10 }, children);
+  // What is live is only of interest while the backlog goes out.
   const endMs = monotonicMs() + (backlog > 0 ? 0 : quick ? 20_000 : 30_000);
   const cpuMs = () => figuresOf(running.child.pid ?? 0).cpuMs;
   const beforeMs = cpuMs();

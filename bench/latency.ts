@@ -11,13 +11,10 @@ import { workFolder } from "./load-run.ts";
 import { startMosquitto } from "./mosquitto.ts";
 import { headgate } from "./programs/headgate.ts";
 import { inFilter, outPrefix } from "./reading.ts";
-import { quantile } from "./statistics.ts";
+import { type Percentiles, percentiles } from "./statistics.ts";
 
-export interface LatencyFigures extends Figures {
+export interface LatencyFigures extends Figures, Percentiles {
   readonly alarms: number;
-  readonly p50Ms: number;
-  readonly p99Ms: number;
-  readonly p999Ms: number;
   /** What is left of the 99th percentile when two syncs are taken off. */
   readonly p99BeyondTwoSyncsMs: number;
 }
@@ -125,12 +122,11 @@ export async function measureLatency(
   if (total && total.skipped > 0)
     problems.push(`the devices could not send ${total.skipped} readings in time`);
   if (problems.length === 0) rmSync(folder, { recursive: true, force: true });
+  const told = percentiles(latencies);
   return {
     alarms: latencies.length,
-    p50Ms: quantile(latencies, 0.5),
-    p99Ms: quantile(latencies, 0.99),
-    p999Ms: quantile(latencies, 0.999),
-    p99BeyondTwoSyncsMs: quantile(latencies, 0.99) - 2 * syncDelayMs,
+    ...told,
+    p99BeyondTwoSyncsMs: told.p99Ms - 2 * syncDelayMs,
     problems,
   };
 }

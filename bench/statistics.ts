@@ -20,6 +20,18 @@ export function medianOf<T>(rounds: readonly T[], of: (round: T) => number | und
   return numbers.length > 0 ? median(numbers) : undefined;
 }
 
+export interface Percentiles {
+  readonly p50Ms: number;
+  readonly p99Ms: number;
+  readonly p999Ms: number;
+}
+
+export const percentiles = (ms: readonly number[]): Percentiles => ({
+  p50Ms: quantile(ms, 0.5),
+  p99Ms: quantile(ms, 0.99),
+  p999Ms: quantile(ms, 0.999),
+});
+
 /** Below which a part of them lies; NaN of none. */
 export function quantile(numbers: readonly number[], part: number): number {
   const sorted = [...numbers].sort((a, b) => a - b);

@@ -3,7 +3,6 @@
  * What must hold: it opens every time and takes data, its books add up, it names exactly what is missing or says that
  * it does not know, and no id and revision comes with two contents.
  */
-
 import {
   copyFileSync,
   existsSync,
