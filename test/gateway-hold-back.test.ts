@@ -1,13 +1,11 @@
 /** The whole daemon behind an embedded hub whose cloud goes away: what is not handed over waits in the store. */
 import { once } from "node:events";
-import { mkdtempSync, rmSync } from "node:fs";
 import { createServer, type RequestListener, type Server } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
 import { afterEach, beforeEach, expect, test } from "vitest";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { startGateway } from "./api/api-gateway.ts";
+import { temporaryFolder } from "./core/temporary-folder.ts";
 import { until } from "./support/until.ts";
 
 let folder: string;
@@ -15,7 +13,8 @@ let hub: EmbeddedHub;
 let server: Server | undefined;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-test-"));
+  // First of what is seen to when the test is over, so it goes last: gateways stop before it.
+  folder = temporaryFolder();
   hub = await startEmbeddedHub({ metricsPort: 0 });
 });
 
@@ -24,7 +23,6 @@ afterEach(async () => {
   server?.close();
   server = undefined;
   await hub.stop();
-  rmSync(folder, { recursive: true, force: true });
 });
 
 async function start(url: string) {

@@ -1,14 +1,14 @@
 /** The whole daemon between two embedded hubs: it moves by twin and by file, and comes back from a hub that is none. */
 import { once } from "node:events";
-import { copyFileSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { copyFileSync, mkdirSync, readFileSync, writeFileSync } from "node:fs";
 import { createServer } from "node:http";
 import type { AddressInfo } from "node:net";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterEach, beforeEach, expect, onTestFinished, test } from "vitest";
 import { type EmbeddedHub, startEmbeddedHub } from "../src/embedded-hub/embedded-hub.ts";
 import { startGateway } from "./api/api-gateway.ts";
 import { startProcess } from "./cli/processes.ts";
+import { temporaryFolder } from "./core/temporary-folder.ts";
 import { TestBroker } from "./support/test-broker.ts";
 import { until } from "./support/until.ts";
 
@@ -20,7 +20,8 @@ let there: { type: string; connectionString: object; caFile: string; trialMs: nu
 let deviceMs: number;
 
 beforeEach(async () => {
-  folder = mkdtempSync(join(tmpdir(), "headgate-move-"));
+  // First of what is seen to when the test is over, so it goes last: gateways stop before it.
+  folder = temporaryFolder();
   [old, other] = await Promise.all([startEmbeddedHub({ metricsPort: 0 }), startEmbeddedHub()]);
   const secrets = join(folder, "store", "secrets");
   mkdirSync(secrets, { recursive: true });
@@ -32,7 +33,6 @@ beforeEach(async () => {
 
 afterEach(async () => {
   await Promise.all([old.stop(), other.stop()]);
-  rmSync(folder, { recursive: true, force: true });
 });
 
 const home = () => ({
